@@ -1,0 +1,64 @@
+package schemas
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Decision says what a dead letter does to its job.
+type Decision string
+
+// The three decisions, from `on_error`: fail, skip, stop.
+const (
+	Halt Decision = "halt" // the job waits before the input until it is resumed
+	Skip Decision = "skip" // as if the input had never come
+	Stop Decision = "stop" // ends the whole run
+)
+
+// A DeadLetter is the data of a TypeDeadLetter event: an input given up, and what follows from it.
+type DeadLetter struct {
+	Decision  Decision        `json:"decision"`
+	Input     InputRef        `json:"input"`
+	Error     string          `json:"error"`
+	Permanent bool            `json:"permanent,omitempty"`
+	Attempts  int             `json:"attempts"`
+	First     time.Time       `json:"first"` // wall clock of the first and of the last attempt
+	Last      time.Time       `json:"last"`
+	Event     json.RawMessage `json:"event,omitempty"` // the input as structured CloudEvents JSON, untouched; a reader has none
+}
+
+// An InputRef names one input of a stage: the event Sequence of upstream stage Edge. For a reader, Edge is empty and
+// Sequence counts its reads from 1.
+type InputRef struct {
+	Edge     string `json:"edge"`
+	Sequence uint64 `json:"sequence"`
+}
+
+// ControlKind says what a control record decides.
+type ControlKind string
+
+// Control records; each holds from the moment it is stored.
+const (
+	ControlAttempt ControlKind = "attempt" // after a takeover: the input is tried for the Nth time
+	ControlResume  ControlKind = "resume"  // a halted input is taken again, or a non-deterministic job goes on
+	ControlCancel  ControlKind = "cancel"  // the job is over for this stage, without an end event
+	ControlEnd     ControlKind = "end"     // the out events are complete; End says how many
+	ControlHalt    ControlKind = "halt"    // without an input: the stage was found to be non-deterministic
+)
+
+// A Control is the data of a TypeControl event.
+type Control struct {
+	Kind    ControlKind `json:"kind"`
+	Input   InputRef    `json:"input"`
+	Attempt int         `json:"attempt,omitempty"`
+	Reason  string      `json:"reason,omitempty"`
+	End     *End        `json:"end,omitempty"`
+	At      time.Time   `json:"at"` // wall clock, informative
+}
+
+// An End is the data of a TypeEnd event and of an end control: an incomplete result can never look complete.
+type End struct {
+	Out      uint64 `json:"out"`      // number of out events, the end event included
+	Consumed uint64 `json:"consumed"` // number of inputs
+	Hash     string `json:"hash"`     // over the content hashes of the inputs, hexadecimal
+}
