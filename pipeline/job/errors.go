@@ -1,0 +1,10 @@
+package job
+
+import "errors"
+
+// What callers test for.
+var (
+	ErrNoJob     = errors.New("no such job")
+	ErrNotFailed = errors.New("the job is not failed")
+	ErrOver      = errors.New("the job is over")
+)

@@ -1,0 +1,179 @@
+package job
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// A Job is one row of the table.
+type Job struct {
+	ID       schemas.JobID
+	Item     string          // name of the item
+	Source   json.RawMessage // the pipeline.Item as submitted
+	Run      string
+	State    schemas.JobState
+	Priority int
+	Order    uint64 // of submission, as this table heard of it
+	Queued   time.Time
+	Started  time.Time
+	Ended    time.Time
+	Stage    string // of a failed job: where
+	Error    string
+	Letter   schemas.Position // of a failed job: position of the record that halted it, in the stage's log
+	Resumed  int              // how often it was resumed
+
+	events uint64                      // sequence of its last event
+	voided map[string]schemas.Position // per stage: halts at or below are void
+	stages map[string]outcome
+}
+
+// outcome is what one stage last said of a job.
+type outcome struct {
+	ended, cancelled bool
+	halt             *schemas.DeadLetter
+	reason           string
+	at               schemas.Position
+}
+
+// table is the fold of the jobs log and of the stages' decisions. Not safe for concurrent use.
+type table struct {
+	jobs  map[schemas.JobID]*Job
+	heard uint64
+}
+
+func newTable() *table { return &table{jobs: map[schemas.JobID]*Job{}} }
+
+// job returns the row, an empty one with no state if nothing is known of it yet: a stage's decision may be read before the
+// job's first event.
+func (t *table) job(id schemas.JobID) *Job {
+	j := t.jobs[id]
+	if j == nil {
+		j = &Job{ID: id, stages: map[string]outcome{}, voided: map[string]schemas.Position{}}
+		t.jobs[id] = j
+	}
+	return j
+}
+
+// changed folds in one event of a job's own chain; an event that is known already changes nothing.
+func (t *table) changed(s transport.Stored) (*Job, error) {
+	j := t.job(s.Chain.Job)
+	if s.Event.Sequence <= j.events {
+		return j, nil
+	}
+	var e schemas.JobEvent
+	if err := json.Unmarshal(s.Event.Data, &e); err != nil {
+		return nil, fmt.Errorf("event %s: %w", s.Event.ID(), err)
+	}
+	j.events, j.State = s.Event.Sequence, e.State
+	if e.Item != nil {
+		t.heard++
+		j.Item, j.Source, j.Run, j.Priority, j.Order, j.Queued = s.Event.Item, e.Item, e.Run, e.Priority, t.heard, e.At
+	}
+	switch {
+	case e.State == schemas.JobStarted:
+		j.start(e)
+	case e.State.Over():
+		j.Ended, j.Stage, j.Error = e.At, e.Stage, e.Error
+	}
+	return j, nil
+}
+
+func (j *Job) start(e schemas.JobEvent) {
+	if e.Resume != nil {
+		j.voided[e.Resume.Stage] = max(j.voided[e.Resume.Stage], e.Resume.Letter)
+		j.Resumed++
+	} else {
+		j.Started = e.At
+	}
+	j.Ended, j.Stage, j.Error, j.Letter = time.Time{}, "", "", 0
+}
+
+// decided folds in a control record or dead letter of one of the stages; the last one in log order wins.
+func (t *table) decided(stage string, s transport.Stored) (*Job, error) {
+	j := t.job(s.Chain.Job)
+	o := j.stages[stage]
+	if s.Position <= o.at {
+		return j, nil
+	}
+	next, relevant, err := read(s)
+	if err != nil || !relevant {
+		return j, err
+	}
+	next.at = s.Position
+	j.stages[stage] = next
+	return j, nil
+}
+
+func read(s transport.Stored) (outcome, bool, error) {
+	if s.Kind == transport.DeadLetter {
+		var d schemas.DeadLetter
+		if err := json.Unmarshal(s.Event.Data, &d); err != nil {
+			return outcome{}, false, fmt.Errorf("dead letter %s: %w", s.Event.ID(), err)
+		}
+		return outcome{halt: &d, reason: d.Error}, d.Decision != schemas.Skip, nil
+	}
+	var c schemas.Control
+	if err := json.Unmarshal(s.Event.Data, &c); err != nil {
+		return outcome{}, false, fmt.Errorf("control %s: %w", s.Event.ID(), err)
+	}
+	switch c.Kind {
+	case schemas.ControlEnd:
+		return outcome{ended: true}, true, nil
+	case schemas.ControlCancel:
+		return outcome{cancelled: true}, true, nil
+	case schemas.ControlHalt:
+		return outcome{halt: &schemas.DeadLetter{Decision: schemas.Halt, Input: c.Input, Error: c.Reason}, reason: c.Reason}, true, nil
+	case schemas.ControlResume:
+		return outcome{}, true, nil
+	}
+	return outcome{}, false, nil
+}
+
+// halted returns the stage that holds the job up and what it said; false when none does.
+func (j *Job) halted(stages []string) (string, outcome, bool) {
+	for _, s := range stages {
+		if o := j.stages[s]; o.halt != nil && o.at > j.voided[s] {
+			return s, o, true
+		}
+	}
+	return "", outcome{}, false
+}
+
+// complete says whether every stage has ended the job.
+func (j *Job) complete(stages []string) bool {
+	for _, s := range stages {
+		if !j.stages[s].ended {
+			return false
+		}
+	}
+	return true
+}
+
+// queued lists the jobs that wait for their turn, the next one first.
+func (t *table) queued() []*Job {
+	return t.sorted(func(j *Job) bool { return j.State == schemas.JobQueued }, func(a, b *Job) int {
+		if a.Priority != b.Priority {
+			return a.Priority - b.Priority
+		}
+		return compareOrder(a, b)
+	})
+}
+
+func (t *table) sorted(keep func(*Job) bool, compare func(a, b *Job) int) []*Job {
+	var jobs []*Job
+	for _, j := range t.jobs {
+		if j.State != "" && keep(j) {
+			jobs = append(jobs, j)
+		}
+	}
+	slices.SortFunc(jobs, compare)
+	return jobs
+}
+
+func compareOrder(a, b *Job) int { return cmp.Compare(a.Order, b.Order) }
