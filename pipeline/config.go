@@ -1,0 +1,108 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// How a stage's configuration is read from YAML. Fields carry the tags
+//
+//	yaml:"name"        the key; ",inline" lifts the fields of an embedded struct; "-" hides a field
+//	doc:"…"            one sentence for completion and `stages describe`
+//	required:"true"    the key must be given
+//	enum:"a,b"         the only values
+//	secret:"true"      printed as ***, not part of a job's version
+//	identity:"false"   not part of a job's version, since it cannot change an output (a folder, a pace)
+//
+// A time.Duration takes `10ms`, `5m`, `30d`. A type that implements encoding.TextUnmarshaler takes any scalar as text, and
+// besides it the YAML shape of its kind: a slice type that does so takes one value or a list (Strings), a struct type a short
+// or a long form. It must implement encoding.TextMarshaler too unless its plain fields tell all. A method
+// JSONSchema() map[string]any gives its JSON Schema. A configuration may have
+//
+//	Validate() error       refuses the configuration; may join several errors, each a *FieldError where a key is to blame
+//	Warnings() []error     what may be meant but looks wrong; called by lint only
+
+// A FieldError is an error or a warning about one field of a configuration. Path is as a user would write it: keys and list
+// indices joined by dots, such as "window.tumbling" or "command.1". Code is the stable code without brackets, such as
+// "W-path"; empty stands for "E-value".
+type FieldError struct {
+	Path string
+	Code string
+	Err  error
+}
+
+// FieldErrorf makes a *FieldError with a formatted message.
+func FieldErrorf(path, format string, args ...any) error {
+	return &FieldError{Path: path, Err: fmt.Errorf(format, args...)}
+}
+
+// Error is the path and the message.
+func (e *FieldError) Error() string { return e.Path + ": " + e.Err.Error() }
+
+// Unwrap gives the message alone.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Strings is a list of strings that YAML may write as one: `channel: VehSpd` or `channel: [VehSpd, Speed]`.
+type Strings []string
+
+// UnmarshalText makes a list of one.
+func (s *Strings) UnmarshalText(text []byte) error {
+	*s = Strings{string(text)}
+	return nil
+}
+
+// Size is a number of bytes: `512`, `256KiB`, `16GB` (powers of 1000 for kB, MB, GB, TB, of 1024 for KiB, MiB, GiB, TiB).
+type Size int64
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  int64
+}{
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"KB", 1e3}, {"B", 1},
+}
+
+var errSize = errors.New(`want a size such as 512, 256KiB or 16GB`)
+
+// UnmarshalText reads the forms above; a fraction such as 1.5GB is taken, a negative size is not.
+func (s *Size) UnmarshalText(text []byte) error {
+	number, factor := strings.TrimSpace(string(text)), int64(1)
+	for _, u := range sizeUnits {
+		if rest, ok := strings.CutSuffix(number, u.suffix); ok {
+			number, factor = strings.TrimSpace(rest), u.bytes
+			break
+		}
+	}
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil && n >= 0 && n <= math.MaxInt64/factor {
+		*s = Size(n * factor)
+		return nil
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(f >= 0) || f*float64(factor) >= math.MaxInt64 || strings.ContainsAny(number, "xXpP_") {
+		return errSize
+	}
+	*s = Size(f * float64(factor))
+	return nil
+}
+
+// MarshalText writes the size with the largest unit that divides it.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String is the size with the largest unit that divides it: 64MiB, 16GB, 0.
+func (s Size) String() string {
+	for _, u := range sizeUnits {
+		if u.bytes > 1 && s != 0 && int64(s)%u.bytes == 0 {
+			return strconv.FormatInt(int64(s)/u.bytes, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
+// JSONSchema describes what UnmarshalText takes.
+func (Size) JSONSchema() map[string]any {
+	return map[string]any{"type": []string{"integer", "string"}, "minimum": 0,
+		"pattern": `^[0-9]+(\.[0-9]+)? ?([kKMGT]B|[KMGT]iB|B)?$`, "examples": []string{"256KiB", "16GB"}}
+}
