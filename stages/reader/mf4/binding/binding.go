@@ -1,0 +1,171 @@
+// Package binding says which channels or bus signals of a recording feed which signals of a pipeline.
+//
+// One form serves all: a file (JSON or YAML) with named bindings, and logs, which chooses one of them for each recording by
+// name or glob. The short form that stands in a pipelines file (Ref under a name) is sugar for the signals of a binding.
+package binding
+
+import (
+	"encoding/json"
+	"path"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// Kind is where the signals of a recording lie.
+type Kind string
+
+// The kinds of a binding.
+const (
+	CAN      Kind = "can"      // in frames of bus logging, decoded by a DBC
+	Physical Kind = "physical" // in channels of their own
+)
+
+// A Set is the contents of a bindings file.
+type Set struct {
+	Bindings map[string]*Binding `yaml:"bindings"`
+	Logs     Logs                `yaml:"logs"`
+
+	Notes `yaml:",inline"`
+}
+
+// Notes are keys that any part of the file may have and that nothing reads.
+type Notes struct {
+	Comment     any `yaml:"comment,omitempty"`
+	Description any `yaml:"description,omitempty"`
+	Note        any `yaml:"note,omitempty"`
+}
+
+// A Binding is the signals of one kind of recording. EgoSpeed, YawRate, DriverBrake and Tracks are the input streams of
+// the AEB function (AEB.md, section 1); Signals are any others, by name.
+type Binding struct {
+	Kind        Kind           `yaml:"kind"`
+	EgoSpeed    *Ref           `yaml:"ego_speed,omitempty"`    // [m/s]: mean × factor
+	YawRate     *Ref           `yaml:"yaw_rate,omitempty"`     // [rad/s], left positive: (value + offset) × factor
+	DriverBrake *Ref           `yaml:"driver_brake,omitempty"` // on where the value is not 0
+	Tracks      []Track        `yaml:"tracks,omitempty"`       // by slot
+	Signals     map[string]Ref `yaml:"signals,omitempty"`
+	Params      map[string]any `yaml:"params,omitempty"` // of the function under test; reach every stage
+
+	Notes `yaml:",inline"`
+}
+
+// A Ref finds one signal: (mean of its parts + Offset) × Factor. Either Channel or Channels (a physical signal), or ID with
+// Signal or Signals (a bus signal) is set.
+type Ref struct {
+	Channel  Names  `yaml:"channel,omitempty"`  // the first of these that the recording has
+	Channels Names  `yaml:"channels,omitempty"` // the mean of all of these, at records where all are valid
+	Group    string `yaml:"group,omitempty"`    // only in the channel group of this acquisition name
+
+	Bus         int    `yaml:"bus,omitempty"` // CAN_DataFrame.BusChannel; 0: any
+	ID          uint32 `yaml:"id,omitempty"`  // without the bit for extended frames
+	DBC         string `yaml:"dbc,omitempty"`
+	Signal      string `yaml:"signal,omitempty"`
+	Signals     Names  `yaml:"signals,omitempty"`      // the mean of all of these
+	ValidSignal string `yaml:"valid_signal,omitempty"` // frames in which this is 0 do not count
+
+	Unit     string   `yaml:"unit,omitempty"` // wanted; converted from the recording's where both are known
+	Factor   *float64 `yaml:"factor,omitempty"`
+	Offset   float64  `yaml:"offset,omitempty"`
+	Optional bool     `yaml:"optional,omitempty"` // a recording without it is replayed without it
+
+	Notes `yaml:",inline"`
+}
+
+// A Track is one slot of an object list. With ID, the names are signals of that message and those left empty are the
+// LONG_DIST, LAT_DIST, REL_SPEED, VALID and NEW_TRACK of the usual radar DBC; else they are channels.
+type Track struct {
+	Bus int    `yaml:"bus,omitempty"`
+	ID  uint32 `yaml:"id,omitempty"`
+	DBC string `yaml:"dbc,omitempty"`
+
+	LongDist  string   `yaml:"long_dist,omitempty"`  // [m] ahead
+	LatDist   string   `yaml:"lat_dist,omitempty"`   // [m]; absent: 0
+	LatFactor *float64 `yaml:"lat_factor,omitempty"` // −1 where the sensor counts to the right; absent: 1
+	RelSpeed  string   `yaml:"rel_speed,omitempty"`  // [m/s] object minus ego
+	Valid     string   `yaml:"valid,omitempty"`      // absent: true
+	NewTrack  string   `yaml:"new_track,omitempty"`  // absent: false
+	Optional  bool     `yaml:"optional,omitempty"`
+
+	Notes `yaml:",inline"`
+}
+
+// A Log chooses the binding of the recordings that Pattern names.
+type Log struct {
+	Pattern     string            `yaml:"-"`
+	Binding     string            `yaml:"binding"`
+	DuplicateOf string            `yaml:"duplicate_of,omitempty"` // the same drive as this recording: left out of fleet results
+	Labels      map[string]string `yaml:"labels,omitempty"`
+	Params      map[string]any    `yaml:"params,omitempty"` // over those of the binding, key by key
+
+	Notes `yaml:",inline"`
+}
+
+// Logs are the choices in the order of the file.
+type Logs []Log
+
+// Scale returns Factor, 1 when absent.
+func (r *Ref) Scale() float64 { return orOne(r.Factor) }
+
+// IsBus says whether the signal lies in frames.
+func (r *Ref) IsBus() bool { return r.DBC != "" || r.Signal != "" || len(r.Signals) > 0 }
+
+// Parts are the names of the bus signals whose mean is the value.
+func (r *Ref) Parts() []string {
+	if r.Signal != "" {
+		return []string{r.Signal}
+	}
+	return r.Signals
+}
+
+// LatScale returns LatFactor, 1 when absent.
+func (t *Track) LatScale() float64 { return orOne(t.LatFactor) }
+
+// IsBus says whether the slot is a bus message.
+func (t *Track) IsBus() bool { return t.DBC != "" }
+
+func orOne(f *float64) float64 {
+	if f == nil {
+		return 1
+	}
+	return *f
+}
+
+// Match returns the choice for a recording: an exact name before globs, globs in the order of the file. A pattern without a
+// slash is compared with the last part of the name. nil when none fits.
+func (s *Set) Match(name string) *Log {
+	base := path.Base(name)
+	for i, l := range s.Logs {
+		if l.Pattern == name || l.Pattern == base {
+			return &s.Logs[i]
+		}
+	}
+	for i, l := range s.Logs {
+		if match(l.Pattern, name) || match(l.Pattern, base) {
+			return &s.Logs[i]
+		}
+	}
+	return nil
+}
+
+func match(pattern, name string) bool {
+	ok, err := doublestar.Match(pattern, name)
+	return ok && err == nil
+}
+
+// AllParams are the parameters of the binding and over them those of the choice, as one JSON object with sorted keys; nil
+// when there are none.
+func (s *Set) AllParams(l *Log) (json.RawMessage, error) {
+	all := map[string]any{}
+	if b := s.Bindings[l.Binding]; b != nil {
+		for k, v := range b.Params {
+			all[k] = v
+		}
+	}
+	for k, v := range l.Params {
+		all[k] = v
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(all)
+}

@@ -1,0 +1,141 @@
+package binding
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+// maxID is the largest 29-bit CAN identifier.
+const maxID = 1<<29 - 1
+
+// maxTracks bounds the slots of an object list; tables are named by two digits and more.
+const maxTracks = 256
+
+type checker struct {
+	file string
+	errs []error
+}
+
+func (c *checker) fail(at, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("%s: %s: %s", c.file, at, fmt.Sprintf(format, args...)))
+}
+
+func (c *checker) binding(at string, b *Binding) {
+	if b == nil {
+		c.fail(at, "is empty")
+		return
+	}
+	if b.Kind != CAN && b.Kind != Physical {
+		c.fail(at+".kind", "is %q, must be can or physical", b.Kind)
+	}
+	if b.EgoSpeed == nil && b.YawRate == nil && b.DriverBrake == nil && len(b.Tracks) == 0 && len(b.Signals) == 0 {
+		c.fail(at, "binds no signal")
+	}
+	for name, r := range map[string]*Ref{"ego_speed": b.EgoSpeed, "yaw_rate": b.YawRate, "driver_brake": b.DriverBrake} {
+		if r != nil {
+			c.ref(at+"."+name, b.Kind, r)
+		}
+	}
+	if len(b.Tracks) > maxTracks {
+		c.fail(at+".tracks", "has %d slots, at most %d are possible", len(b.Tracks), maxTracks)
+	}
+	for i := range b.Tracks {
+		c.track(fmt.Sprintf("%s.tracks[%d]", at, i), b.Kind, &b.Tracks[i])
+	}
+	for _, name := range sorted(b.Signals) {
+		r := b.Signals[name]
+		c.ref(at+".signals."+name, b.Kind, &r)
+	}
+	slices.SortFunc(c.errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+}
+
+// ref checks one signal; an empty kind is that of a short form, which may be either.
+func (c *checker) ref(at string, kind Kind, r *Ref) {
+	physical := len(r.Channel) > 0 || len(r.Channels) > 0
+	switch {
+	case physical && r.IsBus():
+		c.fail(at, "names channels and bus signals; one of them is right")
+		return
+	case kind == CAN && !r.IsBus():
+		c.fail(at, "needs bus, id, dbc and signal (or signals), since the binding's kind is can")
+		return
+	case !physical && !r.IsBus():
+		c.fail(at, "names no channel")
+		return
+	case kind == Physical && r.IsBus():
+		c.fail(at, "needs channel or channels, since the binding's kind is physical")
+		return
+	}
+	if at == schemas.TimeColumn || strings.HasSuffix(at, ".signals."+schemas.TimeColumn) {
+		c.fail(at, "is the name of the time column; take another")
+	}
+	if physical {
+		c.physical(at, r)
+		return
+	}
+	c.frame(at, r.Bus, r.ID, r.DBC)
+	if r.Signal != "" && len(r.Signals) > 0 {
+		c.fail(at, "has signal and signals; signals is for a mean")
+	}
+}
+
+func (c *checker) physical(at string, r *Ref) {
+	if len(r.Channel) > 0 && len(r.Channels) > 0 {
+		c.fail(at, "has channel (the first that exists) and channels (the mean of all); one of them is right")
+	}
+	if slices.Contains(r.Channel, "") || slices.Contains(r.Channels, "") {
+		c.fail(at, "has an empty channel name")
+	}
+	if r.ValidSignal != "" || r.Bus != 0 || r.ID != 0 {
+		c.fail(at, "has bus, id or valid_signal, which only bus signals have")
+	}
+}
+
+func (c *checker) frame(at string, bus int, id uint32, dbc string) {
+	if dbc == "" {
+		c.fail(at+".dbc", "is missing")
+	}
+	if bus < 0 || bus > 255 {
+		c.fail(at+".bus", "is %d, must be 1 to 255 (0: any)", bus)
+	}
+	if id&^(1<<31) > maxID {
+		c.fail(at+".id", "is %#x, which is no CAN identifier", id)
+	}
+}
+
+func (c *checker) track(at string, kind Kind, t *Track) {
+	if kind == CAN {
+		c.frame(at, t.Bus, t.ID, t.DBC)
+		return
+	}
+	if t.IsBus() || t.ID != 0 {
+		c.fail(at, "needs long_dist and rel_speed, since the binding's kind is physical")
+		return
+	}
+	if t.LongDist == "" || t.RelSpeed == "" {
+		c.fail(at, "needs long_dist and rel_speed")
+	}
+}
+
+func (c *checker) log(s *Set, l Log) {
+	at := fmt.Sprintf("logs[%q]", l.Pattern)
+	if !doublestar.ValidatePattern(l.Pattern) {
+		c.fail(at, "is no valid glob")
+	}
+	if _, ok := s.Bindings[l.Binding]; ok {
+		return
+	}
+	hint := ""
+	if near := Closest(l.Binding, sorted(s.Bindings), 1); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	c.fail(at+".binding", "names %q, which is not among the bindings (%s)%s", l.Binding, strings.Join(sorted(s.Bindings), ", "), hint)
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
