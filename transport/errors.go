@@ -10,4 +10,5 @@ var (
 	ErrGone        = errors.New("the position was removed from the log")         // a bug in trimming, or a foreign purge: give up
 	ErrTooLarge    = errors.New("the event is larger than the broker takes")     // permanent
 	ErrUnreachable = errors.New("the broker cannot be reached")                  // exit code 3 at start, retry later
+	ErrClosed      = errors.New("the broker was closed")                         // by this process; stop
 )

@@ -20,8 +20,11 @@ type Broker interface {
 	io.Closer
 }
 
-// A Description is a broker for users' eyes.
-type Description struct{ Kind, Address, Version string }
+// A Description is a broker for users' eyes, and the one number of it that others have to reckon with.
+type Description struct {
+	Kind, Address, Version string
+	MaxEvent               int // bytes of data that an event may have for sure; ErrTooLarge somewhere above it
+}
 
 // A LogConfig describes one log: what one stage writes for all jobs, or the jobs of a pipeline.
 type LogConfig struct {
@@ -49,19 +52,22 @@ type Log interface {
 	// an append of its own, and the error is that of the first that failed. Chains are of this log.
 	Commit(ctx context.Context, checkpoints map[Chain]Checkpoint) error
 	// Trim removes the chain's out events at and below a position, and checkpoints and pages that its last checkpoint does
-	// not need. It never removes the last record under the chain's prefix, nor a dead letter or control record.
+	// not need. It never removes the last record under the chain's prefix, nor a dead letter or control record, nor a page
+	// behind the last checkpoint: the next one may be about to name it. It looks at nothing else: that the position lies
+	// below what consumers and the chain's own checkpoint need is the caller's care. It does not disturb the chain's holder.
 	Trim(ctx context.Context, id schemas.ChainID, below schemas.Position) error
 	// Stats is the log's size now.
 	Stats(ctx context.Context) (Stats, error)
 }
 
-// A Chain is the writing end of one chain. One goroutine uses it. After any error but ErrFull it is of no more use: open
-// again and look.
+// A Chain is the writing end of one chain. One goroutine uses it. After any error but ErrFull and ErrTooLarge it is of no
+// more use: open again and look.
 type Chain interface {
 	ID() schemas.ChainID
 	// Append stores records in order, each behind the one before. ErrStale: another wrote, nothing was stored by this call
 	// from that record on. ErrUnknown: the outcome of one append is not known. ErrFull: the log has no room for the first
-	// record that was not stored; n says how many were.
+	// record that was not stored; n says how many were. A record that breaks the rules of its kind (Record.Check, an event
+	// of another chain, an out event whose sequence is not the next) is refused before any is stored.
 	Append(ctx context.Context, records ...Record) (n int, err error)
 }
 
@@ -80,7 +86,8 @@ const (
 // String is the kind's subject token: out, dlq, ctl, page, ckpt.
 func (k Kind) String() string { return [...]string{"out", "dlq", "ctl", "page", "ckpt"}[k] }
 
-// A Record is one append. Out events have no cursor; dead letters and controls have one.
+// A Record is one append. Dead letters and controls have a cursor; out events only where the stage is not deterministic,
+// so that its last one is its checkpoint (design: settlement, rule 8).
 type Record struct {
 	Kind   Kind
 	Cursor *schemas.Cursor
@@ -97,7 +104,8 @@ type PageData struct {
 	Data []byte
 }
 
-// A Checkpoint is the durable record of a stage's state between two inputs.
+// A Checkpoint is the durable record of a stage's state between two inputs. It may name pages that the chain's checkpoint
+// before it names, and pages that this Chain appended since that one; Commit refuses any other, since Trim may remove it.
 type Checkpoint struct {
 	Cursor    schemas.Cursor // the inputs that the state has seen
 	Out       uint64         // sequence of the last out event before it
@@ -122,9 +130,11 @@ type Stored struct {
 	Kind     Kind
 	Position schemas.Position
 	Cursor   *schemas.Cursor
-	Event    schemas.Event // data is empty where only headers were asked for
+	Event    schemas.Event // data is empty where only headers were asked for; of a Snapshot, only Chain and Pipeline are set
 	Bytes    int           // size of the data
 	At       time.Time     // when the broker stored it
+
+	Checkpoint *Checkpoint // of kind Snapshot; its Snapshot is left out where pages hold it or only headers were asked for
 }
 
 // An EventReader reads one chain's out events in order of position. One goroutine uses it.
