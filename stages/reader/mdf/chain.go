@@ -1,0 +1,301 @@
+package mdf
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+)
+
+// Kinds of compression of a DZ block (dz_zip_type), shifted by one so that 0 is none.
+const (
+	zipNone = iota
+	zipDeflate
+	zipTransposed
+)
+
+// fragment is one data block of a chain: where its bytes lie and which bytes of the data they are.
+type fragment struct {
+	off   int64 // of the block, for messages
+	body  int64 // of its bytes in the file
+	disk  int64 // number of these bytes, cut at the end of the file
+	start int64 // position of its first byte in the data
+	size  int64 // number of bytes it gives
+	zip   uint8
+	cols  uint32 // zipTransposed: bytes of a row
+	cut   error  // the block is longer than the file
+}
+
+// chain is the list of data blocks (DT, DZ, DL, HL, and SD, DV, DI likewise) behind one link, discovered block by
+// block as it is read: opening a chain costs one header, whatever its length. A chain takes 72 bytes a block.
+type chain struct {
+	src     *source
+	f       *File
+	want    string // plain block id: "##DT", "##SD", "##DV", "##DI"
+	frags   []fragment
+	pending []int64 // links of the current list block that are not opened yet
+	next    int64   // next list block
+	lists   map[int64]bool
+	start   int64 // position after the last fragment
+	disk    int64 // bytes of all fragments in the file
+	err     error // io.EOF after the last fragment, or why discovery stopped
+	repair  bool  // unfinalized: the last block's length is not to be trusted
+	limit   int64 // of an inflated transposed block
+}
+
+func (f *File) newChain(link int64, want string) *chain {
+	c := &chain{src: f.src, f: f, want: want, limit: f.opts.maxBlock(), lists: map[int64]bool{}}
+	c.repair = !f.Finalized && f.UnfinFlags&unfinDTLength != 0
+	if link == 0 {
+		c.err = io.EOF
+		return c
+	}
+	c.err = c.open(link)
+	return c
+}
+
+// open reads the first block, which may be a list.
+func (c *chain) open(link int64) error {
+	id, _, _, err := c.src.header(link)
+	if err != nil {
+		return err
+	}
+	switch id {
+	case "##HL":
+		b, err := c.list(link, "##HL")
+		if err != nil {
+			return err
+		}
+		c.next = b.link(0)
+	case "##DL", "##LD":
+		c.next = link
+	default:
+		c.pending = []int64{link}
+	}
+	return nil
+}
+
+// list reads a list block whole, past the header budget: it is data, not metadata, and read when reached.
+func (c *chain) list(off int64, want ...string) (block, error) {
+	if c.lists[off] {
+		return block{}, corrupt(off, want[0], "is linked to twice: the links form a cycle")
+	}
+	c.lists[off] = true
+	budget := *c.src
+	budget.budget = budget.size
+	return budget.block(off, want...)
+}
+
+// at returns fragment i, discovering it if need be; io.EOF after the last.
+func (c *chain) at(i int) (*fragment, error) {
+	for i >= len(c.frags) {
+		if c.err != nil {
+			return nil, c.err
+		}
+		c.err = c.discover()
+	}
+	return &c.frags[i], nil
+}
+
+// discover appends the next fragment or reads the next list block.
+func (c *chain) discover() error {
+	for len(c.pending) == 0 {
+		if c.next == 0 {
+			return io.EOF
+		}
+		if err := c.readList(); err != nil {
+			return err
+		}
+	}
+	link := c.pending[0]
+	c.pending = c.pending[1:]
+	if link == 0 {
+		if !c.f.Finalized {
+			return io.EOF // the writer had reserved room for more links
+		}
+		return nil
+	}
+	return c.addBlock(link)
+}
+
+// readList reads one DL (MDF 4.2, 5.21). Its offsets are not needed: the blocks' own lengths are read on the way,
+// which costs one small read a block and cannot disagree with the data.
+func (c *chain) readList() error {
+	off := c.next
+	id, _, _, err := c.src.header(off)
+	if err != nil {
+		return err
+	}
+	if id == "##LD" {
+		return c.readColumnList(off)
+	}
+	b, err := c.list(off, "##DL")
+	if err != nil {
+		return err
+	}
+	d, err := b.data(8)
+	if err != nil {
+		return err
+	}
+	n := int(binary.LittleEndian.Uint32(d[4:]))
+	if n > b.nlink-1 {
+		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
+	}
+	return c.takeList(b, 1, n)
+}
+
+// readColumnList reads one LD (MDF 4.2, 5.30): links of the data blocks, then, with flag bit 31, those of the
+// invalidation blocks.
+func (c *chain) readColumnList(off int64) error {
+	b, err := c.list(off, "##LD")
+	if err != nil {
+		return err
+	}
+	d, err := b.data(8)
+	if err != nil {
+		return err
+	}
+	flags, n := binary.LittleEndian.Uint32(d), int(binary.LittleEndian.Uint32(d[4:]))
+	links := n
+	if flags&(1<<31) != 0 {
+		links *= 2
+	}
+	if links > b.nlink-1 {
+		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
+	}
+	if c.want == "##DI" {
+		if links == n {
+			c.next = b.link(0)
+			return nil
+		}
+		return c.takeList(b, 1+n, n)
+	}
+	return c.takeList(b, 1, n)
+}
+
+func (c *chain) takeList(b block, first, n int) error {
+	c.pending = c.pending[:0]
+	for i := range n {
+		c.pending = append(c.pending, b.link(first+i))
+	}
+	c.next = b.link(0)
+	return nil
+}
+
+// addBlock appends the data block at off.
+func (c *chain) addBlock(off int64) error {
+	id, length, nlink, err := c.src.header(off)
+	if err != nil {
+		return err
+	}
+	fr := fragment{off: off, start: c.start}
+	switch {
+	case id == c.want || c.want == "##DT" && id == "##DV":
+		head := headerSize + 8*int64(nlink)
+		c.plain(&fr, id, head, length)
+	case id == "##DZ":
+		if err := c.zipped(&fr, length); err != nil {
+			return err
+		}
+	default:
+		return corrupt(off, id, "stands where %s or ##DZ is expected", c.want)
+	}
+	if c.disk += fr.disk + headerSize; c.disk > c.src.size {
+		return corrupt(off, id, "is listed with others that are together longer than the file")
+	}
+	c.start += fr.size
+	c.frags = append(c.frags, fr)
+	if fr.cut != nil {
+		return fr.cut
+	}
+	return nil
+}
+
+// plain fills the fragment of an uncompressed block.
+func (c *chain) plain(fr *fragment, id string, head, length int64) {
+	fr.body = fr.off + head
+	end := fr.off + max(length, head)
+	if c.repair && len(c.pending) == 0 && c.next == 0 {
+		end = c.f.nextStart(fr.off)
+	}
+	if end > c.src.size || end < 0 {
+		fr.cut = truncated(fr.off, id, length, c.src.size-fr.off)
+		end = c.src.size
+	}
+	fr.disk = max(end-fr.body, 0)
+	fr.size = fr.disk
+}
+
+// nextStart returns where the data block at off of an unfinalized file can end at the latest: at the next known
+// block, or at the end of the file.
+func (f *File) nextStart(off int64) int64 {
+	i := sort.Search(len(f.starts), func(i int) bool { return f.starts[i] > off })
+	if i < len(f.starts) {
+		return f.starts[i]
+	}
+	return f.src.size
+}
+
+// Deflate cannot expand more than this (RFC 1951: 258 bytes from 2 bits).
+const maxInflate = 1032
+
+// zipped fills the fragment of a DZ (MDF 4.2, 5.23).
+func (c *chain) zipped(fr *fragment, length int64) error {
+	const id = "##DZ"
+	if c.src.size-fr.off < 48 {
+		return truncated(fr.off, id, length, c.src.size-fr.off)
+	}
+	d, err := c.src.at(fr.off+headerSize, 24)
+	if err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	if org := "##" + string(d[:2]); org != c.want && (c.want != "##DT" || org != "##DV") {
+		return corrupt(fr.off, id, "holds a %s where %s is expected", org, c.want)
+	}
+	if d[2] > 1 {
+		return fmt.Errorf("data block at %#x: compression type %d: %w", fr.off, d[2], ErrUnsupported)
+	}
+	fr.zip, fr.cols = zipDeflate+d[2], le.Uint32(d[4:])
+	fr.body, fr.size, fr.disk = fr.off+48, int64(le.Uint64(d[8:])), int64(le.Uint64(d[16:]))
+	switch {
+	case fr.disk < 0 || fr.disk > length-48:
+		return corrupt(fr.off, id, "of %d bytes says it holds %d", length, uint64(fr.disk))
+	case fr.size < 0 || fr.size/maxInflate > fr.disk+1:
+		return corrupt(fr.off, id, "says that %d bytes inflate to %d", fr.disk, uint64(fr.size))
+	case fr.zip == zipTransposed && fr.cols == 0:
+		return corrupt(fr.off, id, "is transposed with rows of 0 bytes")
+	case fr.zip == zipTransposed && fr.size > c.limit:
+		return fmt.Errorf("data block at %#x: transposed block of %d bytes, Options.MaxBlockBytes is %d: %w",
+			fr.off, fr.size, c.limit, ErrLimit)
+	}
+	if have := c.src.size - fr.body; fr.disk > have {
+		fr.cut = truncated(fr.off, id, length, c.src.size-fr.off)
+		fr.disk = have
+	}
+	return nil
+}
+
+// find returns the number of the fragment that holds position pos, discovering on the way; io.EOF past the end.
+func (c *chain) find(pos int64) (int, error) {
+	for pos >= c.start {
+		if _, err := c.at(len(c.frags)); err != nil {
+			return len(c.frags), err
+		}
+	}
+	return sort.Search(len(c.frags), func(i int) bool { return c.frags[i].start+c.frags[i].size > pos }), nil
+}
+
+// total returns the length of the data, discovering all blocks. A chain that ends in a truncated or wrong block
+// gives the length up to there and the error.
+func (c *chain) total() (int64, error) {
+	for {
+		if _, err := c.at(len(c.frags)); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return c.start, err
+		}
+	}
+}

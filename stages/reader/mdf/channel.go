@@ -1,0 +1,385 @@
+package mdf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// ChannelType says how the values of a channel are found (cn_type).
+type ChannelType uint8
+
+// Channel types of MDF 4.2, 5.13.
+const (
+	Fixed         ChannelType = iota // a field of the record
+	VLSD                             // the record holds an offset to a value of variable length
+	Master                           // a field of the record that orders it: time, angle, distance or index
+	VirtualMaster                    // the record's number, converted
+	Sync                             // a field that synchronizes with an attachment
+	MLSD                             // a field of a maximum length, the real one is in another channel
+	VirtualData                      // the record's number, converted
+)
+
+// SyncType says what a master channel counts (cn_sync_type).
+type SyncType uint8
+
+// Sync types of MDF 4.2, 5.13.
+const (
+	SyncNone     SyncType = iota
+	SyncTime              // seconds since File.Start
+	SyncAngle             // radians
+	SyncDistance          // metres
+	SyncIndex             // record number
+)
+
+// DataType is the type of a raw value (cn_data_type).
+type DataType uint8
+
+// Data types of MDF 4.2, 5.13.
+const (
+	UintLE DataType = iota
+	UintBE
+	IntLE
+	IntBE
+	FloatLE
+	FloatBE
+	Latin1
+	UTF8
+	UTF16LE
+	UTF16BE
+	ByteArray
+	MIMESample
+	MIMEStream
+	CANopenDate
+	CANopenTime
+	ComplexLE
+	ComplexBE
+)
+
+var dataTypeNames = [...]string{"uint", "uint big-endian", "int", "int big-endian", "float", "float big-endian",
+	"Latin-1 text", "UTF-8 text", "UTF-16 text", "UTF-16 text big-endian", "bytes", "MIME sample", "MIME stream",
+	"CANopen date", "CANopen time", "complex", "complex big-endian"}
+
+// String returns the name of the type; little-endian is not mentioned.
+func (t DataType) String() string {
+	if int(t) < len(dataTypeNames) {
+		return dataTypeNames[t]
+	}
+	return fmt.Sprintf("data type %d", uint8(t))
+}
+
+// Kind is what the samples of a channel are when decoded.
+type Kind uint8
+
+// Kinds of samples.
+const (
+	Number  Kind = iota // float64
+	Text                // UTF-8
+	Bytes               // bytes as recorded
+	Complex             // two float64, real and imaginary
+	Numbers             // an array of float64, row-major
+	Struct              // no value of its own, its Children have: decoded as Bytes
+)
+
+// Flags of a channel (MDF 4.2, 5.13, cn_flags).
+const (
+	cnAllInvalid = 1 << 0
+	cnInvalBit   = 1 << 1
+	cnPrecision  = 1 << 2
+	cnBusEvent   = 1 << 10
+)
+
+// A Channel is a column of a channel group (CNBLOCK).
+type Channel struct {
+	Group      *ChannelGroup
+	Index      int    // position in Group.Channels
+	Name       string // not unique in a group: see Occurrence
+	Occurrence int    // 0 for the first channel of that name in the group, 1 for the next
+	Unit       string // of the physical value
+	Comment    string
+	Source     *Source // nil if none
+
+	Type       ChannelType
+	Sync       SyncType
+	DataType   DataType
+	ByteOffset uint32 // in the record
+	BitOffset  uint8  // 0 to 7, in the first byte
+	BitCount   uint32
+	Flags      uint32
+	InvalBit   uint32 // in the invalidation bytes, used if HasInvalidation
+	Precision  int    // decimal places to show, -1 if not given
+
+	Conversion *Conversion // nil if none
+	Parent     *Channel    // the structure it is a member of
+	Children   []*Channel  // members of a structure
+	Array      *Array      // nil for a scalar
+
+	dataLink int64
+	values   *ChannelGroup // VLSD group with the values
+	size     *Channel      // MLSD: channel with the number of bytes
+	err      error         // why it cannot be decoded
+}
+
+// An Array says how the elements of an array channel lie in the record (CABLOCK, storage CN template).
+type Array struct {
+	Dims     []int // element [i][j] has number i*Dims[1]+j
+	Elements int   // product of Dims
+	strides  []int // bytes, per dimension
+}
+
+// HasInvalidation says whether samples of the channel can be invalid one by one.
+func (c *Channel) HasInvalidation() bool {
+	return c.Flags&cnInvalBit != 0 && c.Flags&cnAllInvalid == 0 && c.Group.InvalBytes > 0
+}
+
+// AllInvalid says that no sample of the channel is valid.
+func (c *Channel) AllInvalid() bool { return c.Flags&cnAllInvalid != 0 }
+
+// IsMaster says whether the channel orders its group.
+func (c *Channel) IsMaster() bool { return c.Type == Master || c.Type == VirtualMaster }
+
+// Err says why the channel cannot be decoded, nil if it can.
+func (c *Channel) Err() error { return c.err }
+
+// Kind returns what the samples of the channel are.
+func (c *Channel) Kind() Kind {
+	switch {
+	case c.Array != nil:
+		return Numbers
+	case len(c.Children) > 0:
+		return Struct
+	case c.DataType >= Latin1 && c.DataType <= UTF16BE:
+		return Text
+	case c.DataType >= ByteArray && c.DataType <= CANopenTime:
+		return Bytes
+	case c.DataType >= ComplexLE:
+		return Complex
+	}
+	return Number
+}
+
+// isInteger says whether ranges of a conversion include their upper bound.
+func (c *Channel) isInteger() bool { return c.DataType <= IntBE }
+
+const maxDepth = 32 // of compositions and conversions; real files have 3
+
+func (f *File) readChannels(g *ChannelGroup, parent *Channel, link int64, depth int) error {
+	for link != 0 {
+		if err := f.once(link, "##CN"); err != nil {
+			return err
+		}
+		if depth > maxDepth {
+			return corrupt(link, "##CN", "is nested more than %d deep", maxDepth)
+		}
+		b, err := f.src.block(link, "##CN")
+		if err != nil {
+			return fmt.Errorf("read channel %d: %w", len(g.Channels), err)
+		}
+		c, err := f.newChannel(g, b)
+		if err != nil {
+			return fmt.Errorf("read channel %d: %w", len(g.Channels), err)
+		}
+		c.Parent = parent
+		f.channelAt[link] = c
+		g.Channels = append(g.Channels, c)
+		if parent != nil {
+			parent.Children = append(parent.Children, c)
+		}
+		if err := f.readComposition(c, b.link(1), depth+1); err != nil {
+			return err
+		}
+		c.check(link)
+		link = b.link(0)
+	}
+	return nil
+}
+
+func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
+	d, err := b.data(24)
+	if err != nil {
+		return nil, err
+	}
+	le := binary.LittleEndian
+	c := &Channel{
+		Group: g, Type: ChannelType(d[0]), Sync: SyncType(d[1]), DataType: DataType(d[2]), BitOffset: d[3],
+		ByteOffset: le.Uint32(d[4:]), BitCount: le.Uint32(d[8:]), Flags: le.Uint32(d[12:]),
+		InvalBit: le.Uint32(d[16:]), Precision: -1, dataLink: b.link(5),
+	}
+	if c.Flags&cnPrecision != 0 {
+		c.Precision = int(d[20])
+	}
+	if c.Name, err = f.text(b.link(2)); err != nil {
+		return nil, err
+	}
+	if c.Source, err = f.source(b.link(3)); err != nil {
+		return nil, err
+	}
+	if c.Conversion, err = f.conversion(b.link(4), 0); err != nil {
+		return nil, err
+	}
+	if c.Unit, err = f.text(b.link(6)); err != nil {
+		return nil, err
+	}
+	if c.Unit == "" && b.link(6) == 0 && c.Conversion != nil {
+		c.Unit = c.Conversion.Unit
+	}
+	c.Comment, err = f.text(b.link(7))
+	return c, err
+}
+
+// readComposition reads what cn_composition points to: the members of a structure, or an array.
+func (f *File) readComposition(c *Channel, link int64, depth int) error {
+	if link == 0 {
+		return nil
+	}
+	id, _, _, err := f.src.header(link)
+	if err != nil {
+		return err
+	}
+	switch id {
+	case "##CN":
+		return f.readChannels(c.Group, c, link, depth)
+	case "##CA":
+		return f.readArray(c, link)
+	case "##DS", "##CL", "##CV", "##CU": // MDF 4.3
+		c.err = fmt.Errorf("channel %q: composition %s of MDF 4.3: %w", c.Name, id, ErrUnsupported)
+		return nil
+	}
+	return corrupt(link, id, "stands where ##CN or ##CA is expected")
+}
+
+// readArray reads a CABLOCK (MDF 4.2, 5.18) with elements in the record.
+func (f *File) readArray(c *Channel, link int64) error {
+	if err := f.once(link, "##CA"); err != nil {
+		return err
+	}
+	b, err := f.src.block(link, "##CA")
+	if err != nil {
+		return err
+	}
+	d, err := b.data(16)
+	if err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	storage, ndim := d[1], int(le.Uint16(d[2:]))
+	if d, err = b.data(16 + 8*ndim); err != nil {
+		return err
+	}
+	if storage != 0 {
+		c.err = fmt.Errorf("channel %q: array storage %d: %w", c.Name, storage, ErrUnsupported)
+	}
+	a := &Array{Elements: 1}
+	for i := range ndim {
+		n := le.Uint64(d[16+8*i:])
+		if n == 0 || n > math.MaxInt32 || int64(n)*int64(a.Elements) > math.MaxInt32 {
+			return corrupt(link, "##CA", "has dimension %d of %d elements", i, n)
+		}
+		a.Dims = append(a.Dims, int(n))
+		a.Elements *= int(n)
+	}
+	a.setStrides(int(int32(le.Uint32(d[8:]))), le.Uint32(d[4:])&(1<<6) != 0)
+	c.Array = a
+	return nil
+}
+
+// setStrides sets the distance of neighbours per dimension; base is that of the innermost one.
+func (a *Array) setStrides(base int, columnMajor bool) {
+	a.strides = make([]int, len(a.Dims))
+	step := base
+	for i := range a.Dims {
+		k := len(a.Dims) - 1 - i
+		if columnMajor {
+			k = i
+		}
+		a.strides[k] = step
+		step *= a.Dims[k]
+	}
+}
+
+// offset returns the distance of element number i from the first in bytes.
+func (a *Array) offset(i int) int {
+	off := 0
+	for k := len(a.Dims) - 1; k >= 0; k-- {
+		off += i % a.Dims[k] * a.strides[k]
+		i /= a.Dims[k]
+	}
+	return off
+}
+
+// check sets err when the field does not lie in the record or its width is impossible. The file opens
+// nevertheless: its other channels can be read.
+func (c *Channel) check(off int64) {
+	if c.err != nil || c.Type == VirtualMaster || c.Type == VirtualData {
+		return
+	}
+	if c.DataType > ComplexBE || c.Type > VirtualData {
+		c.err = corrupt(off, "##CN", "%q has type %d and data type %d", c.Name, c.Type, c.DataType)
+		return
+	}
+	if c.BitOffset > 7 {
+		c.err = corrupt(off, "##CN", "%q has bit offset %d", c.Name, c.BitOffset)
+		return
+	}
+	bytes := (int64(c.BitOffset) + int64(c.BitCount) + 7) / 8
+	end := int64(c.ByteOffset) + bytes
+	if c.Array != nil {
+		low, high := c.Array.reach()
+		if end += high; int64(c.ByteOffset)+low < 0 {
+			end = math.MaxInt64
+		}
+	}
+	if end > int64(c.Group.DataBytes) {
+		c.err = corrupt(off, "##CN", "%q ends at byte %d of a record of %d", c.Name, end, c.Group.DataBytes)
+		return
+	}
+	if c.HasInvalidation() && c.InvalBit/8 >= c.Group.InvalBytes {
+		c.err = corrupt(off, "##CN", "%q has invalidation bit %d of %d bytes", c.Name, c.InvalBit, c.Group.InvalBytes)
+		return
+	}
+	c.checkWidth(off)
+}
+
+// reach returns the lowest and the highest distance of an element from the first.
+func (a *Array) reach() (low, high int64) {
+	for k, n := range a.Dims {
+		d := int64(n-1) * int64(a.strides[k])
+		if d < 0 {
+			low += d
+		} else {
+			high += d
+		}
+	}
+	return low, high
+}
+
+func (c *Channel) checkWidth(off int64) {
+	numeric := c.DataType <= FloatBE || c.Type == VLSD
+	switch {
+	case c.DataType >= ComplexLE && c.Type != VLSD:
+		if c.BitOffset != 0 || c.BitCount != 32 && c.BitCount != 64 && c.BitCount != 128 {
+			c.err = corrupt(off, "##CN", "%q is complex with %d bits", c.Name, c.BitCount)
+		}
+	case numeric && c.BitCount > 64:
+		c.err = corrupt(off, "##CN", "%q is a number of %d bits", c.Name, c.BitCount)
+	case (c.DataType == FloatLE || c.DataType == FloatBE) && c.Type != VLSD:
+		if c.BitCount != 16 && c.BitCount != 32 && c.BitCount != 64 {
+			c.err = corrupt(off, "##CN", "%q is a float of %d bits", c.Name, c.BitCount)
+		}
+	case !numeric && (c.BitOffset != 0 || c.BitCount%8 != 0):
+		c.err = corrupt(off, "##CN", "%q is %v at bit %d with %d bits", c.Name, c.DataType, c.BitOffset, c.BitCount)
+	}
+}
+
+// bindSize sets the channel that holds the number of bytes of an MLSD channel.
+func (c *Channel) bindSize(size *Channel) {
+	switch {
+	case c.err != nil:
+	case size == nil || size.Group != c.Group || size.Kind() != Number:
+		c.err = corrupt(c.dataLink, "", "is no size channel, %q of group %d needs one", c.Name, c.Group.Index)
+	case size.err != nil:
+		c.err = size.err
+	default:
+		c.size = size
+	}
+}

@@ -1,0 +1,286 @@
+package mdf
+
+import (
+	"fmt"
+)
+
+// A Column has the samples of one channel for the records of a Block. Its slices are reused by the next block.
+type Column struct {
+	Channel *Channel
+	Kind    Kind
+	Width   int // values a record: 1, 2 for Complex, the number of elements for Numbers, 0 for Text and Bytes
+
+	// Values are numbers, Width of them a record. They are physical, unless ReadOptions.Raw. A conversion to text
+	// leaves the raw values here; if it is Mixed, the values that convert to a number are that number and those that
+	// convert to a text NaN.
+	Values []float64
+	// Valid says of each record whether the sample is valid; nil says that all are. Invalid samples have values too.
+	Valid []bool
+	// Record i has Bytes[Offsets[i]:Offsets[i+1]]: UTF-8 for Text and for conversions to text, bytes as recorded for
+	// Bytes and Struct. Offsets is nil for columns of numbers alone.
+	Offsets []uint32
+	Bytes   []byte
+}
+
+// At returns the text or bytes of record i of the block, valid as long as the block is.
+func (c *Column) At(i int) []byte { return c.Bytes[c.Offsets[i]:c.Offsets[i+1]] }
+
+// maxColumnBytes ends a block early when the variable-length values of a column get longer than this together.
+const maxColumnBytes = 4 << 20
+
+// decoder fills the Column of one channel from records.
+type decoder struct {
+	ch     *Channel
+	col    *Column
+	raw    bool
+	nums   []number // of one record; of Text and Bytes none, of VLSD the offset
+	size   number   // MLSD: the number of bytes
+	blobs  *blobs   // VLSD
+	field  [2]int   // Text, Bytes: the bytes of the record
+	inval  int      // byte among the invalidation bytes, -1 if all samples are equally valid
+	mask   byte
+	strbuf []byte
+	from   int64 // VLSD: position of the first value of the block
+}
+
+func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
+	if c.err != nil {
+		return nil, fmt.Errorf("channel %q of group %d: %w", c.Name, c.Group.Index, c.err)
+	}
+	d := &decoder{ch: c, col: col, raw: opts.Raw, inval: -1}
+	*col = Column{Channel: c, Kind: c.Kind()}
+	if c.HasInvalidation() {
+		d.inval, d.mask = int(c.InvalBit/8), 1<<(c.InvalBit%8)
+	}
+	off := int(c.ByteOffset)
+	switch {
+	case c.Type == VLSD:
+		d.nums = []number{newNumber(UintLE, off, uint(c.BitOffset), uint(c.BitCount))}
+		b, err := newBlobs(c)
+		if err != nil {
+			return nil, err
+		}
+		d.blobs = b
+	case col.Kind == Text || col.Kind == Bytes || col.Kind == Struct:
+		d.field = [2]int{off, off + int(c.BitCount/8)}
+		if c.size != nil {
+			d.size = newNumber(c.size.DataType, int(c.size.ByteOffset), uint(c.size.BitOffset), uint(c.size.BitCount))
+		}
+	default:
+		return d, d.setNumbers(off)
+	}
+	if k := col.Kind; k != Text && k != Struct {
+		col.Kind = Bytes
+	}
+	return d, nil
+}
+
+// setNumbers sets the numeric fields of a record.
+func (d *decoder) setNumbers(off int) error {
+	c := d.ch
+	switch {
+	case d.col.Kind == Complex:
+		t, half := DataType(FloatLE), uint(c.BitCount/2)
+		if c.DataType == ComplexBE {
+			t = FloatBE
+		}
+		d.nums = []number{newNumber(t, off, 0, half), newNumber(t, off+int(half/8), 0, half)}
+	case c.Array != nil:
+		if c.DataType > FloatBE || c.Type != Fixed {
+			return fmt.Errorf("channel %q of group %d: array of %v: %w", c.Name, c.Group.Index, c.DataType, ErrUnsupported)
+		}
+		for i := range c.Array.Elements {
+			d.nums = append(d.nums, newNumber(c.DataType, off+c.Array.offset(i), uint(c.BitOffset), uint(c.BitCount)))
+		}
+	default:
+		d.nums = []number{newNumber(c.DataType, off, uint(c.BitOffset), uint(c.BitCount))}
+	}
+	d.col.Width = len(d.nums)
+	return nil
+}
+
+// decode fills the column from the first n records of r, the first of which has number first. It may stop early
+// and returns for how many it did.
+func (d *decoder) decode(r *rows, n int, first uint64) (int, error) {
+	c := d.col
+	var err error
+	switch {
+	case d.blobs != nil:
+		n, err = d.decodeBlobs(r, n, first)
+	case c.Width == 0:
+		d.decodeField(r, n)
+	default:
+		d.decodeNumbers(r, n, first)
+	}
+	d.decodeValidity(r, n)
+	if err == nil && !d.raw && d.ch.Conversion != nil {
+		d.convert(r, n)
+	}
+	return n, err
+}
+
+func (d *decoder) decodeNumbers(r *rows, n int, first uint64) {
+	c := d.col
+	c.Values = grow(c.Values, n*c.Width)
+	switch {
+	case d.ch.Type == VirtualMaster || d.ch.Type == VirtualData:
+		for i := range c.Values {
+			c.Values[i] = float64(first + uint64(i))
+		}
+	case c.Width == 1:
+		d.nums[0].decode(c.Values, r.data, r.stride)
+	default:
+		for i := range n {
+			rec := r.data[i*r.stride:]
+			for k := range d.nums {
+				d.nums[k].decode(c.Values[i*c.Width+k:i*c.Width+k+1], rec, 0)
+			}
+		}
+	}
+}
+
+// decodeField copies or decodes the field of Text and Bytes channels.
+func (d *decoder) decodeField(r *rows, n int) {
+	c := d.col
+	c.start(n)
+	for i := range n {
+		rec := r.data[i*r.stride : (i+1)*r.stride]
+		b := rec[d.field[0]:d.field[1]]
+		if d.ch.size != nil {
+			b = b[:min(d.size.uint(rec), uint64(len(b)))]
+		}
+		c.append(b, d.raw)
+	}
+}
+
+// decodeBlobs collects the values of a VLSD channel.
+func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
+	c := d.col
+	c.start(n)
+	for i := range n {
+		if len(c.Bytes) > maxColumnBytes {
+			return i, nil
+		}
+		off := d.nums[0].uint(r.data[i*r.stride:])
+		if i == 0 {
+			d.from = int64(off)
+		}
+		b, err := d.blobs.at(off, first+uint64(i))
+		if err != nil {
+			return i, err
+		}
+		c.append(b, d.raw)
+	}
+	return n, nil
+}
+
+// start prepares Offsets and Bytes for n records.
+func (c *Column) start(n int) {
+	if cap(c.Offsets) < n+1 {
+		c.Offsets = make([]uint32, 0, n+1)
+	}
+	c.Offsets = append(c.Offsets[:0], 0)
+	c.Bytes = c.Bytes[:0]
+}
+
+func (c *Column) append(b []byte, raw bool) {
+	if c.Kind == Text && !raw {
+		c.Bytes = appendText(c.Bytes, b, c.Channel.DataType)
+	} else {
+		c.Bytes = append(c.Bytes, b...)
+	}
+	c.Offsets = append(c.Offsets, uint32(len(c.Bytes)))
+}
+
+func (d *decoder) decodeValidity(r *rows, n int) {
+	c := d.col
+	if d.inval < 0 && !d.ch.AllInvalid() {
+		return
+	}
+	c.Valid = grow(c.Valid, n)
+	if d.inval < 0 {
+		clear(c.Valid)
+		return
+	}
+	for i, o := 0, d.inval; i < n; i, o = i+1, o+r.invalStride {
+		c.Valid[i] = r.inval[o]&d.mask == 0
+	}
+}
+
+func (d *decoder) convert(r *rows, n int) {
+	c, v := d.col, d.ch.Conversion
+	switch {
+	case c.Width == 0 && v.takesText():
+		d.convertFromText(n)
+	case c.Width == 0:
+	case v.hasText:
+		d.convertToText(r, n)
+	default:
+		v.Apply(c.Values, d.ch.isInteger())
+	}
+}
+
+// convertToText is a conversion of numbers that gives texts.
+func (d *decoder) convertToText(r *rows, n int) {
+	c, v := d.col, d.ch.Conversion
+	if c.Width != 1 {
+		return
+	}
+	c.start(n)
+	integers, mixed := d.ch.isInteger(), v.Mixed()
+	for i := range n {
+		x := c.Values[i]
+		u := uint64(int64(x))
+		if integers && d.ch.Type != VirtualMaster && d.ch.Type != VirtualData {
+			u = d.nums[0].uint(r.data[i*r.stride:])
+		}
+		var number float64
+		c.Bytes, number = v.appendText(c.Bytes, x, u, integers)
+		c.Offsets = append(c.Offsets, uint32(len(c.Bytes)))
+		if mixed {
+			c.Values[i] = number
+		}
+	}
+}
+
+// convertFromText is a conversion of texts; the numbers of TextToValue stand in Values beside the texts.
+func (d *decoder) convertFromText(n int) {
+	c, v := d.col, d.ch.Conversion
+	if v.Type == TextToValue {
+		c.Values = grow(c.Values, n)
+		for i := range n {
+			c.Values[i] = v.textValue(c.At(i))
+		}
+		return
+	}
+	d.strbuf = append(d.strbuf[:0], c.Bytes...)
+	c.Bytes = c.Bytes[:0]
+	from := uint32(0)
+	for i := range n {
+		to := c.Offsets[i+1]
+		c.Bytes = v.appendTranslated(c.Bytes, d.strbuf[from:to])
+		from, c.Offsets[i+1] = to, uint32(len(c.Bytes))
+	}
+}
+
+// trim cuts the column to n records.
+func (c *Column) trim(n int) {
+	if c.Values != nil {
+		c.Values = c.Values[:n*max(c.Width, 1)]
+	}
+	if c.Valid != nil {
+		c.Valid = c.Valid[:n]
+	}
+	if c.Offsets != nil {
+		c.Offsets = c.Offsets[:n+1]
+		c.Bytes = c.Bytes[:c.Offsets[n]]
+	}
+}
+
+// grow returns s with length n, reallocated only when its capacity is too small.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

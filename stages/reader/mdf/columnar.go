@@ -1,0 +1,68 @@
+package mdf
+
+// columnar says that data and invalidation bytes of the group are kept apart (MDF 4.20, DV and DI blocks).
+func (g *ChannelGroup) columnar() bool {
+	if g.data.link == 0 {
+		return false
+	}
+	id, _, _, err := g.File.src.header(g.data.link)
+	return err == nil && (id == "##LD" || id == "##DV")
+}
+
+// columnRows reads a group whose data bytes are in DV and whose invalidation bytes are in DI blocks. The blocks of
+// the two need not hold the same records.
+type columnRows struct {
+	g     *ChannelGroup
+	data  sortedRows
+	inval *sortedRows // nil without invalidation bytes
+}
+
+func newColumnRows(g *ChannelGroup) *columnRows {
+	f := g.File
+	c := &columnRows{g: g}
+	c.data = sortedRows{s: newStream(f.newChain(g.data.link, "##DV")), g: g, size: int(g.DataBytes)}
+	if g.InvalBytes == 0 || g.DataBytes == 0 {
+		return c
+	}
+	if id, _, _, err := f.src.header(g.data.link); err == nil && id == "##LD" {
+		c.inval = &sortedRows{s: newStream(f.newChain(g.data.link, "##DI")), g: g, size: int(g.InvalBytes)}
+	}
+	return c
+}
+
+func (c *columnRows) peek(max int) (rows, error) {
+	r, err := c.data.peekBytes(max)
+	r.inval, r.invalStride = nil, 0
+	if c.inval == nil {
+		r.inval = make([]byte, c.g.InvalBytes) // all valid
+		return r, err
+	}
+	if err != nil {
+		return r, err
+	}
+	i, err := c.inval.peekBytes(r.n)
+	r.n = min(r.n, i.n)
+	r.inval, r.invalStride = i.data, i.stride
+	return r, err
+}
+
+func (c *columnRows) advance(n int) {
+	c.data.advance(n)
+	if c.inval != nil {
+		c.inval.advance(n)
+	}
+}
+
+func (c *columnRows) seek(record uint64) error {
+	if c.inval != nil {
+		if err := c.inval.seek(record); err != nil {
+			return err
+		}
+	}
+	return c.data.seek(record)
+}
+
+// resume gets the position in the data bytes, from which that of the invalidation bytes follows.
+func (c *columnRows) resume(pos int64) error { return c.seek(uint64(pos / int64(c.data.size))) }
+
+func (c *columnRows) where() (int64, string) { return c.data.where() }

@@ -1,0 +1,114 @@
+package mdf
+
+import (
+	"math"
+	"strconv"
+)
+
+// find returns the number of the table's row for x, len(rows) for the default.
+func (c *Conversion) find(x float64, integers bool) int {
+	if c.Type == RangeToText {
+		for i := 0; i+1 < len(c.Values); i += 2 {
+			if inRange(x, c.Values[i], c.Values[i+1], integers) {
+				return i / 2
+			}
+		}
+		return len(c.Values) / 2
+	}
+	for i, v := range c.Values {
+		if v == x {
+			return i
+		}
+	}
+	return len(c.Values)
+}
+
+// appendText appends the text of raw value x to dst; u is the same value as an integer. When the value converts to
+// a number, nothing is appended and the number returned, otherwise NaN.
+func (c *Conversion) appendText(dst []byte, x float64, u uint64, integers bool) ([]byte, float64) {
+	if c.Type == BitfieldText {
+		return c.appendBits(dst, u), math.NaN()
+	}
+	row := c.find(x, integers)
+	if row >= len(c.Refs) || c.Refs[row].Nil {
+		return dst, math.NaN()
+	}
+	r := c.Refs[row]
+	switch {
+	case r.Conversion == nil:
+		return append(dst, r.Text...), math.NaN()
+	case r.Conversion.hasText:
+		return r.Conversion.appendText(dst, x, u, integers)
+	}
+	one := [1]float64{x}
+	r.Conversion.Apply(one[:], integers)
+	return dst, one[0]
+}
+
+// appendBits is BitfieldText (MDF 4.2, 5.14.11): the texts of all masked values, each with the name of its table in
+// front, joined by "|".
+func (c *Conversion) appendBits(dst []byte, u uint64) []byte {
+	start := len(dst)
+	for i, mask := range c.Masks {
+		r := c.Refs[i]
+		before := len(dst)
+		if before > start {
+			dst = append(dst, '|')
+		}
+		body := len(dst)
+		dst = r.appendMasked(dst, u&mask)
+		if len(dst) == body {
+			dst = dst[:before]
+		}
+	}
+	return dst
+}
+
+func (r ConversionRef) appendMasked(dst []byte, u uint64) []byte {
+	if r.Conversion == nil {
+		return append(dst, r.Text...)
+	}
+	body := len(dst)
+	if r.Conversion.Name != "" {
+		dst = append(append(dst, r.Conversion.Name...), '=')
+	}
+	named := len(dst)
+	if !r.Conversion.hasText {
+		one := [1]float64{float64(u)}
+		r.Conversion.Apply(one[:], true)
+		return appendNumber(dst, one[0])
+	}
+	dst, number := r.Conversion.appendText(dst, float64(u), u, true)
+	if len(dst) == named && number == number {
+		dst = appendNumber(dst, number)
+	}
+	if len(dst) == named && named > body {
+		return dst[:body] // a table without a text for the value says nothing
+	}
+	return dst
+}
+
+func appendNumber(dst []byte, x float64) []byte { return strconv.AppendFloat(dst, x, 'g', -1, 64) }
+
+// textValue is TextToValue: the number of a text, the default or NaN for an unknown one.
+func (c *Conversion) textValue(s []byte) float64 {
+	i, ok := c.texts[string(s)]
+	if !ok {
+		i = len(c.Refs)
+	}
+	if i >= len(c.Values) {
+		return math.NaN()
+	}
+	return c.Values[i]
+}
+
+// appendTranslated is TextToText: the translation of s, the default, or s itself when there is none.
+func (c *Conversion) appendTranslated(dst, s []byte) []byte {
+	if i, ok := c.texts[string(s)]; ok {
+		return append(dst, c.Refs[2*i+1].Text...)
+	}
+	if len(c.Refs)%2 == 1 && !c.Refs[len(c.Refs)-1].Nil {
+		return append(dst, c.Refs[len(c.Refs)-1].Text...)
+	}
+	return append(dst, s...)
+}

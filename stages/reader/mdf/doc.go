@@ -1,0 +1,46 @@
+// Package mdf reads and writes ASAM MDF 4 measurement files (.mf4) as a stream.
+//
+// Open reads header blocks only and gives a File: its channel groups, and their channels with units, conversions and
+// sources. A group is a table; ChannelGroup.Read opens a reader of some of its columns:
+//
+//	f, err := mdf.Open("drive.mf4")
+//	...
+//	defer f.Close()
+//	g := f.Group("ego")
+//	r, err := g.Read(mdf.ReadOptions{}, g.Channel("EgoSpeed", 0))
+//	...
+//	for {
+//		b, err := r.Next(ctx)
+//		if err == io.EOF {
+//			break
+//		}
+//		...
+//		for i, t := range b.Times {
+//			fmt.Println(t, b.Columns[0].Values[i])
+//		}
+//	}
+//
+// Groups of one file have clocks and rates of their own. To merge them by time, open a reader for each and call the
+// Next of the one that is behind: every reader keeps one block in memory, however long the file. Block.Position and
+// GroupReader.Resume go on at a record after a restart. CAN bus logging groups are read as frames by
+// ChannelGroup.Frames.
+//
+// # What is read
+//
+// MDF 4.00 to 4.20: sorted and unsorted data groups, plain, deflated and transposed data blocks in any list,
+// variable-length values in SD blocks or in groups, column-oriented files, compositions, arrays in the record, all
+// data types and conversions. Recordings that were cut off (unfinalized files, "UnFinMF") are repaired while reading:
+// records are counted up to the end of the file, and an incomplete last one is dropped; File.Recount gives the counts.
+// MDF 2 and 3 are refused with ErrOldVersion.
+//
+// # Damage
+//
+// Whatever is wrong in a file ends in an error, usually a FormatError with offset and block, within time and memory
+// linear in the size of the file. All records in front of the damage are delivered before it.
+//
+// # Memory
+//
+// A reader needs a few megabytes: a window of about 1 MiB of the data, one inflated block if it is transposed (the
+// standard recommends at most 4 MiB, Options.MaxBlockBytes bounds it), the columns of one block, 8 MiB for each
+// variable-length channel, and 72 bytes for each data block of the file.
+package mdf

@@ -1,0 +1,184 @@
+package mdf
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Frames are CAN frames of one block, in columns. The slices are reused by the next call.
+type Frames struct {
+	First    uint64 // number of the first frame in its group
+	N        int
+	Times    []float64 // seconds since File.Start
+	Bus      []uint8   // CAN_DataFrame.BusChannel, from 1; 0 if the file does not say
+	ID       []uint32  // 11 or 29 bits
+	Extended []bool    // ID has 29 bits
+	DLC      []uint8   // data length code
+	FD       []bool    // CAN FD format (EDL)
+	Transmit []bool    // sent by the logger (Dir)
+	Offsets  []uint32  // payload of frame i: Data[Offsets[i]:Offsets[i+1]]
+	Data     []byte
+
+	block *Block
+}
+
+// Payload returns the data bytes of frame i, valid as long as the Frames are.
+func (f *Frames) Payload(i int) []byte { return f.Data[f.Offsets[i]:f.Offsets[i+1]] }
+
+// Position returns the place of frame i, 0 <= i <= N, for FrameReader.Resume.
+func (f *Frames) Position(i int) Position { return f.block.Position(i) }
+
+// The members of CAN_DataFrame that are read (ASAM MDF bus logging 1.0, table 5).
+const (
+	memberBus = iota
+	memberID
+	memberIDE
+	memberDLC
+	memberLength
+	memberData
+	memberFD
+	memberDir
+	memberCount
+)
+
+var memberNames = [memberCount]string{"BusChannel", "ID", "IDE", "DLC", "DataLength", "DataBytes", "EDL", "Dir"}
+
+const frameChannel = "CAN_DataFrame"
+
+// HasFrames says that the group holds CAN data frames, so Frames can be called.
+func (g *ChannelGroup) HasFrames() bool {
+	m := g.frameMembers()
+	return m[memberID] != nil && m[memberData] != nil
+}
+
+// frameMembers finds the members, which are named "CAN_DataFrame.ID" by most writers and "ID" inside the structure
+// CAN_DataFrame by some.
+func (g *ChannelGroup) frameMembers() (m [memberCount]*Channel) {
+	for _, c := range g.Channels {
+		name, ok := strings.CutPrefix(c.Name, frameChannel+".")
+		if !ok && (c.Parent == nil || c.Parent.Name != frameChannel) {
+			continue
+		}
+		for i, want := range memberNames {
+			if name == want && m[i] == nil {
+				m[i] = c
+			}
+		}
+	}
+	return m
+}
+
+// A FrameReader reads the CAN data frames of a group, block by block.
+type FrameReader struct {
+	r      *GroupReader
+	col    [memberCount]int // number of the member's column, -1 if missing
+	frames Frames
+}
+
+// Frames opens a reader of the CAN data frames of the group. Remote and error frames are in groups of their own.
+func (g *ChannelGroup) Frames() (*FrameReader, error) {
+	if !g.HasFrames() {
+		return nil, fmt.Errorf("group %d (%s) has no %s channels: %w", g.Index, g.AcqName, frameChannel, ErrUnsupported)
+	}
+	f := &FrameReader{}
+	var chans []*Channel
+	for i, c := range g.frameMembers() {
+		f.col[i] = -1
+		if c != nil {
+			f.col[i] = len(chans)
+			chans = append(chans, c)
+		}
+	}
+	r, err := g.Read(ReadOptions{}, chans...)
+	f.r = r
+	return f, err
+}
+
+// Next returns the next frames, as GroupReader.Next does its block.
+func (f *FrameReader) Next(ctx context.Context) (*Frames, error) {
+	b, err := f.r.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fr := &f.frames
+	fr.block, fr.First, fr.N = b, b.First, b.N
+	if fr.Times = b.Times; fr.Times == nil {
+		return nil, fmt.Errorf("group %d has CAN frames without times: %w", b.Group.Index, ErrUnsupported)
+	}
+	f.fill(b)
+	return fr, nil
+}
+
+func (f *FrameReader) fill(b *Block) {
+	fr, n := &f.frames, b.N
+	fr.Bus, fr.ID, fr.Extended = grow(fr.Bus, n), grow(fr.ID, n), grow(fr.Extended, n)
+	fr.DLC, fr.FD, fr.Transmit = grow(fr.DLC, n), grow(fr.FD, n), grow(fr.Transmit, n)
+	fillUint8(fr.Bus, f.values(b, memberBus))
+	fillUint8(fr.DLC, f.values(b, memberDLC))
+	fillBool(fr.FD, f.values(b, memberFD))
+	fillBool(fr.Transmit, f.values(b, memberDir))
+	fillBool(fr.Extended, f.values(b, memberIDE))
+	for i, x := range f.values(b, memberID) {
+		id := uint32(x)
+		fr.Extended[i] = fr.Extended[i] || id&(1<<31) != 0 || id&(1<<29-1) > 0x7FF
+		fr.ID[i] = id & (1<<29 - 1)
+	}
+	f.fillData(b)
+}
+
+// values returns the numbers of a member, nil if the group has no such member.
+func (f *FrameReader) values(b *Block, member int) []float64 {
+	if f.col[member] < 0 {
+		return nil
+	}
+	return b.Columns[f.col[member]].Values
+}
+
+func fillUint8(dst []uint8, v []float64) {
+	clear(dst)
+	for i, x := range v {
+		dst[i] = uint8(x)
+	}
+}
+
+func fillBool(dst []bool, v []float64) {
+	clear(dst)
+	for i, x := range v {
+		dst[i] = x != 0
+	}
+}
+
+// dlcLengths are the payload lengths of the data length codes of CAN FD (ISO 11898-1).
+var dlcLengths = [16]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64}
+
+// fillData cuts the payloads to DataLength or, without that member, to what the DLC means.
+func (f *FrameReader) fillData(b *Block) {
+	fr, data := &f.frames, &b.Columns[f.col[memberData]]
+	lengths := f.values(b, memberLength)
+	fr.Offsets = append(grow(fr.Offsets, b.N+1)[:0], 0)
+	fr.Data = fr.Data[:0]
+	for i := range b.N {
+		p := data.At(i)
+		switch {
+		case lengths != nil:
+			p = p[:min(len(p), int(lengths[i]))]
+		case f.col[memberDLC] >= 0 && data.Channel.Type != VLSD:
+			p = p[:min(len(p), dlcLengths[fr.DLC[i]&15])]
+		}
+		fr.Data = append(fr.Data, p...)
+		fr.Offsets = append(fr.Offsets, uint32(len(fr.Data)))
+	}
+}
+
+// Seek is GroupReader.Seek.
+func (f *FrameReader) Seek(frame uint64) error { return f.r.Seek(frame) }
+
+// Resume is GroupReader.Resume.
+func (f *FrameReader) Resume(p Position) error { return f.r.Resume(p) }
+
+// Progress is GroupReader.Progress.
+func (f *FrameReader) Progress() Progress { return f.r.Progress() }
+
+// Close is GroupReader.Close.
+func (f *FrameReader) Close() error { return f.r.Close() }

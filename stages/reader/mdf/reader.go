@@ -1,0 +1,331 @@
+package mdf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// ReadOptions say how the channels of a group are decoded. The zero value is right for most.
+type ReadOptions struct {
+	// Raw leaves the conversions out, of the times too, and texts in their encoding.
+	Raw bool
+	// BlockRecords bounds the records of a block; 0 means as many as fit well into the processor's cache. A block
+	// may have fewer.
+	BlockRecords int
+}
+
+const (
+	blockBytes      = 512 << 10
+	maxBlockRecords = 16384
+)
+
+func (o ReadOptions) records(g *ChannelGroup) int {
+	if o.BlockRecords > 0 {
+		return o.BlockRecords
+	}
+	return int(min(max(blockBytes/max(g.recordSize(), 1), 1), maxBlockRecords))
+}
+
+// A Block is some consecutive records of one group, in columns. Everything in it is reused: it is valid until the
+// next call of Next, Seek, Resume or Close of the GroupReader that returned it.
+type Block struct {
+	Group   *ChannelGroup
+	First   uint64 // number of the first record, from 0
+	N       int    // number of records, at least 1
+	Times   []float64
+	Columns []Column // in the order the channels were asked for
+	// Records are the data bytes of the records as they stand in the file, without record id; record i starts at
+	// i*Stride.
+	Records []byte
+	Stride  int
+
+	at     rows
+	values []ValuePosition
+}
+
+// A Position is the place of a record in a group, for going on there after a restart. It serialises as JSON; it is
+// valid for the same file only.
+type Position struct {
+	Record uint64          `json:"record"`
+	Offset int64           `json:"offset"` // in the group's data
+	Values []ValuePosition `json:"values,omitempty"`
+}
+
+// A ValuePosition says where the values of a variable-length channel go on that are mixed with the records.
+type ValuePosition struct {
+	Channel int   `json:"channel"` // index
+	Value   int64 `json:"value"`   // position among the values
+	Offset  int64 `json:"offset"`  // in the group's data
+}
+
+// Position returns the place of record i of the block, 0 <= i <= N; N is the one after the block.
+func (b *Block) Position(i int) Position {
+	p := Position{Record: b.First + uint64(i), Values: append([]ValuePosition(nil), b.values...)}
+	switch {
+	case i < b.N:
+		p.Offset = b.at.position(i)
+	case b.N > 0 && b.at.at == nil:
+		p.Offset = b.at.base + int64(i)*int64(b.at.stride)
+	case b.N > 0:
+		p.Offset = b.at.at[b.N-1] + int64(b.Group.data.idSize) + b.Group.recordSize()
+	}
+	return p
+}
+
+// A GroupReader reads channels of one group, block by block, with memory that does not depend on the size of the
+// file. One goroutine uses it. Readers of several groups of a file are independent of each other, so groups can be
+// merged by time by reading each as far as needed; groups that share their data (unsorted files) read it once each.
+type GroupReader struct {
+	g     *ChannelGroup
+	opts  ReadOptions
+	max   int
+	src   recordSource
+	cols  []*decoder
+	times *decoder
+	other recordSource // remote master: the records of the group with the times
+	block Block
+	tcol  Column
+	next  uint64
+	err   error
+	last  float64
+	seen  bool
+}
+
+// Read opens a reader of the given channels, which have to be of g, from its first record. Without channels only
+// times and raw records are delivered. Times need not be asked for.
+func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReader, error) {
+	if g.VLSD {
+		return nil, fmt.Errorf("group %d has values of another group only: %w", g.Index, ErrUnsupported)
+	}
+	if limit := g.File.opts.maxBlock(); g.recordSize() > limit {
+		return nil, fmt.Errorf("group %d has records of %d bytes, Options.MaxBlockBytes is %d: %w",
+			g.Index, g.recordSize(), limit, ErrLimit)
+	}
+	r := &GroupReader{g: g, opts: opts, max: opts.records(g), src: g.File.newRecordSource(g), last: math.NaN()}
+	r.block = Block{Group: g, Columns: make([]Column, len(channels))}
+	for i, c := range channels {
+		if c.Group != g {
+			return nil, fmt.Errorf("channel %q is of group %d, not of group %d", c.Name, c.Group.Index, g.Index)
+		}
+		d, err := newDecoder(c, &r.block.Columns[i], opts)
+		if err != nil {
+			return nil, err
+		}
+		r.cols = append(r.cols, d)
+	}
+	return r, r.openTimes()
+}
+
+// openTimes prepares the master of the group, which may be in another one (MDF 4.20).
+func (r *GroupReader) openTimes() error {
+	g := r.g
+	if g.Master == nil && g.RemoteMaster != nil && g.RemoteMaster != g {
+		g = g.RemoteMaster
+		r.other = g.File.newRecordSource(g)
+	}
+	if g.Master == nil || g.Master.Kind() != Number || g.Master.Type == VLSD {
+		r.other = nil
+		return nil
+	}
+	d, err := newDecoder(g.Master, &r.tcol, r.opts)
+	r.times = d
+	return err
+}
+
+// Next returns the next block. After the last record it returns io.EOF. Before an error all records in front of
+// the damage have been delivered; Progress tells how far that is. Errors repeat, apart from those of ctx.
+func (r *GroupReader) Next(ctx context.Context) (*Block, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	n, err := r.read()
+	if n == 0 {
+		if err == nil {
+			err = io.EOF
+		}
+		r.err = r.wrap(err)
+		return nil, r.err
+	}
+	if err != nil {
+		r.err = r.wrap(err)
+	}
+	return &r.block, nil
+}
+
+// read decodes the next block and returns its number of records, which may come with an error behind them.
+func (r *GroupReader) read() (int, error) {
+	limit := r.max
+	if r.g.CyclesKnown {
+		if r.next >= r.g.Cycles {
+			return 0, io.EOF
+		}
+		limit = int(min(uint64(limit), r.g.Cycles-r.next))
+	}
+	if err := r.checkVirtual(); err != nil {
+		return 0, err
+	}
+	in, err := r.src.peek(limit)
+	if in.n == 0 {
+		return 0, err
+	}
+	n, err := r.decodeTimes(&in)
+	for i := 0; i < len(r.cols) && n > 0; i++ {
+		var colErr error
+		if n, colErr = r.cols[i].decode(&in, n, r.next); colErr != nil {
+			err = colErr
+		}
+	}
+	r.finish(&in, n)
+	return n, err
+}
+
+// checkVirtual refuses a count of records that nothing stands behind: with virtual channels alone it is only a
+// number, which damage can make any number.
+func (r *GroupReader) checkVirtual() error {
+	if r.g.recordSize() > 0 {
+		return nil
+	}
+	if r.g.data.idSize == 0 && !r.g.CyclesKnown {
+		return io.EOF
+	}
+	if limit := uint64(1<<24 + 8*r.g.File.src.size); r.g.Cycles > limit && r.g.data.idSize == 0 {
+		return corrupt(r.g.data.off, "##CG", "of group %d says %d records without any data", r.g.Index, r.g.Cycles)
+	}
+	return nil
+}
+
+func (r *GroupReader) decodeTimes(in *rows) (int, error) {
+	if r.times == nil {
+		return in.n, nil
+	}
+	src := in
+	if r.other != nil {
+		o, err := r.other.peek(in.n)
+		if o.n == 0 {
+			return 0, err
+		}
+		src = &o
+	}
+	return r.times.decode(src, min(in.n, src.n), r.next)
+}
+
+// finish fills the block from what was decoded and takes the records away from the source.
+func (r *GroupReader) finish(in *rows, n int) {
+	b := &r.block
+	b.First, b.N, b.at = r.next, n, *in
+	b.Stride = in.stride
+	b.Records = in.data[:n*in.stride]
+	for i := range b.Columns {
+		b.Columns[i].trim(n)
+	}
+	b.Times = nil
+	if r.times != nil && n > 0 {
+		r.tcol.trim(n)
+		b.Times = r.tcol.Values
+		r.last, r.seen = b.Times[n-1], true
+	}
+	b.values = b.values[:0]
+	for _, d := range r.cols {
+		b.values = d.appendPosition(b.values)
+	}
+	r.src.advance(n)
+	if r.other != nil {
+		r.other.advance(n)
+	}
+	r.next += uint64(n)
+}
+
+func (d *decoder) appendPosition(to []ValuePosition) []ValuePosition {
+	if d.blobs == nil {
+		return to
+	}
+	v, ok := d.blobs.s.(*valueStream)
+	if !ok {
+		return to
+	}
+	m := v.before(d.from)
+	return append(to, ValuePosition{Channel: d.ch.Index, Value: m.pos, Offset: m.data})
+}
+
+// wrap makes of the end of the data what it means, and names the group in all else.
+func (r *GroupReader) wrap(err error) error {
+	g := r.g
+	if errors.Is(err, io.EOF) {
+		if !g.CyclesKnown || r.next >= g.Cycles || !g.File.Finalized {
+			return io.EOF
+		}
+		off, id := r.src.where()
+		e := corrupt(off, id, "is the last of group %d, which says %d records and has %d", g.Index, g.Cycles, r.next)
+		e.Err = io.ErrUnexpectedEOF
+		return e
+	}
+	return fmt.Errorf("read group %d after record %d: %w", g.Index, r.next, err)
+}
+
+// Progress is how far a reader has come.
+type Progress struct {
+	Records  uint64  // delivered, or skipped by Seek
+	Expected uint64  // in the group, 0 if the file does not say
+	Last     float64 // time of the last record delivered, NaN before the first
+}
+
+// Progress tells how far the reader has come, above all after an error.
+func (r *GroupReader) Progress() Progress {
+	p := Progress{Records: r.next, Last: r.last}
+	if r.g.CyclesKnown {
+		p.Expected = r.g.Cycles
+	}
+	return p
+}
+
+// Seek makes record the next to be read. In sorted groups the blocks in front of it are skipped without being
+// inflated; in unsorted ones all in front of it is walked through: use Resume there.
+func (r *GroupReader) Seek(record uint64) error {
+	r.err, r.next = nil, record
+	if r.other != nil {
+		if err := r.other.seek(record); err != nil {
+			return r.wrap(err)
+		}
+	}
+	if err := r.src.seek(record); err != nil {
+		return r.wrap(err)
+	}
+	return nil
+}
+
+// Resume goes to a place that Block.Position gave for the same file and group. Unlike Seek it need not read what
+// lies in front of it.
+func (r *GroupReader) Resume(p Position) error {
+	if p.Offset < 0 {
+		return fmt.Errorf("resume group %d: position %+v", r.g.Index, p)
+	}
+	if r.g.Sorted() {
+		return r.Seek(p.Record)
+	}
+	r.err, r.next = nil, p.Record
+	for _, v := range p.Values {
+		for _, d := range r.cols {
+			if d.ch.Index == v.Channel && d.blobs != nil {
+				d.blobs.resume(v)
+			}
+		}
+	}
+	if r.other != nil {
+		if err := r.other.seek(p.Record); err != nil {
+			return r.wrap(err)
+		}
+	}
+	return r.src.resume(p.Offset)
+}
+
+// Close ends reading; Next returns ErrClosed then. Closing twice is allowed.
+func (r *GroupReader) Close() error {
+	r.err = ErrClosed
+	return nil
+}

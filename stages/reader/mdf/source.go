@@ -1,0 +1,168 @@
+package mdf
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	headerSize = 24 // MDF 4.2, 5.2.2: id, reserved, length, link_count
+	pageSize   = 64 << 10
+	maxPages   = 128
+)
+
+// source is the file as bytes. Header blocks are read through a few cached pages, since a file with 20,000
+// channels has some 100,000 of them, mostly neighbours; data blocks are read past the cache.
+type source struct {
+	r     io.ReaderAt
+	size  int64
+	pages map[int64][]byte
+	// budget is what header blocks may still take: blocks do not overlap and each is read once, so a
+	// sound file never needs more than its size. It makes opening linear in the file, whatever is in it.
+	budget int64
+}
+
+// block is a header block: its links and the data after them. Both alias a cached page.
+type block struct {
+	id    string
+	off   int64
+	raw   []byte // all of the block after the header
+	nlink int
+}
+
+func (b block) link(i int) int64 {
+	if i >= b.nlink {
+		return 0
+	}
+	return int64(binary.LittleEndian.Uint64(b.raw[8*i:]))
+}
+
+// data returns the block's data section, at least min bytes of it.
+func (b block) data(min int) ([]byte, error) {
+	d := b.raw[8*b.nlink:]
+	if len(d) < min {
+		return nil, corrupt(b.off, b.id, "has %d bytes of data, needs %d", len(d), min)
+	}
+	return d, nil
+}
+
+// at returns n bytes at off; the caller has checked that they lie inside the file.
+func (s *source) at(off int64, n int) ([]byte, error) {
+	page := off / pageSize
+	if s.pages == nil || (off+int64(n)-1)/pageSize != page {
+		b := make([]byte, n)
+		return b, s.readFull(b, off)
+	}
+	p, ok := s.pages[page]
+	if !ok {
+		if len(s.pages) >= maxPages {
+			clear(s.pages)
+		}
+		p = make([]byte, min(pageSize, s.size-page*pageSize))
+		if err := s.readFull(p, page*pageSize); err != nil {
+			return nil, err
+		}
+		s.pages[page] = p
+	}
+	i := off - page*pageSize
+	return p[i : i+int64(n) : i+int64(n)], nil
+}
+
+// readFull reads exactly len(b) bytes; a source shorter than its size is an io.ErrUnexpectedEOF.
+func (s *source) readFull(b []byte, off int64) error {
+	n, err := s.r.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read %d bytes at %#x: %w", len(b), off, err)
+}
+
+// header reads the block header at off and checks it against the file's size, apart from the block's end.
+func (s *source) header(off int64) (id string, length int64, nlink int, err error) {
+	if off < 64 || off > s.size-headerSize {
+		e := corrupt(off, "", "a link points here, the file has %d bytes", s.size)
+		e.Err = io.ErrUnexpectedEOF
+		return "", 0, 0, e
+	}
+	h, err := s.at(off, headerSize)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	if h[0] != '#' || h[1] != '#' {
+		return "", 0, 0, corrupt(off, "", "a link points here, but no block starts with %q", h[:4])
+	}
+	id = blockID(h)
+	length = int64(binary.LittleEndian.Uint64(h[8:]))
+	links := binary.LittleEndian.Uint64(h[16:])
+	if length < 0 {
+		return id, 0, 0, corrupt(off, id, "says %d bytes", uint64(length))
+	}
+	if links > uint64(length)/8 || int64(links) > (s.size-off)/8 {
+		return id, 0, 0, corrupt(off, id, "says %d bytes and %d links", length, links)
+	}
+	return id, length, int(links), nil
+}
+
+// blockIDs keeps the names of known blocks, so that reading a header does not allocate.
+var blockIDs = func() map[[4]byte]string {
+	m := map[[4]byte]string{}
+	for _, id := range []string{"HD", "FH", "CH", "AT", "EV", "DG", "CG", "SI", "CN", "CC", "CA", "TX", "MD", "SR",
+		"DT", "DV", "DI", "SD", "RD", "RV", "RI", "DL", "LD", "HL", "DZ"} {
+		m[[4]byte{'#', '#', id[0], id[1]}] = "##" + id
+	}
+	return m
+}()
+
+func blockID(h []byte) string {
+	if s, ok := blockIDs[[4]byte(h[:4])]; ok {
+		return s
+	}
+	return string(h[:4])
+}
+
+// block reads the whole block at off, whose id has to be one of want.
+func (s *source) block(off int64, want ...string) (block, error) {
+	id, length, nlink, err := s.header(off)
+	if err != nil {
+		return block{}, err
+	}
+	if !contains(want, id) {
+		return block{}, corrupt(off, id, "stands where %s is expected", names(want))
+	}
+	if length < headerSize+8*int64(nlink) {
+		return block{}, corrupt(off, id, "says %d bytes and %d links", length, nlink)
+	}
+	if length > s.size-off {
+		return block{}, truncated(off, id, length, s.size-off)
+	}
+	if s.budget -= length; s.budget < 0 {
+		return block{}, corrupt(off, id, "overlaps other blocks: together they are longer than the file")
+	}
+	raw, err := s.at(off+headerSize, int(length-headerSize))
+	return block{id: id, off: off, raw: raw, nlink: nlink}, err
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func names(want []string) string {
+	s := ""
+	for i, w := range want {
+		if i > 0 {
+			s += " or "
+		}
+		s += w
+	}
+	return s
+}
