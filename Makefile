@@ -1,0 +1,63 @@
+# Every task of the project, the same locally and in CI. `make` alone prints them.
+GO       ?= go
+ROADLOGS ?= ../shared/roadlogs
+MF4      ?= ../shared/mf4
+FUZZTIME ?= 20s
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint mutants fuzz bench corpus corpus-check e2e-kill e2e-browser e2e-plugin screenshots samples schema
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/milepost, one static binary
+	$(GO) build -trimpath -o bin/milepost ./cmd/milepost
+
+test: ## unit tests, simulation, whole pipelines on embedded JetStream
+	$(GO) test ./...
+
+race: ## the same under the race detector (needs a C compiler), without the long simulation
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags 'corpus e2e browser mutants' ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
+
+mutants: ## every rule of settlement removed in turn; the simulation must notice each
+	$(GO) test -tags mutants -run Mutants -count=1 ./pipeline/engine/settle/...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; done
+
+bench: build ## the corpus replay measured: road seconds, MB/s, events/s, shares, RSS
+	$(GO) run ./bench/replay -milepost bin/milepost -roadlogs $(ROADLOGS)
+
+corpus: build ## replay ROADLOGS through the whole pipeline into OUT, compare with EXPECTED
+	$(GO) run ./e2e/corpus -milepost bin/milepost -roadlogs '$(ROADLOGS)' -out '$(OUT)' $(if $(EXPECTED),-expected '$(EXPECTED)')
+
+corpus-check: ## the decoder and the function alone against the shared recordings
+	ROADLOGS=$(abspath $(ROADLOGS)) MF4=$(abspath $(MF4)) $(GO) test -tags corpus -count=1 ./...
+
+e2e-kill: build ## kill the binary from outside, start it again, compare every byte
+	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m ./e2e/...
+
+e2e-browser: build ## the dashboard in a real Chromium; apt-get install chromium fonts-dejavu-core
+	$(GO) test -tags browser -count=1 ./e2e/browser/...
+
+screenshots: build ## pictures of every page into out/screenshots
+	$(GO) test -tags browser -count=1 -run Screenshots ./e2e/browser/... -screenshots $(abspath out/screenshots)
+
+e2e-plugin: ## a binary with a stage plugin of its own
+	$(GO) test -count=1 ./examples/... && $(GO) build -o bin/hard-brake ./examples/hard-brake/cmd/hard-brake && bin/hard-brake stages ls
+
+samples: ## write the sample recordings again
+	$(GO) run ./samples/generate
+
+schema: ## write schemas/pipelines.schema.json again
+	$(GO) run ./cmd/milepost schema > schemas/pipelines.schema.json
