@@ -1,6 +1,9 @@
 package schemas
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Names of the tables and columns of a Signals batch whose binding names the AEB function's input streams (AEB.md,
 // section 1). Values are physical and final: factor, offset and lateral sign are applied, samples that the rules drop are
@@ -21,3 +24,21 @@ const (
 
 // TableTrack names the table of track slot i: "track00", "track01", ...
 func TableTrack(i int) string { return fmt.Sprintf("track%02d", i) }
+
+// Columns of a table of faults: what a reader could not deliver as it was recorded, a row a sample. t is the newest time
+// seen when it was found, so it does not decrease. Columns other than t are float64.
+const (
+	ColBehind  = "behind"  // how far the sample lay behind the newest of its signal [s]; 0: it did not step back in time
+	ColInvalid = "invalid" // 1: marked invalid by the recorder or the sensor, or not a number
+	ColDropped = "dropped" // 1: it is in no table; 0: it was put in order
+	ColCut     = "cut"     // 1: the recording is damaged here, this is its last readable sample
+)
+
+// faultsPrefix begins the names of tables of faults.
+const faultsPrefix = "faults."
+
+// TableFaults names the table of faults of a table.
+func TableFaults(table string) string { return faultsPrefix + table }
+
+// FaultsOf returns the table that a table of faults belongs to, and whether it is one.
+func FaultsOf(name string) (table string, ok bool) { return strings.CutPrefix(name, faultsPrefix) }
