@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // ChannelType says how the values of a channel are found (cn_type).
@@ -96,6 +97,7 @@ type Channel struct {
 	Name       string // not unique in a group: see Occurrence
 	Occurrence int    // 0 for the first channel of that name in the group, 1 for the next
 	Unit       string // of the physical value
+	UnitXML    string // the unit as it stands in the file, if it is given as XML
 	Comment    string
 	Source     *Source // nil if none
 
@@ -220,8 +222,11 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 	if c.Unit, err = f.text(b.link(6)); err != nil {
 		return nil, err
 	}
-	if c.Unit == "" && b.link(6) == 0 && c.Conversion != nil {
-		c.Unit = c.Conversion.Unit
+	if f.isXML[b.link(6)] {
+		c.UnitXML = strings.TrimSpace(f.texts[b.link(6)])
+	}
+	if b.link(6) == 0 && c.Conversion != nil {
+		c.Unit = c.Conversion.unit()
 	}
 	c.Comment, err = f.text(b.link(7))
 	return c, err

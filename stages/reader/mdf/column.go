@@ -149,7 +149,7 @@ func (d *decoder) decodeField(r *rows, n int) {
 		if d.ch.size != nil {
 			b = b[:min(d.size.uint(rec), uint64(len(b)))]
 		}
-		c.append(b, d.raw)
+		c.append(b)
 	}
 }
 
@@ -169,7 +169,7 @@ func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
 		if err != nil {
 			return i, err
 		}
-		c.append(b, d.raw)
+		c.append(b)
 	}
 	return n, nil
 }
@@ -183,8 +183,8 @@ func (c *Column) start(n int) {
 	c.Bytes = c.Bytes[:0]
 }
 
-func (c *Column) append(b []byte, raw bool) {
-	if c.Kind == Text && !raw {
+func (c *Column) append(b []byte) {
+	if c.Kind == Text {
 		c.Bytes = appendText(c.Bytes, b, c.Channel.DataType)
 	} else {
 		c.Bytes = append(c.Bytes, b...)

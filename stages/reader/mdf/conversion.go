@@ -111,6 +111,19 @@ func (f *File) newConversion(b block, depth int) (*Conversion, error) {
 	return c, c.compile(b.off)
 }
 
+// unit returns the unit of the physical values; that of a table whose rows are conversions is theirs.
+func (c *Conversion) unit() string {
+	if c.Unit != "" {
+		return c.Unit
+	}
+	for i := len(c.Refs) - 1; i >= 0; i-- {
+		if r := c.Refs[i].Conversion; r != nil && r.Unit != "" {
+			return r.Unit
+		}
+	}
+	return ""
+}
+
 func (c *Conversion) setValues(d []byte, n int) {
 	for i := range n {
 		u := binary.LittleEndian.Uint64(d[8*i:])

@@ -10,7 +10,7 @@ import (
 
 // ReadOptions say how the channels of a group are decoded. The zero value is right for most.
 type ReadOptions struct {
-	// Raw leaves the conversions out, of the times too, and texts in their encoding.
+	// Raw leaves the conversions out, that of the times too. Texts are UTF-8 all the same.
 	Raw bool
 	// BlockRecords bounds the records of a block; 0 means as many as fit well into the processor's cache. A block
 	// may have fewer.

@@ -1,0 +1,242 @@
+// Package digest prints what a reader of MDF 4 files has decoded as JSON lines that another reader can be compared
+// with: for each channel its kind and a SHA-256 of its raw and its physical values.
+package digest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+)
+
+// line is one JSON object; encoding/json writes its keys sorted.
+type line map[string]any
+
+// File writes the digest of the file at path to w: a line for the file, then for each channel group a line followed
+// by one a channel. name is what the lines call the file. Memory does not depend on the file's size.
+func File(ctx context.Context, w io.Writer, path, name string) error {
+	f, err := mdf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	d := &writer{ctx: ctx, enc: json.NewEncoder(w), name: name}
+	d.enc.SetEscapeHTML(false)
+	sum, err := fileSum(path)
+	if err != nil {
+		return err
+	}
+	if err := f.Recount(ctx); err != nil {
+		return fmt.Errorf("digest %s: %w", path, err)
+	}
+	err = d.put(line{"type": "file", "file_sha256": sum, "groups": len(f.Groups),
+		"version": fmt.Sprintf("%d.%02d", f.Version/100, f.Version%100)})
+	for i := 0; i < len(f.Groups) && err == nil; i++ {
+		err = d.group(f.Groups[i])
+	}
+	if err != nil {
+		return fmt.Errorf("digest %s: %w", path, err)
+	}
+	return nil
+}
+
+func fileSum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+type writer struct {
+	ctx  context.Context
+	enc  *json.Encoder
+	name string
+}
+
+func (d *writer) put(l line) error {
+	l["file"] = d.name
+	return d.enc.Encode(l)
+}
+
+// sums are the digests of one channel.
+type sums struct {
+	ch        *mdf.Channel
+	raw, phys *sum // nil where the format has none
+	numbers   *sum // of a conversion that gives texts and numbers
+	mixed     bool // it gave a text
+	invalid   int
+	column    int
+}
+
+func (d *writer) group(g *mdf.ChannelGroup) error {
+	head := line{"type": "cg", "g": g.Index, "acq_name": g.AcqName, "channels": len(g.Channels), "cycles": g.Cycles}
+	if g.VLSD {
+		return d.put(head)
+	}
+	all, chans := newSums(g)
+	if err := d.pass(g, mdf.ReadOptions{Raw: true}, all, chans, (*sums).addRaw); err != nil {
+		return err
+	}
+	if err := d.pass(g, mdf.ReadOptions{}, all, chans, (*sums).addPhysical); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.ch == g.Master && s.phys != nil {
+			s.phys.put(head, "master_")
+			head["master"] = s.ch.Name
+		}
+	}
+	if err := d.put(head); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if err := d.put(s.line()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newSums prepares the sums of all channels and lists those that can be decoded.
+func newSums(g *mdf.ChannelGroup) (all []*sums, chans []*mdf.Channel) {
+	for _, c := range g.Channels {
+		s := &sums{ch: c, column: -1}
+		all = append(all, s)
+		if c.Err() != nil || c.Kind() == mdf.Struct {
+			continue
+		}
+		s.raw, s.column = newSum(), len(chans)
+		if c.Kind() == mdf.Number {
+			s.phys = newSum()
+			if c.Conversion != nil && c.Conversion.Mixed() {
+				s.numbers = newSum()
+			}
+		}
+		chans = append(chans, c)
+	}
+	return all, chans
+}
+
+// pass reads the group once and adds its blocks to the sums.
+func (d *writer) pass(g *mdf.ChannelGroup, opts mdf.ReadOptions, all []*sums, chans []*mdf.Channel,
+	add func(*sums, *mdf.Column, int)) error {
+	r, err := g.Read(opts, chans...)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		b, err := r.Next(d.ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.column >= 0 {
+				add(s, &b.Columns[s.column], b.N)
+			}
+		}
+	}
+}
+
+func (s *sums) addRaw(c *mdf.Column, n int) {
+	for _, ok := range c.Valid {
+		if !ok {
+			s.invalid++
+		}
+	}
+	switch c.Kind {
+	case mdf.Text:
+		s.raw.addTexts(c, n)
+	case mdf.Bytes:
+		s.raw.addBytes(c, n)
+	default:
+		s.raw.addNumbers(c.Values)
+	}
+}
+
+func (s *sums) addPhysical(c *mdf.Column, n int) {
+	switch {
+	case s.phys == nil:
+	case s.isText():
+		s.phys.addTexts(c, n)
+		if s.numbers != nil {
+			s.mixed = s.mixed || len(c.Bytes) > 0
+			s.numbers.addNumbers(c.Values)
+		}
+	default:
+		s.phys.addNumbers(c.Values)
+	}
+}
+
+func (s *sums) isText() bool { return s.ch.Conversion != nil && s.ch.Conversion.GivesText() }
+
+var kinds = map[mdf.Kind]string{mdf.Number: "num", mdf.Text: "text", mdf.Bytes: "bytes", mdf.Complex: "complex",
+	mdf.Numbers: "array", mdf.Struct: "struct"}
+
+func (s *sums) line() line {
+	c := s.ch
+	l := line{"type": "cn", "g": c.Group.Index, "name": c.Name, "k": c.Occurrence, "unit": unit(c), "kind": kinds[c.Kind()],
+		"n": c.Group.Cycles, "cn_type": c.Type, "data_type": c.DataType, "bits": c.BitCount, "cc": -1}
+	if c.Conversion != nil {
+		l["cc"] = c.Conversion.Type
+	}
+	if s.invalid > 0 {
+		l["invalid"] = s.invalid
+	}
+	if c.Err() != nil {
+		l["kind"], l["error"] = "error", c.Err().Error()
+		return l
+	}
+	if s.raw == nil {
+		return l
+	}
+	s.raw.put(l, "raw_")
+	if c.Kind() == mdf.Number {
+		s.putPhysical(l)
+	}
+	return l
+}
+
+// unit is the unit as the reference has it: the text of a TX, but of an MD all the XML.
+func unit(c *mdf.Channel) string {
+	if c.UnitXML != "" {
+		return c.UnitXML
+	}
+	return c.Unit
+}
+
+func (s *sums) putPhysical(l line) {
+	c := s.ch
+	switch {
+	case c.Conversion == nil || s.raw.n == 0:
+		l["phys"] = "same"
+	case s.numbers != nil && !s.mixed:
+		l["phys"], l["exact"] = "num", false
+		s.numbers.put(l, "")
+	case s.numbers != nil:
+		l["phys"] = "mixed"
+	case s.isText():
+		l["phys"] = "text"
+		s.phys.put(l, "")
+	default:
+		l["phys"] = "num"
+		t := c.Conversion.Type
+		l["exact"] = t == mdf.Identity || t == mdf.Linear || t == mdf.TextToValue
+		s.phys.put(l, "")
+	}
+}
