@@ -41,6 +41,9 @@ type Block struct {
 	// i*Stride.
 	Records []byte
 	Stride  int
+	// Inval are the invalidation bytes of the records; those of record i start at i*InvalStride.
+	Inval       []byte
+	InvalStride int
 
 	at     rows
 	values []ValuePosition
@@ -221,6 +224,7 @@ func (r *GroupReader) finish(in *rows, n int) {
 	b.First, b.N, b.at = r.next, n, *in
 	b.Stride = in.stride
 	b.Records = in.data[:n*in.stride]
+	b.Inval, b.InvalStride = in.inval, in.invalStride
 	for i := range b.Columns {
 		b.Columns[i].trim(n)
 	}

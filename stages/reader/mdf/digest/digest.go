@@ -75,7 +75,7 @@ type sums struct {
 	ch        *mdf.Channel
 	raw, phys *sum // nil where the format has none
 	numbers   *sum // of a conversion that gives texts and numbers
-	mixed     bool // it gave a text
+	converted bool // it gave a number
 	invalid   int
 	column    int
 }
@@ -131,7 +131,7 @@ func newSums(g *mdf.ChannelGroup) (all []*sums, chans []*mdf.Channel) {
 
 // pass reads the group once and adds its blocks to the sums.
 func (d *writer) pass(g *mdf.ChannelGroup, opts mdf.ReadOptions, all []*sums, chans []*mdf.Channel,
-	add func(*sums, *mdf.Column, int)) error {
+	add func(*sums, *mdf.Block)) error {
 	r, err := g.Read(opts, chans...)
 	if err != nil {
 		return err
@@ -147,18 +147,15 @@ func (d *writer) pass(g *mdf.ChannelGroup, opts mdf.ReadOptions, all []*sums, ch
 		}
 		for _, s := range all {
 			if s.column >= 0 {
-				add(s, &b.Columns[s.column], b.N)
+				add(s, b)
 			}
 		}
 	}
 }
 
-func (s *sums) addRaw(c *mdf.Column, n int) {
-	for _, ok := range c.Valid {
-		if !ok {
-			s.invalid++
-		}
-	}
+func (s *sums) addRaw(b *mdf.Block) {
+	c, n := &b.Columns[s.column], b.N
+	s.countInvalid(b)
 	switch c.Kind {
 	case mdf.Text:
 		s.raw.addTexts(c, n)
@@ -169,18 +166,42 @@ func (s *sums) addRaw(c *mdf.Column, n int) {
 	}
 }
 
-func (s *sums) addPhysical(c *mdf.Column, n int) {
+// countInvalid counts the bits that are set, also of a channel that is flagged as invalid altogether.
+func (s *sums) countInvalid(b *mdf.Block) {
+	c := s.ch
+	at := int(c.InvalBit / 8)
+	if !c.HasInvalidation() && !c.AllInvalid() || uint32(at) >= c.Group.InvalBytes {
+		return
+	}
+	for i := range b.N {
+		if b.Inval[i*b.InvalStride+at]>>(c.InvalBit%8)&1 != 0 {
+			s.invalid++
+		}
+	}
+}
+
+func (s *sums) addPhysical(b *mdf.Block) {
+	c, n := &b.Columns[s.column], b.N
 	switch {
 	case s.phys == nil:
 	case s.isText():
 		s.phys.addTexts(c, n)
 		if s.numbers != nil {
-			s.mixed = s.mixed || len(c.Bytes) > 0
 			s.numbers.addNumbers(c.Values)
+			s.converted = s.converted || anyNumber(c.Values)
 		}
 	default:
 		s.phys.addNumbers(c.Values)
 	}
+}
+
+func anyNumber(v []float64) bool {
+	for _, x := range v {
+		if x == x {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *sums) isText() bool { return s.ch.Conversion != nil && s.ch.Conversion.GivesText() }
@@ -225,11 +246,9 @@ func (s *sums) putPhysical(l line) {
 	switch {
 	case c.Conversion == nil || s.raw.n == 0:
 		l["phys"] = "same"
-	case s.numbers != nil && !s.mixed:
+	case s.numbers != nil && s.converted: // texts beside numbers count as NaN
 		l["phys"], l["exact"] = "num", false
 		s.numbers.put(l, "")
-	case s.numbers != nil:
-		l["phys"] = "mixed"
 	case s.isText():
 		l["phys"] = "text"
 		s.phys.put(l, "")
