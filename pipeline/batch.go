@@ -28,6 +28,7 @@ type Batch struct {
 
 	// Set by the engine on what a stage receives, ignored by Emit.
 	Job      schemas.JobID
+	Pipeline string
 	Item     string
 	Stage    string // the stage that emitted it
 	Sequence uint64
