@@ -13,7 +13,8 @@ const JobStage = "job"
 
 // A Broker holds logs. Its methods may be called concurrently.
 type Broker interface {
-	// Log creates the log or widens an existing one to the configuration; doing so again is harmless.
+	// Log creates the log or widens an existing one to the configuration (it never makes one narrower); doing so again is
+	// harmless.
 	Log(ctx context.Context, c LogConfig) (Log, error)
 	// Describe says what the broker is, for users: kind, address, version.
 	Describe() Description

@@ -40,7 +40,7 @@ func (b *Broker) Describe() transport.Description {
 	return transport.Description{Kind: "memory", MaxEvent: MaxEventBytes}
 }
 
-// Log makes the log, or gives the existing one the new limits.
+// Log makes the log, or gives the existing one the new limits where they are wider.
 func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
 	if err := b.check(ctx); err != nil {
 		return nil, err
@@ -51,7 +51,9 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 	l := b.store.log(logKey{c.Pipeline, c.Stage})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.max, l.reserve = c.MaxBytes, c.Reserve
+	if c.MaxBytes > l.max {
+		l.max, l.reserve = c.MaxBytes, c.Reserve
+	}
 	l.changed.broadcast() // whoever waited for room
 	return &logClient{log: l, broker: b}, nil
 }

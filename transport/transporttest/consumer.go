@@ -1,0 +1,276 @@
+package transporttest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/milepost-dev/milepost/transport"
+)
+
+var consumerCases = []testCase{
+	{"a consumer gets every out event once, of all chains", consumeAll},
+	{"two processes share a consumer", shared},
+	{"what nobody acks goes to another worker", redelivered},
+	{"an ack ends the matter", acked},
+	{"a nak with a delay comes again later than what is there", nakDelay},
+	{"a delivery in progress is not handed out again", inProgress},
+	{"consumers of different names do not share", apart},
+	{"a consumer remembers across a new subscription", remembers},
+	{"not more deliveries are out than allowed", maxPending},
+	{"a consumer waits for an event, and waiting ends with the context", consumerWaits},
+	{"a closed consumer hands its place to others", closedConsumer},
+	{"events that were trimmed are not delivered", trimmedNotDelivered},
+}
+
+// ackWait is short enough to wait for on a real clock, and long against a call.
+const ackWait = time.Second
+
+func (b *bundle) subscribe(log transport.Log, name string, pending int) transport.Consumer {
+	b.Helper()
+	c, err := log.Subscribe(b.ctx, transport.Subscription{Durable: name, AckWait: ackWait, MaxPending: pending})
+	b.must(err)
+	b.Cleanup(func() { b.noError(c.Close()) })
+	return c
+}
+
+func (b *bundle) next(c transport.Consumer) transport.Delivery {
+	b.Helper()
+	d, err := c.Next(b.ctx)
+	b.must(err)
+	return d
+}
+
+// pass lets d pass where the driver can; elsewhere the caller's next wait takes as long.
+func (b *bundle) pass(d time.Duration) {
+	if b.f.Advance != nil {
+		b.f.Advance(b.broker, d)
+	}
+}
+
+func (b *bundle) delivered(d transport.Delivery, want transport.Record) {
+	b.Helper()
+	b.same(d.Event(), want)
+}
+
+func consumeAll(b *bundle) {
+	c := b.subscribe(b.log, "all", 0)
+	b.mixed(5)
+	seen := map[string]int{}
+	for range 10 {
+		d := b.next(c)
+		e := d.Event().Event
+		seen[e.ID()]++
+		b.must(d.Ack(b.ctx))
+	}
+	for i := range 2 {
+		for n := range uint64(5) {
+			if id := b.job(i).EventID(n + 1); seen[id] != 1 {
+				b.Errorf("%s came %d times", id, seen[id])
+			}
+		}
+	}
+}
+
+func shared(b *bundle) {
+	const events = 40
+	b.append(b.chain(), outs(b.id, 1, events)...)
+	var mu sync.Mutex
+	seen, byWorker := map[uint64]int{}, [2]int{}
+	ctx, done := context.WithCancel(b.ctx)
+	defer done()
+	var wg sync.WaitGroup
+	for i, log := range []transport.Log{b.log, b.client()} {
+		c := b.subscribe(log, "shared", 0)
+		wg.Go(func() {
+			for {
+				d, err := c.Next(ctx)
+				if err != nil {
+					return
+				}
+				b.noError(d.Ack(b.ctx))
+				mu.Lock()
+				seen[d.Event().Event.Sequence]++
+				byWorker[i]++
+				if len(seen) == events {
+					done()
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for n := range uint64(events) {
+		if seen[n+1] != 1 {
+			b.Errorf("event %d came %d times", n+1, seen[n+1])
+		}
+	}
+	b.Logf("the two workers took %v", byWorker)
+}
+
+func redelivered(b *bundle) {
+	b.append(b.chain(), out(b.id, 1))
+	dead, alive := b.subscribe(b.log, "d", 0), b.subscribe(b.client(), "d", 0)
+	b.delivered(b.next(dead), out(b.id, 1))
+	b.must(dead.Close())
+	b.pass(ackWait)
+	d := b.next(alive)
+	b.delivered(d, out(b.id, 1))
+	b.must(d.Ack(b.ctx))
+}
+
+func acked(b *bundle) {
+	b.append(b.chain(), outs(b.id, 1, 2)...)
+	c := b.subscribe(b.log, "d", 0)
+	first, second := b.next(c), b.next(c)
+	b.must(first.Ack(b.ctx))
+	b.delivered(second, out(b.id, 2))
+	b.pass(ackWait)
+	b.delivered(b.next(c), out(b.id, 2)) // the first would have been due before
+}
+
+func nakDelay(b *bundle) {
+	ch := b.chain()
+	b.append(ch, out(b.id, 1))
+	c := b.subscribe(b.log, "d", 0)
+	d := b.next(c)
+	b.must(d.Nak(b.ctx, ackWait/2))
+	b.append(ch, out(b.id, 2))
+	d = b.next(c)
+	b.delivered(d, out(b.id, 2))
+	b.must(d.Ack(b.ctx))
+	b.pass(ackWait / 2)
+	d = b.next(c)
+	b.delivered(d, out(b.id, 1))
+	b.must(d.Nak(b.ctx, 0))
+	d = b.next(c)
+	b.delivered(d, out(b.id, 1))
+	b.must(d.Ack(b.ctx))
+}
+
+// inProgress keeps the first of two deliveries alive until the second, which nobody looks after, has come again twice.
+func inProgress(b *bundle) {
+	b.append(b.chain(), outs(b.id, 1, 2)...)
+	c := b.subscribe(b.log, "d", 0)
+	kept, left := b.next(c), b.next(c)
+	b.delivered(left, out(b.id, 2))
+	again := make(chan transport.Delivery)
+	go func() {
+		defer close(again)
+		for range 2 {
+			d, err := c.Next(b.ctx)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			again <- d
+		}
+	}()
+	tick := time.NewTicker(ackWait / 5)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.must(kept.InProgress(b.ctx))
+			b.pass(ackWait / 5)
+		case d, ok := <-again:
+			if !ok {
+				return
+			}
+			b.delivered(d, out(b.id, 2))
+		}
+	}
+}
+
+func apart(b *bundle) {
+	b.append(b.chain(), outs(b.id, 1, 3)...)
+	for _, name := range []string{"one", "two"} {
+		c := b.subscribe(b.log, name, 0)
+		for i := range uint64(3) {
+			d := b.next(c)
+			b.delivered(d, out(b.id, i+1))
+			b.must(d.Ack(b.ctx))
+		}
+	}
+}
+
+func remembers(b *bundle) {
+	b.append(b.chain(), outs(b.id, 1, 4)...)
+	for i := range uint64(4) {
+		c := b.subscribe(b.client(), "d", 0)
+		d := b.next(c)
+		b.delivered(d, out(b.id, i+1))
+		b.must(d.Ack(b.ctx))
+		b.must(c.Close())
+	}
+}
+
+func maxPending(b *bundle) {
+	b.append(b.chain(), outs(b.id, 1, 4)...)
+	c := b.subscribe(b.log, "d", 2)
+	first := b.next(c)
+	b.next(c)
+	got := make(chan transport.Delivery, 1)
+	go func() {
+		d, err := c.Next(b.ctx)
+		b.noError(err)
+		got <- d
+	}()
+	b.must(first.Ack(b.ctx))
+	if d := <-got; d == nil || d.Event().Event.Sequence != 3 && d.Event().Event.Sequence != 2 {
+		b.Fatalf("after an ack came %v", d)
+	}
+}
+
+func consumerWaits(b *bundle) {
+	c := b.subscribe(b.log, "d", 0)
+	ctx, cancel := context.WithCancel(b.ctx)
+	errs := make(chan error)
+	go func() {
+		_, err := c.Next(ctx)
+		errs <- err
+	}()
+	cancel()
+	b.want(<-errs, context.Canceled)
+	ch := b.chain()
+	for i := range uint64(5) { // an event that a cancelled Next had asked for is not lost either
+		b.append(ch, out(b.id, i+1))
+		d := b.next(c)
+		b.delivered(d, out(b.id, i+1))
+		b.must(d.Ack(b.ctx))
+	}
+}
+
+func closedConsumer(b *bundle) {
+	gone := b.subscribe(b.log, "d", 0)
+	ctx, cancel := context.WithCancel(b.ctx)
+	cancel()
+	if _, err := gone.Next(ctx); err == nil {
+		b.Fatal("a delivery from an empty log")
+	}
+	b.must(gone.Close())
+	b.must(gone.Close())
+	if _, err := gone.Next(b.ctx); err == nil {
+		b.Fatal("a closed consumer goes on")
+	}
+	c := b.subscribe(b.client(), "d", 0)
+	b.append(b.chain(), outs(b.id, 1, 3)...)
+	for i := range uint64(3) {
+		d := b.next(c)
+		b.delivered(d, out(b.id, i+1))
+		b.must(d.Ack(b.ctx))
+	}
+}
+
+func trimmedNotDelivered(b *bundle) {
+	if !b.f.Trim {
+		return
+	}
+	b.append(b.chain(), outs(b.id, 1, 5)...)
+	all := b.read(b.log, b.id, 0, 5)
+	b.trim(all[2])
+	c := b.subscribe(b.log, "d", 0)
+	for i := range uint64(2) {
+		b.delivered(b.next(c), out(b.id, i+4))
+	}
+}
