@@ -1,0 +1,140 @@
+package spec
+
+import (
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/milepost-dev/milepost/pipeline"
+)
+
+func defaultEmbedded() *Embedded { return &Embedded{Dir: "./.milepost"} }
+func defaultNATS() *NATS         { return &NATS{Replicas: 1} }
+func defaultKafka() *Kafka       { return &Kafka{Replication: 1, Partitions: 8} }
+
+var transportKinds = []string{"embedded", "nats", "kafka", "memory"}
+
+// transport decodes the block; without one it is a server in this process, its files in ./.milepost.
+func (l *loader) transport(n *node) {
+	t := &l.spec.Transport
+	if n.null() {
+		t.Embedded = defaultEmbedded()
+		return
+	}
+	if n.broken {
+		return
+	}
+	if n.kind != mapKind || len(n.fields) != 1 {
+		l.report(n.pos, CodeValue, "transport: want one of %s; have %s", orList(transportKinds), n.show())
+		return
+	}
+	f := n.fields[0]
+	if !slices.Contains(transportKinds, f.key.text) {
+		p := l.report(f.key.pos, CodeField, "unknown transport %q", f.key.text)
+		if p.Meant = nearest(f.key.text, transportKinds); p.Meant == "" {
+			p.Hint = "there are: " + strings.Join(transportKinds, ", ")
+		}
+		return
+	}
+	if f.value.null() {
+		f.value = &node{pos: f.key.pos, kind: mapKind}
+	}
+	l.transportOf(t, f)
+}
+
+func (l *loader) transportOf(t *Transport, f *field) {
+	d := &decoder{l: l, where: "transport." + f.key.text}
+	switch f.key.text {
+	case "embedded":
+		t.Embedded = defaultEmbedded()
+		d.decode(f.value, reflect.ValueOf(t.Embedded).Elem())
+	case "nats":
+		t.NATS = defaultNATS()
+		d.decode(f.value, reflect.ValueOf(t.NATS).Elem())
+		t.NATS.URL = splitCommas(t.NATS.URL)
+	case "kafka":
+		t.Kafka = defaultKafka()
+		d.decode(f.value, reflect.ValueOf(t.Kafka).Elem())
+		t.Kafka.Brokers = splitCommas(t.Kafka.Brokers)
+		l.positive(f.value, d.where, int64(t.Kafka.Replication), "replication")
+		l.positive(f.value, d.where, int64(t.Kafka.Partitions), "partitions")
+		l.sasl(f.value.get("sasl"), t.Kafka.SASL)
+	case "memory":
+		t.Memory = &Memory{}
+		d.decode(f.value, reflect.ValueOf(t.Memory).Elem())
+	}
+}
+
+func (l *loader) sasl(n *node, s *SASL) {
+	if n.null() || n.broken || s == nil {
+		return
+	}
+	if err := s.Validate(); err != nil {
+		l.report(n.pos, CodeValue, "transport.kafka: %v", err)
+	}
+}
+
+// splitCommas takes lists as environment variables hold them: one string of several addresses.
+func splitCommas(in pipeline.Strings) pipeline.Strings {
+	var out pipeline.Strings
+	for _, s := range in {
+		for part := range strings.SplitSeq(s, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
+}
+
+// overrideTransport replaces the block by Options.Transport: a kind, or an address with its scheme. What the replaced block
+// would have needed, such as variables, is no longer asked for. The address's kind keeps its block's other settings, if
+// it is the kind of the file: credentials stay valid for another address.
+func (l *loader) overrideTransport(root *node) *node {
+	arg := l.opts.Transport
+	if arg == "" {
+		return root
+	}
+	src := newSource("--transport", arg)
+	at := pos{src, 1, 1, len([]rune(arg))}
+	kind, key := l.transportKind(arg)
+	if kind == "" {
+		p := l.report(at, CodeValue, "unknown transport %q", arg)
+		p.Hint = "want embedded, memory, nats://host:port or kafka://host:port"
+		p.Meant = nearest(arg, []string{"embedded", "memory"})
+		return root
+	}
+	block := &node{pos: at, kind: mapKind}
+	if old := root.get("transport").get(kind); old != nil && old.kind == mapKind {
+		c := *old
+		c.fields = slices.DeleteFunc(slices.Clone(old.fields), func(f *field) bool { return f.key.text == key })
+		block = &c
+	}
+	if key != "" {
+		address := strings.TrimPrefix(arg, "kafka://")
+		block.fields = append(block.fields, &field{scalarNode(at, key), scalarNode(at, strings.ReplaceAll(address, "$", "$$"))})
+	}
+	whole := &node{pos: at, kind: mapKind, fields: []*field{{scalarNode(at, kind), block}}}
+	return lay(root, &node{pos: at, kind: mapKind, fields: []*field{{scalarNode(at, "transport"), whole}}})
+}
+
+func scalarNode(at pos, text string) *node { return &node{pos: at, kind: stringKind, text: text} }
+
+// transportKind is the kind that an argument names, and the key its address goes to.
+func (l *loader) transportKind(arg string) (kind, key string) {
+	if arg == "embedded" || arg == "memory" {
+		return arg, ""
+	}
+	u, err := url.Parse(strings.Split(arg, ",")[0])
+	if err != nil || u.Host == "" {
+		return "", ""
+	}
+	switch u.Scheme {
+	case "nats", "tls", "ws", "wss":
+		return "nats", "url"
+	case "kafka":
+		return "kafka", "brokers"
+	}
+	return "", ""
+}
