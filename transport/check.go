@@ -44,8 +44,22 @@ func (r *Record) Check(id schemas.ChainID) error {
 		return fmt.Errorf("append to %s: event %s is of another chain", id, r.Event.ID())
 	case r.Event.Type == "":
 		return fmt.Errorf("append to %s: event %s has no type", id, r.Event.ID())
+	case !plain(r.Event.ContentType):
+		return fmt.Errorf("append to %s: event %s: content type %q is not printable ASCII", id, r.Event.ID(), r.Event.ContentType)
+	case !plain(r.Event.DataRef): // RFC 3986: a reference is ASCII, anything else is escaped in it
+		return fmt.Errorf("append to %s: event %s: dataref %q is not printable ASCII", id, r.Event.ID(), r.Event.DataRef)
 	}
 	return nil
+}
+
+// plain says whether a header carries the value as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return strings.TrimSpace(s) == s
 }
 
 // CheckAll checks the records of one Append, out being the sequence of the chain's last out event.

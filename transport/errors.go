@@ -11,4 +11,5 @@ var (
 	ErrTooLarge    = errors.New("the event is larger than the broker takes")     // permanent
 	ErrUnreachable = errors.New("the broker cannot be reached")                  // exit code 3 at start, retry later
 	ErrClosed      = errors.New("the broker was closed")                         // by this process; stop
+	ErrNeedsBody   = errors.New("the cursor stands in the body")                 // of Message.Decode: fetch the whole record
 )

@@ -110,7 +110,7 @@ func oddNames(b *bundle) {
 		id := b.job(i)
 		ch, _ := b.openChain(b.log, id)
 		r := out(id, 1)
-		r.Event.Item, r.Event.DataRef, r.Event.ContentType, r.Event.Tables = item, "https://x.test/ä?b=c d", "", 0
+		r.Event.Item, r.Event.DataRef, r.Event.ContentType, r.Event.Tables = item, "https://x.test/%C3%A4?b=c%20d", "", 0
 		b.append(ch, r)
 		b.written(id, []transport.Record{r})
 	}

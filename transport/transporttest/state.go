@@ -237,10 +237,11 @@ func interleaved(b *bundle) {
 
 func refused(b *bundle) {
 	foreign := out(b.job(1), 2)
-	gap, untyped := out(b.id, 3), out(b.id, 2)
-	untyped.Event.Type = ""
+	gap, untyped, header, ref := out(b.id, 3), out(b.id, 2), out(b.id, 2), out(b.id, 2)
+	untyped.Event.Type, header.Event.ContentType, ref.Event.DataRef = "", "a\r\nb", "https://x.test/ä"
 	bad := map[string]transport.Record{
 		"an event of another chain": foreign, "a gap in the sequence": gap, "an event without a type": untyped,
+		"a content type that breaks a header": header, "a dataref that is no URI": ref,
 		"a checkpoint": {Kind: transport.Snapshot}, "a page without data": {Kind: transport.Page},
 	}
 	for name, r := range bad {
