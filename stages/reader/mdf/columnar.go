@@ -66,3 +66,10 @@ func (c *columnRows) seek(record uint64) error {
 func (c *columnRows) resume(pos int64) error { return c.seek(uint64(pos / int64(c.data.size))) }
 
 func (c *columnRows) where() (int64, string) { return c.data.where() }
+
+func (c *columnRows) pending() error {
+	if c.inval != nil && c.inval.pending() != nil {
+		return c.inval.pending()
+	}
+	return c.data.pending()
+}

@@ -166,7 +166,7 @@ func (r *GroupReader) read() (int, error) {
 	limit := r.max
 	if r.g.CyclesKnown {
 		if r.next >= r.g.Cycles {
-			return 0, io.EOF
+			return 0, r.atEnd()
 		}
 		limit = int(min(uint64(limit), r.g.Cycles-r.next))
 	}
@@ -186,6 +186,14 @@ func (r *GroupReader) read() (int, error) {
 	}
 	r.finish(&in, n)
 	return n, err
+}
+
+// atEnd is what follows the last record: io.EOF, or that its block turned out to be damaged.
+func (r *GroupReader) atEnd() error {
+	if err := r.src.pending(); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // checkVirtual refuses a count of records that nothing stands behind: with virtual channels alone it is only a

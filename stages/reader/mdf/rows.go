@@ -34,6 +34,7 @@ type recordSource interface {
 	seek(record uint64) error // the next record to peek
 	resume(pos int64) error   // the same by its position in the data
 	where() (int64, string)   // block being read, for messages
+	pending() error           // what is wrong with data read ahead of the last record, nil if nothing
 }
 
 func (f *File) newRecordSource(g *ChannelGroup) recordSource {
@@ -92,6 +93,16 @@ func (r *sortedRows) resume(pos int64) error { return r.s.seek(pos) }
 
 func (r *sortedRows) where() (int64, string) { return r.s.where(r.g) }
 
+func (r *sortedRows) pending() error { return r.s.pending() }
+
+// pending returns the sticky error unless it is the proper end.
+func (s *stream) pending() error {
+	if errors.Is(s.err, io.EOF) {
+		return nil
+	}
+	return s.err
+}
+
 // where names the block being read.
 func (s *stream) where(g *ChannelGroup) (int64, string) {
 	i := s.frag
@@ -115,6 +126,7 @@ func (virtualRows) advance(int)                {}
 func (virtualRows) seek(uint64) error          { return nil }
 func (virtualRows) resume(int64) error         { return nil }
 func (virtualRows) where() (int64, string)     { return 0, "" }
+func (virtualRows) pending() error             { return nil }
 
 // idReader takes the record ids of an unsorted data group apart (MDF 4.2, 4.19).
 type idReader struct {
@@ -293,3 +305,5 @@ func (u *unsortedRows) resume(pos int64) error {
 }
 
 func (u *unsortedRows) where() (int64, string) { return u.d.s.where(u.g) }
+
+func (u *unsortedRows) pending() error { return u.d.s.pending() }

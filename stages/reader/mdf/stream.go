@@ -9,7 +9,10 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-const pieceSize = 1 << 20 // read or inflated at a time
+const (
+	pieceSize  = 1 << 20 // read at a time
+	wholeBlock = 4 << 20 // deflated blocks up to this size are inflated whole, so that a damaged one gives nothing
+)
 
 // stream reads the data of a chain in order through a window. Blocks are read or inflated straight behind what is
 // left of the window, so a record that crosses a block border needs no special case.
@@ -186,8 +189,11 @@ func (s *stream) fillDeflate(fr *fragment, n int) error {
 			return err
 		}
 	}
-	n = int(min(max(s.piece(), int64(n)), fr.size-s.in))
+	n = int(min(max(wholeBlock, int64(n)), fr.size-s.in))
 	got, err := s.inflate(fr, s.room(n), s.in)
+	if err != nil && fr.cut == nil {
+		return err // the check sum is wrong or missing: no byte of the block can be trusted
+	}
 	s.w += got
 	s.in += int64(got)
 	return err
