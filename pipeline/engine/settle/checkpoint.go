@@ -1,0 +1,100 @@
+package settle
+
+import (
+	"encoding/hex"
+
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+// due says whether a checkpoint is.
+func (i *Instance) due() bool {
+	s := &i.since
+	return s.inputs >= i.cfg.CheckpointInputs || i.cfg.CheckpointBytes > 0 && s.bytes >= i.cfg.CheckpointBytes ||
+		i.want.checkpoint && s.inputs > 0
+}
+
+// clean says whether a checkpoint may be written: nothing stored lies ahead, for the next holder sees only what stands behind
+// the checkpoint.
+func (i *Instance) clean() bool {
+	return i.restored && !i.dirty && (!i.lies() || CheckpointAhead.on())
+}
+
+// save writes a checkpoint of the present place; of a sink, commits its store.
+func (i *Instance) save() bool {
+	i.intent = outputs
+	if i.cfg.Role == Sink {
+		return i.commitStore(i.epoch)
+	}
+	i.saving = i.at.checkpoint()
+	return i.ask(Saved, Action{Do: SaveCheckpoint, Checkpoint: i.saving})
+}
+
+// commitStore commits what was written to a sink's store. With a new epoch it is a fence too: whoever read the cursor
+// before cannot commit any more.
+func (i *Instance) commitStore(epoch uint64) bool {
+	at := &i.at
+	if !i.restored {
+		at = &i.base
+	}
+	i.storing, i.newEpoch = standing(at, epoch), epoch
+	return i.ask(Saved, Action{Do: CommitStore, From: i.store, To: i.storing})
+}
+
+func (i *Instance) saved(in *Input) bool {
+	switch in.Outcome {
+	case Done:
+		return i.saveDone()
+	case Stale:
+		return i.refused()
+	case Full:
+		return i.failing()
+	case Failed:
+		if i.cfg.Role != Sink { // no snapshot now: go on without, and try again later
+			i.fails++
+			i.since.inputs, i.since.bytes, i.want.checkpoint = 0, 0, false
+			return true
+		}
+	}
+	return i.doubt()
+}
+
+func (i *Instance) saveDone() bool {
+	if i.restored {
+		i.outs = i.outs[:copy(i.outs, i.outs[min(uint64(len(i.outs)), i.at.out-i.base.out):])]
+		i.base.set(&i.at)
+		i.ledger.settle(&i.base)
+	}
+	if i.since.inputs > 0 {
+		i.count = countNone
+	}
+	i.point, i.store, i.epoch = i.saving, i.storing, i.newEpoch
+	i.fails, i.since.inputs, i.since.bytes, i.want.checkpoint = 0, 0, 0, false
+	if i.intent != outputs {
+		return i.append(i.intent, i.write)
+	}
+	return true
+}
+
+// drain leaves with a checkpoint where there can be one.
+func (i *Instance) drain() bool {
+	if i.clean() && i.since.inputs > 0 {
+		return i.save()
+	}
+	return i.leave(Drained, "")
+}
+
+// close ends the job for this stage: the end event, which consumers read, then the end control.
+func (i *Instance) close() bool {
+	end := &schemas.End{Consumed: i.at.inputs, Hash: hex.EncodeToString(i.at.hash[:])}
+	switch {
+	case i.at.out < i.stored && i.compares():
+		return i.nondeterministic("fewer events came out when they were computed again")
+	case i.cfg.Role != Sink:
+		end.Out = i.at.out + 1
+		return i.append(decideEndEvent, Write{Kind: WriteEnd, Sequence: end.Out, End: end})
+	case i.since.inputs > 0:
+		return i.save()
+	}
+	i.end = end
+	return true
+}

@@ -1,0 +1,253 @@
+package settle
+
+import "github.com/milepost-dev/milepost/schemas"
+
+// lies says whether stored outputs or records lie ahead of the cursor.
+func (i *Instance) lies() bool { return i.at.out < i.stored || i.ledger.ahead > 0 }
+
+// fail counts a failed try of the input in hand, and tries again from the last checkpoint or gives it up. While anything that
+// is stored lies ahead nothing is given up: what was computed once can be computed again, or the stage is no function of its
+// inputs.
+func (i *Instance) fail(f Failure) bool {
+	e := i.ledger.at(keyOf(&i.input))
+	e.errs++
+	e.fatal = f == Permanent
+	ahead := (i.at.out < i.stored || i.ledger.othersAhead(e)) && !DecideAhead.on()
+	switch {
+	case ahead && e.errs >= i.cfg.Attempts:
+		return i.nondeterministic("an input that was computed once fails now")
+	case !ahead && (e.fatal || i.tries(e) >= i.cfg.Attempts):
+		return i.giveUp(e)
+	}
+	i.dirty = true
+	i.do(Action{Do: Drop})
+	return i.pause(e.errs)
+}
+
+// tries is how often the input was tried, by all holders that are known of.
+func (i *Instance) tries(e *entry) int { return e.errs + max(0, e.attempt-1) }
+
+// counts says whether the step is to be counted by an attempt record before it begins. Inputs before one that a record is
+// about have passed once; a sink's holder says that it is there before it writes first.
+func (i *Instance) counts(known *entry, c *Call) bool {
+	switch {
+	case c.Method == CallNothing || i.cfg.Naive || i.at.out < i.stored:
+		return false
+	case i.cfg.Role == Sink && !i.claimed && !NoClaim.on():
+		return true
+	}
+	return i.uncounted(known)
+}
+
+func (i *Instance) uncounted(known *entry) bool {
+	return i.count != countNone && (known == nil || !known.mine) && !i.ledger.othersAhead(known)
+}
+
+// attempt stores that the input in hand is tried for the n-th time, or gives it up when its workers have died too often.
+func (i *Instance) attempt(known *entry) bool {
+	fresh := i.uncounted(known)
+	e := i.ledger.at(keyOf(&i.input))
+	n := e.attempt
+	if fresh {
+		n++
+	}
+	if n > i.cfg.Attempts {
+		return i.giveUp(e)
+	}
+	return i.control(decideAttempt, Write{Control: schemas.ControlAttempt, Input: i.cfg.ref(&i.input), Attempts: n})
+}
+
+// giveUp makes the dead letter of the input in hand. A sink's goes on only when nothing half written is in its store: the
+// store is opened again, the inputs before are written again, and committed with a new epoch, so that no zombie can write
+// the input that is given up.
+func (i *Instance) giveUp(e *entry) bool {
+	if i.cfg.Role == Sink && i.dirty {
+		e.doomed = true
+		return i.reopen()
+	}
+	killed := e.errs == 0
+	w := Write{Kind: WriteLetter, Input: i.cfg.ref(&i.input), Event: i.input, Decision: i.cfg.OnError,
+		Attempts: max(i.tries(e), e.attempt), Permanent: e.fatal, Killed: killed}
+	if killed {
+		w.Attempts = e.attempt
+	}
+	behind := i.at.cursor()
+	if w.Decision == schemas.Skip {
+		after := place{edges: behind.Edges}
+		after.pass(&i.input)
+	}
+	w.Cursor = &behind
+	if LetterCursor.on() {
+		c := i.base.cursor()
+		w.Cursor = &c
+	}
+	return i.decide(decideLetter, w)
+}
+
+// nondeterministic halts the job without an input.
+func (i *Instance) nondeterministic(reason string) bool {
+	return i.control(decideHalt, Write{Control: schemas.ControlHalt, Reason: "non-deterministic: " + reason})
+}
+
+func (i *Instance) cancel() bool {
+	if i.cfg.Role == Sink && i.dirty {
+		return i.reopen()
+	}
+	i.again = false
+	return i.decide(decideCancel, i.controlOf(Write{Control: schemas.ControlCancel}))
+}
+
+// decide appends a decision; a sink's store is fenced first.
+func (i *Instance) decide(d decision, w Write) bool {
+	if i.cfg.Role != Sink || NoStoreFence.on() {
+		return i.append(d, w)
+	}
+	i.intent, i.write = d, w
+	return i.commitStore(i.epoch + 1)
+}
+
+// halted waits for nothing: a halted job is left, unless a resume came with it.
+func (i *Instance) halted() bool {
+	ref := schemas.InputRef{}
+	ending := Halted
+	if l := i.halt.Letter; l != nil {
+		ref = l.Input
+		if l.Decision == schemas.Stop {
+			ending = Stopped
+		}
+	}
+	if i.want.resume && i.want.of.names(ref, i.halt.Position) {
+		i.want.resume = false
+		return i.append(decideResume, Write{Kind: WriteControl, Control: schemas.ControlResume, Input: ref, Cursor: i.halt.Cursor})
+	}
+	return i.leave(ending, "")
+}
+
+// names says whether the resume is about what halts the job: one that comes again later is about something else.
+func (r *Request) names(input schemas.InputRef, at schemas.Position) bool {
+	return (r.Input == (schemas.InputRef{}) || r.Input == input) && (r.Letter == 0 || r.Letter == at)
+}
+
+// control appends a control record at the present place.
+func (i *Instance) control(d decision, w Write) bool { return i.append(d, i.controlOf(w)) }
+
+func (i *Instance) controlOf(w Write) Write {
+	at := &i.at
+	if !i.restored {
+		at = &i.base
+	}
+	c := at.cursor()
+	w.Kind, w.Cursor = WriteControl, &c
+	return w
+}
+
+func (i *Instance) append(d decision, w Write) bool {
+	i.intent, i.write = d, w
+	return i.ask(Appended, Action{Do: Append, Append: w})
+}
+
+func (i *Instance) appended(in *Input) bool {
+	switch in.Outcome {
+	case Done:
+		i.fails = 0
+		return i.holds()
+	case Full:
+		if i.write.Kind == WriteOutputs {
+			i.emitted(in.N)
+			i.write.From = i.kept
+		}
+		i.again = true
+		return i.failing()
+	case Stale:
+		return i.refused()
+	}
+	return i.doubt()
+}
+
+// refused opens the chain again, to see what another wrote; the second time the job is left to him.
+func (i *Instance) refused() bool {
+	if i.cfg.Naive {
+		i.again = true
+		return i.ask(Opened, Action{Do: Open})
+	}
+	if i.stales++; i.stales > 1 {
+		return i.leave(Lost, "")
+	}
+	return i.reopen()
+}
+
+// doubt opens the chain again, to see whether it was stored.
+func (i *Instance) doubt() bool {
+	i.known, i.again = false, i.cfg.Naive
+	if i.cfg.Naive {
+		return i.ask(Opened, Action{Do: Open})
+	}
+	if i.fails++; i.fails > 1 {
+		i.lose()
+		return i.pause(i.fails - 1)
+	}
+	return i.reopen()
+}
+
+// holds acts on a record that is stored: from now on it holds.
+func (i *Instance) holds() bool {
+	d := i.intent
+	i.intent, i.claimed = outputs, true
+	switch d {
+	case outputs:
+		i.emitted(len(i.held) - i.kept)
+		i.count = countNone
+		return i.settle()
+	case decideAttempt:
+		return i.attempted()
+	case decideLetter:
+		return i.lettered()
+	case decideResume:
+		return i.resumed()
+	case decideCancel:
+		return i.leave(Cancelled, "")
+	case decideHalt:
+		return i.leave(Halted, i.write.Reason)
+	case decideEndEvent:
+		i.stored++
+		i.end = i.write.End
+		return true
+	}
+	return i.leave(Ended, "")
+}
+
+func (i *Instance) attempted() bool {
+	e := i.ledger.at(keyOf(&i.input))
+	e.attempt, e.mine = i.write.Attempts, true
+	i.ledger.record(e)
+	if i.count == countOnce {
+		i.count = countNone
+	}
+	return true
+}
+
+func (i *Instance) lettered() bool {
+	switch i.write.Decision {
+	case schemas.Halt:
+		return i.leave(Halted, "")
+	case schemas.Stop:
+		return i.leave(Stopped, "")
+	}
+	e := i.ledger.at(keyOf(&i.input))
+	e.skip, e.doomed = true, false
+	i.ledger.record(e)
+	return true
+}
+
+func (i *Instance) resumed() bool {
+	i.halt = nil
+	for _, e := range i.ledger.entries {
+		e.errs, e.doomed = 0, false
+	}
+	if i.write.Input == (schemas.InputRef{}) {
+		return true
+	}
+	e := i.ledger.at(inputKey{i.cfg.edge(i.write.Input.Edge), i.write.Input.Sequence})
+	*e = entry{recorded: true}
+	return true
+}

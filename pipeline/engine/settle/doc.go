@@ -1,0 +1,43 @@
+// Package settle decides what one holder of a (job, stage) does next, so that results come out once and the same whatever
+// crashed: things that happened in, actions out, no I/O, no clock, no goroutine.
+//
+//	i := settle.New(config)
+//	for actions := i.Handle(settle.Input{Op: settle.Start}); ; actions = i.Handle(next()) {
+//		for _, a := range actions { execute(a) }
+//	}
+//
+// The shell (package engine) has one goroutine for each (job, stage) it holds. It executes the actions of a Handle in order
+// and hands the answer to the one that awaits an answer (see Do) back as the next Input, or, before it, any number of Arrived,
+// Gone and Command. It keeps what the core never sees: the events themselves, by (edge, sequence), from Arrived until the
+// input is settled (a later Step, Drop or SaveCheckpoint); the outputs of the last step until they are appended; the error of
+// the last step for the dead letter. After Leave it calls Handle no more.
+//
+// What the shell does of its own accord: it limits how far a stage runs ahead of its consumers, by waiting before it executes
+// a Step (and answers NotBegun when a command comes meanwhile); it limits the bytes of events that wait in the core; it asks
+// for a checkpoint (WantCheckpoint) when idle or when half of the window is not covered; it makes events: ids from Call.First,
+// progress and end events; it keeps the delivery in progress; it trims logs by Floor. An event larger than the broker takes is
+// a permanent failure of its step.
+//
+// # How it goes
+//
+// Opening: the chain's State tells all. Ended and cancelled chains are left at once, a halted one unless a resume was asked
+// for. Restoring: the last checkpoint, readers behind its cursor. Re-running: inputs come by position; regenerated outputs are
+// compared with the stored ones, never appended; errors are only retried. Live: outputs are appended, checkpoints follow.
+// Deciding: a dead letter or a control is appended, and holds once it is stored. Closing: end event, then end control. A
+// refused append (Stale) is looked at again once by opening the chain again; the second time the other holder is left to it,
+// since two who take turns would get nowhere. An unknown outcome opens the chain again.
+//
+// # Non-obvious
+//
+//   - A record about an input that is not settled yet is never hidden behind a checkpoint: no checkpoint is written while
+//     outputs or records lie ahead of the cursor (Instance.clean).
+//   - attempt records: the first step of any holder is counted. On a chain that holds anything, each further step is counted
+//     too until an output or a checkpoint is stored, since a step that emits nothing leaves no other trace: counting only the
+//     first would give up the first quiet input for what a later one did.
+//   - A sink's store is not fenced by the chain. Before a dead letter or a cancel is appended, the store's cursor gets a new
+//     epoch, so that a zombie's commit is stale; and each holder appends an attempt before its first write, so that of two who
+//     opened both store and chain only one decides.
+//   - A sink's running hash and count live in Cursor.Merge, beside the epoch, since its store holds nothing else of ours.
+//   - Merging needs no state but the cursor: the earliest head of all edges is taken, and all edges that have not ended must
+//     have a head.
+package settle

@@ -1,0 +1,154 @@
+package settle
+
+// take runs the next input, or passes it where nothing is to be run.
+func (i *Instance) take(e *Event) bool {
+	i.input, i.held = *e, i.held[:0]
+	known := i.ledger.find(keyOf(e))
+	if known != nil && known.skip {
+		return i.pass()
+	}
+	call := i.call()
+	switch {
+	case call.Method == CallNothing && !call.Progress:
+		return i.settle()
+	case i.cfg.Nondeterministic && i.at.out < i.stored:
+		return i.settleStored()
+	case known != nil && known.doomed:
+		return i.giveUp(known)
+	case i.failed != OK && call.Method != CallNothing:
+		return i.fail(i.failed)
+	case i.counts(known, &call):
+		return i.attempt(known)
+	}
+	return i.ask(Stepped, Action{Do: Step, Step: call})
+}
+
+// call says what of the stage the input calls. Whether a step that emits nothing ends in a progress event depends on the
+// number of inputs, which is part of the state, and on nothing else.
+func (i *Instance) call() Call {
+	last := i.last()
+	c := Call{Event: i.input, First: i.at.out + 1, Method: i.method(last)}
+	k := i.cfg.ProgressEvery
+	c.Progress = k > 0 && i.cfg.Role != Sink && !last && (i.input.Kind != Data || (i.at.inputs+1)%k == 0)
+	return c
+}
+
+func (i *Instance) method(last bool) Method {
+	switch {
+	case i.cfg.Role == Reader:
+		return CallRead
+	case i.cfg.Role == Sink && i.input.Kind == Data:
+		return CallWrite
+	case i.cfg.Role == Sink:
+		return CallNothing
+	case i.input.Kind == Data:
+		return CallProcess
+	case last && !i.cfg.Nondeterministic:
+		return CallFinish
+	}
+	return CallNothing
+}
+
+// last says whether the input ends the last edge.
+func (i *Instance) last() bool {
+	if i.input.Kind != End {
+		return false
+	}
+	for k := range i.at.edges {
+		if k != i.input.Edge && !i.at.edges[k].Ended {
+			return false
+		}
+	}
+	return true
+}
+
+// stepped takes what a call returned. Until it returned without error nothing of it is stored.
+func (i *Instance) stepped(in *Input) bool {
+	switch in.Failure {
+	case NotBegun:
+		return true
+	case Interrupted:
+		i.dirty = true
+		return true
+	case Temporary, Permanent:
+		i.dirty = true
+		return i.fail(in.Failure)
+	}
+	if in.EOF {
+		i.at.edges[0].Ended = true
+		return true
+	}
+	i.held, i.kept = append(i.held[:0], in.Outputs...), 0
+	if i.cfg.Naive {
+		return i.emit()
+	}
+	return i.compare()
+}
+
+// compare checks the outputs that are stored already, byte for byte by their hashes, and appends the others.
+func (i *Instance) compare() bool {
+	first := i.at.out - i.base.out
+	for ; i.kept < len(i.held) && i.at.out+uint64(i.kept) < i.stored; i.kept++ {
+		if NoCompare.on() {
+			continue
+		}
+		if i.outs[first+uint64(i.kept)].Hash != i.held[i.kept].Hash {
+			i.dirty = true
+			return i.nondeterministic("an event came out differently when it was computed again")
+		}
+	}
+	if AppendRegenerated.on() {
+		i.kept = 0
+	}
+	return i.emit()
+}
+
+func (i *Instance) emit() bool {
+	if i.kept == len(i.held) {
+		return i.settle()
+	}
+	return i.append(outputs, Write{Kind: WriteOutputs, From: i.kept, To: len(i.held)})
+}
+
+// emitted notes that n more of the held outputs are stored.
+func (i *Instance) emitted(n int) {
+	i.outs = append(i.outs, i.held[i.kept:i.kept+n]...)
+	i.stored += uint64(n)
+	i.kept += n
+}
+
+// settleStored passes an input of a non-deterministic stage whose one event is stored.
+func (i *Instance) settleStored() bool {
+	i.held = append(i.held[:0], i.outs[i.at.out-i.base.out])
+	return i.settle()
+}
+
+// settle moves the place behind the input in hand, whose outputs are all stored.
+func (i *Instance) settle() bool {
+	for k := range i.held {
+		i.at.outBytes += uint64(i.held[k].Bytes)
+	}
+	i.at.out += uint64(len(i.held))
+	if i.cfg.Role == Reader { // what a read consumed is what it returned
+		for k := range i.held {
+			i.at.hash = fold(i.at.hash, &i.held[k].Hash)
+		}
+		i.at.inputs++
+	} else {
+		i.at.count(&i.input.Hash)
+	}
+	return i.pass()
+}
+
+// pass moves the cursor behind the input in hand, which of itself leaves no trace: so a skipped input is as if it had
+// never come.
+func (i *Instance) pass() bool {
+	i.at.pass(&i.input)
+	i.ledger.pass(keyOf(&i.input))
+	if i.cfg.Role != Reader {
+		i.queues[i.input.Edge].pop()
+	}
+	i.since.inputs++
+	i.since.bytes += uint64(i.input.Bytes)
+	return true
+}
