@@ -17,33 +17,32 @@ const maxID = 1<<29 - 1
 // maxTracks bounds the slots of an object list; tables are named by two digits and more.
 const maxTracks = 256
 
+// A checker reports each fault with its place, keys and indices as they stand in the file.
 type checker struct {
-	file string
-	errs []error
-}
-
-func (c *checker) fail(at, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("%s: %s: %s", c.file, at, fmt.Sprintf(format, args...)))
+	report func(at, format string, args ...any)
 }
 
 func (c *checker) binding(at string, b *Binding) {
 	if b == nil {
-		c.fail(at, "is empty")
+		c.report(at, "is empty")
 		return
 	}
 	if b.Kind != CAN && b.Kind != Physical {
-		c.fail(at+".kind", "is %q, must be can or physical", b.Kind)
+		c.report(at+".kind", "is %q, must be can or physical", b.Kind)
 	}
 	if b.EgoSpeed == nil && b.YawRate == nil && b.DriverBrake == nil && len(b.Tracks) == 0 && len(b.Signals) == 0 {
-		c.fail(at, "binds no signal")
+		c.report(at, "binds no signal")
 	}
-	for name, r := range map[string]*Ref{"ego_speed": b.EgoSpeed, "yaw_rate": b.YawRate, "driver_brake": b.DriverBrake} {
-		if r != nil {
-			c.ref(at+"."+name, b.Kind, r)
+	for _, s := range []struct {
+		name string
+		ref  *Ref
+	}{{"ego_speed", b.EgoSpeed}, {"yaw_rate", b.YawRate}, {"driver_brake", b.DriverBrake}} {
+		if s.ref != nil {
+			c.ref(at+"."+s.name, b.Kind, s.ref)
 		}
 	}
 	if len(b.Tracks) > maxTracks {
-		c.fail(at+".tracks", "has %d slots, at most %d are possible", len(b.Tracks), maxTracks)
+		c.report(at+".tracks", "has %d slots, at most %d are possible", len(b.Tracks), maxTracks)
 	}
 	for i := range b.Tracks {
 		c.track(fmt.Sprintf("%s.tracks[%d]", at, i), b.Kind, &b.Tracks[i])
@@ -52,7 +51,6 @@ func (c *checker) binding(at string, b *Binding) {
 		r := b.Signals[name]
 		c.ref(at+".signals."+name, b.Kind, &r)
 	}
-	slices.SortFunc(c.errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 }
 
 // ref checks one signal; an empty kind is that of a short form, which may be either.
@@ -60,20 +58,20 @@ func (c *checker) ref(at string, kind Kind, r *Ref) {
 	physical := len(r.Channel) > 0 || len(r.Channels) > 0
 	switch {
 	case physical && r.IsBus():
-		c.fail(at, "names channels and bus signals; one of them is right")
+		c.report(at, "names channels and bus signals; one of them is right")
 		return
 	case kind == CAN && !r.IsBus():
-		c.fail(at, "needs bus, id, dbc and signal (or signals), since the binding's kind is can")
+		c.report(at, "needs bus, id, dbc and signal (or signals), since the binding's kind is can")
 		return
 	case !physical && !r.IsBus():
-		c.fail(at, "names no channel")
+		c.report(at, "names no channel")
 		return
 	case kind == Physical && r.IsBus():
-		c.fail(at, "needs channel or channels, since the binding's kind is physical")
+		c.report(at, "needs channel or channels, since the binding's kind is physical")
 		return
 	}
 	if at == schemas.TimeColumn || strings.HasSuffix(at, ".signals."+schemas.TimeColumn) {
-		c.fail(at, "is the name of the time column; take another")
+		c.report(at, "is the name of the time column; take another")
 	}
 	if physical {
 		c.physical(at, r)
@@ -81,31 +79,31 @@ func (c *checker) ref(at string, kind Kind, r *Ref) {
 	}
 	c.frame(at, r.Bus, r.ID, r.DBC)
 	if r.Signal != "" && len(r.Signals) > 0 {
-		c.fail(at, "has signal and signals; signals is for a mean")
+		c.report(at, "has signal and signals; signals is for a mean")
 	}
 }
 
 func (c *checker) physical(at string, r *Ref) {
 	if len(r.Channel) > 0 && len(r.Channels) > 0 {
-		c.fail(at, "has channel (the first that exists) and channels (the mean of all); one of them is right")
+		c.report(at, "has channel (the first that exists) and channels (the mean of all); one of them is right")
 	}
 	if slices.Contains(r.Channel, "") || slices.Contains(r.Channels, "") {
-		c.fail(at, "has an empty channel name")
+		c.report(at, "has an empty channel name")
 	}
 	if r.ValidSignal != "" || r.Bus != 0 || r.ID != 0 {
-		c.fail(at, "has bus, id or valid_signal, which only bus signals have")
+		c.report(at, "has bus, id or valid_signal, which only bus signals have")
 	}
 }
 
 func (c *checker) frame(at string, bus int, id uint32, dbc string) {
 	if dbc == "" {
-		c.fail(at+".dbc", "is missing")
+		c.report(at+".dbc", "is missing")
 	}
 	if bus < 0 || bus > 255 {
-		c.fail(at+".bus", "is %d, must be 1 to 255 (0: any)", bus)
+		c.report(at+".bus", "is %d, must be 1 to 255 (0: any)", bus)
 	}
 	if id&^(1<<31) > maxID {
-		c.fail(at+".id", "is %#x, which is no CAN identifier", id)
+		c.report(at+".id", "is %#x, which is no CAN identifier", id)
 	}
 }
 
@@ -115,18 +113,18 @@ func (c *checker) track(at string, kind Kind, t *Track) {
 		return
 	}
 	if t.IsBus() || t.ID != 0 {
-		c.fail(at, "needs long_dist and rel_speed, since the binding's kind is physical")
+		c.report(at, "needs long_dist and rel_speed, since the binding's kind is physical")
 		return
 	}
 	if t.LongDist == "" || t.RelSpeed == "" {
-		c.fail(at, "needs long_dist and rel_speed")
+		c.report(at, "needs long_dist and rel_speed")
 	}
 }
 
 func (c *checker) log(s *Set, l Log) {
 	at := fmt.Sprintf("logs[%q]", l.Pattern)
 	if !doublestar.ValidatePattern(l.Pattern) {
-		c.fail(at, "is no valid glob")
+		c.report(at, "is no valid glob")
 	}
 	if _, ok := s.Bindings[l.Binding]; ok {
 		return
@@ -135,7 +133,7 @@ func (c *checker) log(s *Set, l Log) {
 	if near := Closest(l.Binding, sorted(s.Bindings), 1); len(near) > 0 {
 		hint = fmt.Sprintf("; did you mean %q?", near[0])
 	}
-	c.fail(at+".binding", "names %q, which is not among the bindings (%s)%s", l.Binding, strings.Join(sorted(s.Bindings), ", "), hint)
+	c.report(at+".binding", "names %q, which is not among the bindings (%s)%s", l.Binding, strings.Join(sorted(s.Bindings), ", "), hint)
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

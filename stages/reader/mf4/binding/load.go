@@ -9,10 +9,19 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/milepost-dev/milepost/pipeline"
 )
 
-// Names is one name or a list of names.
+// Names is one name or a list of names, in a bindings file and in a pipelines file (whose decoder calls UnmarshalText for a
+// scalar).
 type Names []string
+
+// UnmarshalText makes a list of one.
+func (n *Names) UnmarshalText(text []byte) error {
+	*n = Names{string(text)}
+	return nil
+}
 
 // UnmarshalYAML takes a scalar for a list of one.
 func (n *Names) UnmarshalYAML(decode func(any) error) error {
@@ -87,9 +96,12 @@ func syntaxError(file string, err error) error {
 
 // Check says all that is contradictory or missing; file stands in the errors.
 func (s *Set) Check(file string) error {
-	c := checker{file: file}
+	var errs []error
+	c := checker{report: func(at, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s: %s", file, at, fmt.Sprintf(format, args...)))
+	}}
 	if len(s.Bindings) == 0 {
-		c.fail("bindings", "there is none")
+		c.report("bindings", "there is none")
 	}
 	for _, name := range sorted(s.Bindings) {
 		c.binding("bindings."+name, s.Bindings[name])
@@ -97,15 +109,18 @@ func (s *Set) Check(file string) error {
 	for _, l := range s.Logs {
 		c.log(s, l)
 	}
-	return errors.Join(c.errs...)
+	return errors.Join(errs...)
 }
 
-// CheckSignals checks short-form signals; where stands in the errors.
-func CheckSignals(where string, signals map[string]Ref) error {
-	c := checker{file: where}
+// CheckSignals checks signals in the short form; every error is a *pipeline.FieldError below the given path.
+func CheckSignals(path string, signals map[string]Ref) []error {
+	var errs []error
 	for _, name := range sorted(signals) {
 		r := signals[name]
+		c := checker{report: func(at, format string, args ...any) {
+			errs = append(errs, pipeline.FieldErrorf(path+"."+at, format, args...))
+		}}
 		c.ref(name, "", &r)
 	}
-	return errors.Join(c.errs...)
+	return errs
 }

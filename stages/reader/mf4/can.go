@@ -1,0 +1,185 @@
+package mf4
+
+import (
+	"context"
+	"math"
+
+	"github.com/milepost-dev/milepost/stages/reader/dbc"
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+)
+
+// frames reads the CAN frames of one group of bus logging: an output gets a row for each frame of its bus and id.
+type frames struct {
+	r     *mdf.FrameReader
+	bus   uint8 // of the group, where its frames do not say; 0: unknown
+	small [1 << 11][]*frameOutput
+	large map[uint32][]*frameOutput // extended ids
+}
+
+// A frameOutput is an output fed by one message.
+type frameOutput struct {
+	*output
+	bus     uint8 // 0: any
+	row     frameRow
+	message *message
+}
+
+// A frameRow makes a row of a payload. there is false for a frame that does not hold the signals; ok for one whose sample is
+// invalid.
+type frameRow interface {
+	fill(payload []byte, row []float64) (there, ok bool)
+}
+
+func (f *frames) add(id uint32, o *frameOutput) {
+	if id < uint32(len(f.small)) {
+		f.small[id] = append(f.small[id], o)
+		return
+	}
+	if f.large == nil {
+		f.large = map[uint32][]*frameOutput{}
+	}
+	f.large[id] = append(f.large[id], o)
+}
+
+func (f *frames) outputs(id uint32) []*frameOutput {
+	if id < uint32(len(f.small)) {
+		return f.small[id]
+	}
+	return f.large[id]
+}
+
+func (f *frames) next(ctx context.Context, to *source) (before, after mdf.Position, err error) {
+	b, err := f.r.Next(ctx)
+	if err != nil {
+		return before, after, err
+	}
+	for i, seconds := range b.Times {
+		t, ok := to.tick(seconds)
+		outputs := f.outputs(b.ID[i])
+		if len(outputs) == 0 {
+			continue
+		}
+		bus := b.Bus[i]
+		if bus == 0 {
+			bus = f.bus
+		}
+		for _, o := range outputs {
+			f.frame(to, o, bus, t, ok, b.Payload(i))
+		}
+	}
+	return b.Position(0), b.Position(b.N), nil
+}
+
+func (f *frames) frame(to *source, o *frameOutput, bus uint8, t int64, timed bool, payload []byte) {
+	if o.bus != 0 && bus != 0 && o.bus != bus {
+		o.message.elsewhere(bus)
+		return
+	}
+	o.message.seen = true
+	if !timed {
+		to.lost(o.output)
+		return
+	}
+	if there, ok := o.row.fill(payload, o.output.row); there {
+		to.put(o.output, t, ok)
+	}
+}
+
+func (f *frames) resume(at mdf.Position) error { return f.r.Resume(at) }
+func (f *frames) progress() mdf.Progress       { return f.r.Progress() }
+func (f *frames) close() error                 { return f.r.Close() }
+
+// A message is one (bus, id) that a binding names, and whether the recording has it.
+type message struct {
+	bus      uint8
+	id       uint32
+	name     string // in the DBC
+	signals  []string
+	optional bool
+	track    bool
+
+	seen  bool
+	other [4]uint64 // buses on which the id was seen instead
+}
+
+func (m *message) elsewhere(bus uint8) { m.other[bus/64] |= 1 << (bus % 64) }
+
+// otherBuses lists the buses on which the id was seen instead of the one that was asked for.
+func (m *message) otherBuses() []int {
+	var all []int
+	for b := range 256 {
+		if m.other[b/64]&(1<<(b%64)) != 0 {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+// meanFrame is one signal: (mean of parts + offset) × factor, where valid is not 0.
+type meanFrame struct {
+	parts          []*dbc.Signal
+	valid          *dbc.Signal // nil: always
+	offset, factor float64
+	flag           bool // the value is 1 where it is not 0
+}
+
+func (m *meanFrame) fill(payload []byte, row []float64) (there, ok bool) {
+	if m.valid != nil {
+		if v, ok := m.valid.Decode(payload); !ok || v == 0 {
+			return true, false
+		}
+	}
+	sum := 0.0
+	for _, p := range m.parts {
+		v, ok := p.Decode(payload)
+		if !ok || v != v {
+			return p.Switch == nil || ok, false // selected by a switch: another frame of the message has it
+		}
+		sum += v
+	}
+	row[0] = scale(sum, len(m.parts), m.offset, m.factor)
+	if m.flag {
+		row[0] = number(row[0] != 0)
+	}
+	return true, true
+}
+
+// trackFrame is a slot of an object list; signals are nil where the message has none.
+type trackFrame struct {
+	x, y, r, valid, isNew *dbc.Signal
+	lat                   float64
+}
+
+func (t *trackFrame) fill(payload []byte, row []float64) (there, ok bool) {
+	x, okX := t.x.Decode(payload)
+	r, okR := t.r.Decode(payload)
+	y := 0.0
+	if t.y != nil {
+		y, _ = t.y.Decode(payload)
+	}
+	valid, isNew := okX && okR && x == x && r == r, false
+	if t.valid != nil {
+		v, ok := t.valid.Decode(payload)
+		valid = valid && ok && v != 0
+	}
+	if t.isNew != nil {
+		v, ok := t.isNew.Decode(payload)
+		isNew = ok && v != 0
+	}
+	trackRow(row, held(x, okX), t.lat*y, held(r, okR), valid, isNew)
+	return true, true
+}
+
+// signalsFrame is several signals of one message; NaN where one is invalid or not in the frame.
+type signalsFrame []*meanFrame
+
+func (s signalsFrame) fill(payload []byte, row []float64) (there, ok bool) {
+	for k, m := range s {
+		has, ok := m.fill(payload, row[k:k+1])
+		if !ok {
+			row[k] = math.NaN()
+		}
+		there = there || has
+	}
+	return there, true
+}

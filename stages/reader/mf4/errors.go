@@ -1,0 +1,168 @@
+package mf4
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
+)
+
+// maxClose is how many close names an error lists.
+const maxClose = 3
+
+// A missing is a signal that a recording has no channel for.
+type missing struct {
+	signal string   // of the pipeline
+	names  []string // channels that were looked for, none of which exists (or, of a mean, those that do not)
+	reason string   // instead of "no channel …"
+	mean   bool     // all names are needed, so adding one to the list does not help
+}
+
+// missingError tells all that a recording lacks, at once. It is permanent.
+func missingError(recording string, f *mdf.File, all []missing) error {
+	var b strings.Builder
+	for i, m := range all {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		m.write(&b, recording, f)
+	}
+	return pipeline.Permanent(errors.New(b.String()))
+}
+
+func (m missing) write(b *strings.Builder, recording string, f *mdf.File) {
+	if m.reason != "" {
+		fmt.Fprintf(b, "%s: %s for signal %s [E-channel]", recording, m.reason, m.signal)
+		return
+	}
+	fmt.Fprintf(b, "%s: no channel %s for signal %s [E-channel]", recording, quoted(m.names), m.signal)
+	near := closeChannels(f, m.names)
+	if len(near) == 0 {
+		b.WriteString("\n  next: `milepost inspect` lists the channels; set `optional: true` if it may be absent")
+		return
+	}
+	b.WriteString("\n  close names: ")
+	for i, c := range near {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(describe(c))
+	}
+	if m.mean {
+		fmt.Fprintf(b, "\n  next: name one of them instead, or set `optional: true`")
+		return
+	}
+	list := append(append([]string(nil), m.names...), near[0].Name)
+	fmt.Fprintf(b, "\n  next: add one to the list, `channel: [%s]`, or set `optional: true`", strings.Join(list, ", "))
+}
+
+func quoted(names []string) string {
+	q := make([]string, len(names))
+	for i, n := range names {
+		q[i] = fmt.Sprintf("%q", n)
+	}
+	return strings.Join(q, ", ")
+}
+
+// describe is a channel as `name (group, unit)`.
+func describe(c *mdf.Channel) string {
+	if c.Unit == "" {
+		return fmt.Sprintf("%s (%s)", c.Name, groupName(c.Group))
+	}
+	return fmt.Sprintf("%s (%s, %s)", c.Name, groupName(c.Group), c.Unit)
+}
+
+// closeChannels are channels of numbers with names close to those looked for.
+func closeChannels(f *mdf.File, names []string) []*mdf.Channel {
+	first := map[string]*mdf.Channel{}
+	var all []string
+	for _, g := range f.Groups {
+		for _, c := range g.Channels {
+			if _, have := first[c.Name]; !have && usable(c) {
+				first[c.Name] = c
+				all = append(all, c.Name)
+			}
+		}
+	}
+	var near []*mdf.Channel
+	listed := map[string]bool{}
+	for _, name := range names {
+		for _, n := range binding.Closest(name, all, maxClose) {
+			if !listed[n] && len(near) < maxClose {
+				listed[n] = true
+				near = append(near, first[n])
+			}
+		}
+	}
+	return near
+}
+
+// absentError tells which messages of a binding never occurred, at the end of the recording. It is permanent.
+func absentError(recording string, all []*message) error {
+	var lines []string
+	for _, m := range all {
+		line := fmt.Sprintf("%s: no frame with id %d (%#x, %s) on bus %d for signal %s [E-channel]", recording, m.id, m.id, m.name, m.bus,
+			strings.Join(m.signals, ", "))
+		if m.bus == 0 {
+			line = strings.Replace(line, "on bus 0", "on any bus", 1)
+		}
+		if others := m.otherBuses(); len(others) > 0 {
+			line += fmt.Sprintf("\n  the id was seen on bus %s", strings.Trim(fmt.Sprint(others), "[]"))
+		}
+		lines = append(lines, line+"\n  next: correct bus and id in the binding, or set `optional: true`")
+	}
+	return pipeline.Permanent(errors.New(strings.Join(lines, "\n")))
+}
+
+// openError says why a recording cannot be opened. Only what the file holds is permanent; a file that is away may come back.
+func openError(recording string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("%s: %w", recording, err)
+	}
+	var damage *mdf.FormatError
+	if errors.As(err, &damage) {
+		return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]\n  nothing of it can be read; `milepost inspect` shows what is in a file", recording, damage))
+	}
+	return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]", recording, err))
+}
+
+// isDamage says whether the file, not the reading of it, is at fault.
+func isDamage(err error) bool {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return false
+	}
+	var damage *mdf.FormatError
+	return errors.As(err, &damage) || errors.Is(err, mdf.ErrUnsupported) || errors.Is(err, mdf.ErrLimit)
+}
+
+// damageError says where a recording is damaged and how much of it was read. It is permanent.
+func damageError(recording string, s *source, err error) error {
+	var damage *mdf.FormatError
+	if errors.As(err, &damage) {
+		err = damage
+	}
+	p := s.in.progress()
+	read := "read nothing"
+	if p.Records > 0 {
+		read = "read 0-" + seconds(p.Last) + " s"
+	}
+	if p.Records > 0 && p.Expected > p.Records {
+		read += " of an expected " + seconds(p.Last*float64(p.Expected)/float64(p.Records)) + " s"
+	}
+	read += " from group " + groupName(s.group)
+	if mdf.IsTruncated(err) {
+		read += "; the recorder was probably cut off"
+	}
+	return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]\n  %s\n  next: `on_corrupt: keep` in reader/mf4 uses what is readable; "+
+		"`milepost inspect` shows what is in the file", recording, err, read))
+}
+
+// seconds writes a time to a tenth, without a zero behind the point.
+func seconds(s float64) string { return strings.TrimSuffix(strconv.FormatFloat(s, 'f', 1, 64), ".0") }

@@ -1,0 +1,162 @@
+package mf4
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/milepost-dev/milepost/stages/reader/dbc"
+	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
+)
+
+// A library is the bindings of a configuration and the bus databases they name. It is read-only once made.
+type library struct {
+	set     *binding.Set
+	signals map[string]binding.Ref // of every recording
+	dirs    []string               // where databases are looked for
+	dbs     map[string]*dbc.Database
+	sums    map[string][]byte // of the databases' text
+}
+
+// newLibrary reads the bindings file and every database, and checks the one against the other.
+func newLibrary(c Config) (*library, error) {
+	lib := &library{set: &binding.Set{}, signals: c.Signals, dbs: map[string]*dbc.Database{}, sums: map[string][]byte{}}
+	if c.Bindings != "" {
+		set, err := binding.Load(c.Bindings)
+		if err != nil {
+			return nil, err
+		}
+		lib.set = set
+		dir := filepath.Dir(c.Bindings)
+		lib.dirs = append(lib.dirs, dir, filepath.Join(dir, "dbc"))
+	}
+	lib.dirs = append(append(lib.dirs, c.DBCDir...), ".")
+	var errs []error
+	for _, m := range lib.messages() {
+		if err := lib.check(m); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return lib, errors.Join(errs...)
+}
+
+// A wanted message is one use of a database by a binding.
+type wanted struct {
+	at      string // place in the bindings
+	dbc     string
+	id      uint32
+	signals []string
+}
+
+// messages are all uses of databases, in a fixed order.
+func (lib *library) messages() []wanted {
+	var all []wanted
+	ref := func(at string, r *binding.Ref) {
+		if r != nil && r.IsBus() {
+			names := slices.Clone(r.Parts())
+			if r.ValidSignal != "" {
+				names = append(names, r.ValidSignal)
+			}
+			all = append(all, wanted{at, r.DBC, r.ID, names})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(lib.set.Bindings)) {
+		b := lib.set.Bindings[name]
+		ref(name+".ego_speed", b.EgoSpeed)
+		ref(name+".yaw_rate", b.YawRate)
+		ref(name+".driver_brake", b.DriverBrake)
+		for i := range b.Tracks {
+			if t := &b.Tracks[i]; t.IsBus() {
+				all = append(all, wanted{fmt.Sprintf("%s.tracks[%d]", name, i), t.DBC, t.ID, trackNames(t)})
+			}
+		}
+		refs(b.Signals, func(signal string, r *binding.Ref) { ref(name+".signals."+signal, r) })
+	}
+	refs(lib.signals, func(signal string, r *binding.Ref) { ref("signals."+signal, r) })
+	return all
+}
+
+func refs(m map[string]binding.Ref, each func(name string, r *binding.Ref)) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		r := m[name]
+		each(name, &r)
+	}
+}
+
+// check loads the database of a use and looks for what it names.
+func (lib *library) check(w wanted) error {
+	db, err := lib.database(w.dbc)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.at, err)
+	}
+	m, err := db.MessageByID(w.id)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.at, err)
+	}
+	var errs []error
+	for _, name := range w.signals {
+		if _, err := m.Signal(name); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", w.at, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// database returns a database by the name a binding gives it, loading it at first use.
+func (lib *library) database(name string) (*dbc.Database, error) {
+	if db, ok := lib.dbs[name]; ok {
+		return db, nil
+	}
+	text, file, err := lib.find(name)
+	if err != nil {
+		return nil, err
+	}
+	db, err := dbc.Load(file, text)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	lib.dbs[name], lib.sums[name] = db, sum[:]
+	return db, nil
+}
+
+func (lib *library) find(name string) ([]byte, string, error) {
+	var looked []string
+	for _, dir := range lib.dirs {
+		file := name
+		if !filepath.IsAbs(name) {
+			file = filepath.Join(dir, name)
+		}
+		text, err := os.ReadFile(file)
+		if err == nil {
+			return text, file, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, file, fmt.Errorf("read bus database: %w", err)
+		}
+		looked = append(looked, dir)
+	}
+	return nil, name, fmt.Errorf("no file %q in %q; `dbc_dir` in reader/mf4 names more folders", name, looked)
+}
+
+// fingerprint stands for all that a choice of binding says: its binding, its databases, the signals of every recording.
+func (lib *library) fingerprint(choice *binding.Log) string {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	_ = enc.Encode(lib.signals) // of plain values: cannot fail
+	if choice != nil {
+		_ = enc.Encode(lib.set.Bindings[choice.Binding])
+		_ = enc.Encode(choice)
+	}
+	for _, name := range slices.Sorted(maps.Keys(lib.sums)) {
+		h.Write(lib.sums[name])
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}

@@ -1,0 +1,207 @@
+package mf4
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
+)
+
+// Keys of Item.Params that this reader sets.
+const (
+	ParamAEB         = "aeb"          // the `params` of the binding: an object, as AEB.md section 2 names its keys
+	ParamDuplicateOf = "duplicate_of" // the item that shows the same drive: left out of fleet results
+)
+
+// LabelBinding is the label with the name of the item's binding; absent for a recording bound by `signals` alone.
+const LabelBinding = "binding"
+
+// listing is what the globs found.
+type listing struct {
+	items   []pipeline.Item
+	unbound []string // names of recordings that no binding chooses
+}
+
+// list finds the recordings of a configuration, in order of their names.
+func list(ctx context.Context, c Config) (listing, error) {
+	lib, err := newLibrary(c)
+	if err != nil {
+		return listing{}, err
+	}
+	files, err := c.files()
+	if err != nil {
+		return listing{}, err
+	}
+	var l listing
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		choice := lib.set.Match(name)
+		if choice == nil && len(c.Signals) == 0 {
+			l.unbound = append(l.unbound, name)
+			continue
+		}
+		it, err := lib.item(ctx, c, name, files[name], choice)
+		if err != nil {
+			return listing{}, err
+		}
+		l.items = append(l.items, it)
+	}
+	return l, nil
+}
+
+// files are the recordings by name: the path below the part of the glob that has no wildcards.
+func (c Config) files() (map[string]string, error) {
+	files := map[string]string{}
+	for _, pattern := range c.Paths {
+		found, err := glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("paths: %q matches no file; the working directory is %s", pattern, workingDir())
+		}
+		for name, file := range found {
+			if other, taken := files[name]; taken && !sameFile(other, file) {
+				return nil, fmt.Errorf("paths: %s and %s would both be named %q; write one glob for both, such as {a,b}/*.mf4", other, file, name)
+			}
+			files[name] = file
+		}
+	}
+	return files, nil
+}
+
+func glob(pattern string) (map[string]string, error) {
+	base, rest := doublestar.SplitPattern(filepath.ToSlash(pattern))
+	matches, err := doublestar.Glob(os.DirFS(base), anyCase(rest), doublestar.WithFilesOnly())
+	if err != nil {
+		return nil, fmt.Errorf("paths: %q: %w", pattern, err)
+	}
+	files := make(map[string]string, len(matches))
+	for _, m := range matches {
+		files[m] = filepath.Join(base, filepath.FromSlash(m))
+	}
+	return files, nil
+}
+
+// anyCase lets .mf4 stand for .MF4 too, as recorders on FAT file systems name their files.
+func anyCase(pattern string) string {
+	if rest, ok := strings.CutSuffix(pattern, ".mf4"); ok {
+		return rest + ".[mM][fF]4"
+	}
+	return pattern
+}
+
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
+func workingDir() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "unknown"
+	}
+	return dir
+}
+
+// item describes one recording. A file that cannot be read is an item too: its job fails and says why, the others go on.
+func (lib *library) item(ctx context.Context, c Config, name, file string, choice *binding.Log) (pipeline.Item, error) {
+	it := pipeline.Item{Name: name, URL: file, Labels: maps.Clone(c.Labels), Params: map[string]json.RawMessage{}}
+	if it.Labels == nil {
+		it.Labels = map[string]string{}
+	}
+	content, size, err := identify(ctx, file)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return it, err
+	}
+	it.Bytes = size
+	if choice != nil {
+		maps.Copy(it.Labels, choice.Labels)
+		it.Labels[LabelBinding] = choice.Binding
+		params, err := lib.set.AllParams(choice)
+		if err != nil {
+			return it, fmt.Errorf("%s: params of %s: %w", c.Bindings, name, err)
+		}
+		if params != nil {
+			it.Params[ParamAEB] = params
+		}
+		if choice.DuplicateOf != "" {
+			it.Params[ParamDuplicateOf], _ = json.Marshal(choice.DuplicateOf)
+		}
+	}
+	it.Identity = content + " binding:" + lib.fingerprint(choice)
+	return it, nil
+}
+
+// Files up to wholeBytes are identified by all of their content; of larger ones, reading which would take longer than
+// replaying the part that is wanted, size, time of change and sampled blocks are.
+const (
+	wholeBytes  = 64 << 20
+	sampleBytes = 64 << 10
+	samples     = 64
+)
+
+// identify returns what stands for the content of a file, and its size. A file that cannot be read has an identity too.
+func identify(ctx context.Context, file string) (string, int64, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "unreadable", 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "unreadable", 0, err
+	}
+	h := sha256.New()
+	if st.Size() <= wholeBytes {
+		_, err = io.Copy(h, reader{ctx, f})
+	} else {
+		fmt.Fprintf(h, "%d %d ", st.Size(), st.ModTime().UnixNano())
+		err = hashSamples(ctx, h, f, st)
+	}
+	if err != nil {
+		return "unreadable", st.Size(), err
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), st.Size(), nil
+}
+
+// hashSamples writes evenly spread blocks, the first and the last included.
+func hashSamples(ctx context.Context, w io.Writer, f io.ReaderAt, st fs.FileInfo) error {
+	step := (st.Size() - sampleBytes) / (samples - 1)
+	for i := range int64(samples) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, io.NewSectionReader(f, i*step, sampleBytes)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reader ends with its context.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,128 @@
+package mf4
+
+import (
+	"context"
+	"math"
+
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+)
+
+// records reads the channels of one group: each output gets a row a record.
+type records struct {
+	r       *mdf.GroupReader
+	outputs []*output
+	rows    []recordRow // by output
+}
+
+// A recordRow makes the row of record i from the columns of a block; false when the sample is invalid.
+type recordRow interface {
+	fill(b *mdf.Block, i int, row []float64) bool
+}
+
+func (p *records) next(ctx context.Context, to *source) (before, after mdf.Position, err error) {
+	b, err := p.r.Next(ctx)
+	if err != nil {
+		return before, after, err
+	}
+	for i, seconds := range b.Times {
+		t, ok := to.tick(seconds)
+		for k, o := range p.outputs {
+			if ok {
+				to.put(o, t, p.rows[k].fill(b, i, o.row))
+			} else {
+				to.lost(o)
+			}
+		}
+	}
+	return b.Position(0), b.Position(b.N), nil
+}
+
+func (p *records) resume(at mdf.Position) error { return p.r.Resume(at) }
+func (p *records) progress() mdf.Progress       { return p.r.Progress() }
+func (p *records) close() error                 { return p.r.Close() }
+
+// sample is the value of a column and whether it is valid; a value that is not a number never is.
+func sample(b *mdf.Block, column, i int) (float64, bool) {
+	c := &b.Columns[column]
+	v := c.Values[i]
+	return v, v == v && (c.Valid == nil || c.Valid[i])
+}
+
+// meanRecord is one signal: (mean of columns + offset) × factor.
+type meanRecord struct {
+	columns        []int
+	offset, factor float64
+	flag           bool // the value is 1 where it is not 0
+}
+
+func (m meanRecord) fill(b *mdf.Block, i int, row []float64) bool {
+	sum := 0.0
+	for _, c := range m.columns {
+		v, ok := sample(b, c, i)
+		if !ok {
+			return false
+		}
+		sum += v
+	}
+	row[0] = scale(sum, len(m.columns), m.offset, m.factor)
+	if m.flag {
+		row[0] = number(row[0] != 0)
+	}
+	return true
+}
+
+// scale is (mean + offset) × factor, rounded after each operation.
+func scale(sum float64, n int, offset, factor float64) float64 {
+	return float64(float64(sum/float64(n))+offset) * factor
+}
+
+// trackRecord is a slot of an object list; columns are −1 where the binding names none.
+type trackRecord struct {
+	x, y, r, valid, isNew int
+	lat                   float64
+}
+
+func (t trackRecord) fill(b *mdf.Block, i int, row []float64) bool {
+	x, okX := sample(b, t.x, i)
+	r, okR := sample(b, t.r, i)
+	y, okY := 0.0, true
+	if t.y >= 0 {
+		y, okY = sample(b, t.y, i)
+	}
+	valid, isNew := okX && okR, false
+	if t.valid >= 0 {
+		v, ok := sample(b, t.valid, i)
+		valid = valid && ok && v != 0
+	}
+	if t.isNew >= 0 {
+		v, ok := sample(b, t.isNew, i)
+		isNew = ok && v != 0
+	}
+	trackRow(row, held(x, okX), held(t.lat*y, okY), held(r, okR), valid, isNew)
+	return true
+}
+
+// held is NaN for a value that is not there, so that a gap stays a gap.
+func held(v float64, ok bool) float64 {
+	if !ok {
+		return math.NaN()
+	}
+	return v
+}
+
+// trackRow fills a row of trackColumns.
+func trackRow(row []float64, x, y, r float64, valid, isNew bool) {
+	row[0], row[1], row[2], row[3], row[4] = x, y, r, number(valid), number(isNew)
+}
+
+// signalsRecord is several signals of one group; NaN where one is invalid.
+type signalsRecord []meanRecord
+
+func (s signalsRecord) fill(b *mdf.Block, i int, row []float64) bool {
+	for k, m := range s {
+		if !m.fill(b, i, row[k:k+1]) {
+			row[k] = math.NaN()
+		}
+	}
+	return true
+}

@@ -1,0 +1,243 @@
+package mf4
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
+)
+
+// A plan is what a binding means in one recording.
+type plan struct {
+	streams  []*stream // in the order of the tables
+	sources  []*source
+	messages []*message // that have to occur
+}
+
+// A resolver makes a plan. It goes on after a signal that the recording lacks, so that all are told at once.
+type resolver struct {
+	lib       *library
+	file      *mdf.File
+	recording string
+
+	streams  []*stream
+	names    map[string]bool // of streams
+	groups   map[*mdf.ChannelGroup]*groupPlan
+	uses     []*busUse
+	messages []*message
+	missing  []missing
+}
+
+// A groupPlan is what is read of one channel group.
+type groupPlan struct {
+	channels []*mdf.Channel
+	outputs  []*output
+	rows     []recordRow
+}
+
+// A busUse is one stream that a bus message feeds.
+type busUse struct {
+	to      *stream
+	row     frameRow
+	message *message
+}
+
+// resolve finds the signals of a recording. The error is permanent and lists all that it lacks.
+func (lib *library) resolve(f *mdf.File, recording string) (*plan, error) {
+	r := &resolver{lib: lib, file: f, recording: recording, groups: map[*mdf.ChannelGroup]*groupPlan{},
+		names: map[string]bool{schemas.TableEgo: true, schemas.TableYaw: true, schemas.TableBrake: true}}
+	b := lib.effective(recording)
+	r.stream(schemas.TableEgo, column{schemas.ColSpeed, "m/s"}, "ego_speed", b.EgoSpeed, false)
+	r.stream(schemas.TableYaw, column{schemas.ColYawRate, "rad/s"}, "yaw_rate", b.YawRate, false)
+	r.stream(schemas.TableBrake, column{schemas.ColBrakeOn, ""}, "driver_brake", b.DriverBrake, true)
+	for i := range b.Tracks {
+		r.track(i, &b.Tracks[i])
+	}
+	r.signals(b.Signals)
+	if len(r.uses) > 0 && !slices.ContainsFunc(f.Groups, (*mdf.ChannelGroup).HasFrames) {
+		r.missing = append(r.missing, missing{signal: r.uses[0].message.signals[0], reason: "no group with CAN frames (CAN_DataFrame)"})
+	}
+	if len(r.missing) > 0 {
+		return nil, missingError(recording, f, r.missing)
+	}
+	return r.plan()
+}
+
+// effective is the binding of a recording with the signals of every recording laid under it. Signals named as the AEB
+// function's inputs bind these too, unless the binding does: that is what makes the short form sugar.
+func (lib *library) effective(recording string) binding.Binding {
+	var b binding.Binding
+	if choice := lib.set.Match(recording); choice != nil {
+		b = *lib.set.Bindings[choice.Binding]
+	}
+	b.Signals = maps.Clone(b.Signals)
+	for name, r := range lib.signals {
+		if b.Signals == nil {
+			b.Signals = map[string]binding.Ref{}
+		}
+		if _, taken := b.Signals[name]; !taken {
+			b.Signals[name] = r
+		}
+	}
+	for _, sugar := range []struct {
+		name, unit string
+		to         **binding.Ref
+	}{{"ego_speed", "m/s", &b.EgoSpeed}, {"yaw_rate", "rad/s", &b.YawRate}, {"driver_brake", "", &b.DriverBrake}} {
+		if r, ok := b.Signals[sugar.name]; ok && *sugar.to == nil {
+			*sugar.to = inUnit(r, sugar.unit)
+		}
+	}
+	return b
+}
+
+// inUnit is a signal in another unit than the one it is wanted in.
+func inUnit(r binding.Ref, unit string) *binding.Ref {
+	if r.Factor == nil {
+		r.Unit = unit
+		return &r
+	}
+	if f, ok := convert(r.Unit, unit); ok {
+		f *= *r.Factor
+		r.Factor = &f
+	}
+	return &r
+}
+
+// newStream makes a stream of general signals with a name that no other has.
+func (r *resolver) newStream(name string, cols ...column) *stream {
+	unique := name
+	for i := 2; r.names[unique]; i++ {
+		unique = fmt.Sprintf("%s_%d", name, i)
+	}
+	s := r.fixedStream(unique, cols...)
+	s.general = true
+	return s
+}
+
+// fixedStream makes a stream whose name others keep off.
+func (r *resolver) fixedStream(name string, cols ...column) *stream {
+	r.names[name] = true
+	s := newStream(name, cols...)
+	r.streams = append(r.streams, s)
+	return s
+}
+
+// stream binds a table of one signal.
+func (r *resolver) stream(table string, col column, signal string, ref *binding.Ref, flag bool) {
+	if ref == nil {
+		return
+	}
+	if ref.IsBus() {
+		m, row := r.frame(signal, ref)
+		row.flag = flag
+		r.uses = append(r.uses, &busUse{r.fixedStream(table, col), row, m})
+		return
+	}
+	chans := r.channels(signal, ref)
+	if chans == nil {
+		return
+	}
+	p := r.group(chans[0].Group)
+	row := p.mean(chans, ref)
+	row.factor, row.flag = r.checkUnit(signal, ref, chans[0].Unit), flag
+	p.add(r.fixedStream(table, col), row)
+}
+
+var trackColumns = []column{{schemas.ColLongDist, "m"}, {schemas.ColLatDist, "m"}, {schemas.ColRelSpeed, "m/s"}, {schemas.ColValid, ""}, {schemas.ColNew, ""}}
+
+// track binds slot i of the object list.
+func (r *resolver) track(i int, t *binding.Track) {
+	table := schemas.TableTrack(i)
+	if t.IsBus() {
+		m, row := r.trackFrame(i, t)
+		r.uses = append(r.uses, &busUse{r.fixedStream(table, trackColumns...), row, m})
+		return
+	}
+	g, bad := r.groupOf([]string{t.LongDist, t.RelSpeed, t.LatDist, t.Valid, t.NewTrack}, "")
+	if g == nil {
+		if !t.Optional {
+			bad.signal = fmt.Sprintf("tracks[%d]", i)
+			r.missing = append(r.missing, bad)
+		}
+		return
+	}
+	p := r.group(g)
+	column := func(name string) int {
+		if name == "" {
+			return -1
+		}
+		return p.column(find(g, name))
+	}
+	p.add(r.fixedStream(table, trackColumns...), trackRecord{x: column(t.LongDist), y: column(t.LatDist), r: column(t.RelSpeed),
+		valid: column(t.Valid), isNew: column(t.NewTrack), lat: t.LatScale()})
+}
+
+// plan puts the sources together: the groups of channels, in the order of the file, then those of frames.
+func (r *resolver) plan() (*plan, error) {
+	p := &plan{streams: r.streams, messages: r.messages}
+	add := func(g *mdf.ChannelGroup, in blocks, outputs []*output) {
+		p.sources = append(p.sources, &source{number: int32(len(p.sources)), group: g, in: in, outputs: outputs})
+	}
+	for _, g := range slices.SortedFunc(maps.Keys(r.groups), func(a, b *mdf.ChannelGroup) int { return a.Index - b.Index }) {
+		gp := r.groups[g]
+		in, err := g.Read(mdf.ReadOptions{BlockRecords: blockRecords(g)}, gp.channels...)
+		if err != nil {
+			return nil, openError(r.recording, fmt.Errorf("group %s: %w", groupName(g), err))
+		}
+		add(g, &records{in, gp.outputs, gp.rows}, gp.outputs)
+	}
+	if len(r.uses) == 0 {
+		return p, nil
+	}
+	for _, g := range r.file.Groups {
+		if !g.HasFrames() {
+			continue
+		}
+		in, err := g.Frames()
+		if err != nil {
+			return nil, openError(r.recording, fmt.Errorf("group %s: %w", groupName(g), err))
+		}
+		fr := &frames{r: in, bus: busOf(g)}
+		var outputs []*output
+		for _, u := range r.uses {
+			o := &frameOutput{output: newOutput(u.to), bus: u.message.bus, row: u.row, message: u.message}
+			fr.add(u.message.id, o)
+			outputs = append(outputs, o.output)
+		}
+		add(g, fr, outputs)
+	}
+	return p, nil
+}
+
+// blockRecords bounds a block so that many groups with few rows each do not hold much, and a restart repeats little.
+func blockRecords(g *mdf.ChannelGroup) int {
+	return int(min(max(64<<10/max(int64(g.DataBytes), 1), 32), 1024))
+}
+
+// busOf is the number at the end of a group's name or source, such as 1 of "CAN1_Rx", for recorders that keep each bus in a
+// group of its own and do not say it in the frames.
+func busOf(g *mdf.ChannelGroup) uint8 {
+	names := []string{g.AcqName}
+	if g.Source != nil {
+		names = append(names, g.Source.Path, g.Source.Name)
+	}
+	for _, n := range names {
+		var bus uint8
+		if _, after, ok := strings.Cut(strings.ToUpper(n), "CAN"); ok {
+			if k, _ := fmt.Sscanf(strings.TrimLeft(after, " _"), "%d", &bus); k == 1 {
+				return bus
+			}
+		}
+	}
+	return 0
+}
+
+// groupName is what users call a group.
+func groupName(g *mdf.ChannelGroup) string {
+	return cmp.Or(g.AcqName, fmt.Sprintf("group%d", g.Index))
+}

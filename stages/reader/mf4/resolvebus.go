@@ -1,0 +1,135 @@
+package mf4
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/milepost-dev/milepost/stages/reader/dbc"
+	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
+)
+
+// idMask takes the bit for extended frames off an identifier.
+const idMask = 1<<29 - 1
+
+// Signals of a track message where the binding names none: those of the radar databases of opendbc.
+const (
+	defaultLongDist = "LONG_DIST"
+	defaultLatDist  = "LAT_DIST"
+	defaultRelSpeed = "REL_SPEED"
+	defaultValid    = "VALID"
+	defaultNewTrack = "NEW_TRACK"
+)
+
+// trackNames are the signals that the message of a track must have.
+func trackNames(t *binding.Track) []string {
+	names := []string{orElse(t.LongDist, defaultLongDist), orElse(t.RelSpeed, defaultRelSpeed)}
+	for _, n := range []string{t.LatDist, t.Valid, t.NewTrack} {
+		if n != "" {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+func orElse(name, other string) string {
+	if name == "" {
+		return other
+	}
+	return name
+}
+
+// message is the message of a reference, listed once for all its signals so that it can be missed at the end.
+func (r *resolver) message(signal string, bus int, id uint32, name string, optional bool) *message {
+	id &= idMask
+	for _, m := range r.messages {
+		if m.id == id && m.bus == uint8(bus) {
+			m.signals, m.optional = append(m.signals, signal), m.optional && optional
+			return m
+		}
+	}
+	m := &message{bus: uint8(bus), id: id, name: name, signals: []string{signal}, optional: optional}
+	r.messages = append(r.messages, m)
+	return m
+}
+
+// dbcMessage returns a message that library.check has found before.
+func (r *resolver) dbcMessage(file string, id uint32) *dbc.Message {
+	m, err := r.lib.dbs[file].MessageByID(id)
+	if err != nil {
+		panic(fmt.Sprintf("message %d of %s was not checked: %v", id, file, err))
+	}
+	return m
+}
+
+// frame finds the signals of one reference.
+func (r *resolver) frame(signal string, ref *binding.Ref) (*message, *meanFrame) {
+	m := r.dbcMessage(ref.DBC, ref.ID)
+	row := &meanFrame{offset: ref.Offset}
+	for _, name := range ref.Parts() {
+		s, _ := m.Signal(name)
+		row.parts = append(row.parts, s)
+	}
+	if ref.ValidSignal != "" {
+		row.valid, _ = m.Signal(ref.ValidSignal)
+	}
+	row.factor = r.checkUnit(signal, ref, row.parts[0].Unit)
+	return r.message(signal, ref.Bus, ref.ID, m.Name, ref.Optional), row
+}
+
+func (r *resolver) trackFrame(i int, t *binding.Track) (*message, *trackFrame) {
+	m := r.dbcMessage(t.DBC, t.ID)
+	signal := func(name, other string) *dbc.Signal {
+		s, _ := m.Signal(orElse(name, other))
+		return s
+	}
+	msg := r.message(fmt.Sprintf("tracks[%d]", i), t.Bus, t.ID, m.Name, t.Optional)
+	msg.track = true
+	return msg, &trackFrame{x: signal(t.LongDist, defaultLongDist), y: signal(t.LatDist, defaultLatDist),
+		r: signal(t.RelSpeed, defaultRelSpeed), valid: signal(t.Valid, defaultValid), isNew: signal(t.NewTrack, defaultNewTrack),
+		lat: t.LatScale()}
+}
+
+// busSignals binds named signals: a table a message.
+func (r *resolver) busSignals(all map[string]binding.Ref) {
+	type frame struct {
+		bus int
+		id  uint32
+		dbc string
+	}
+	byFrame := map[frame][]string{}
+	var order []frame
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		ref := all[name]
+		f := frame{ref.Bus, ref.ID & idMask, ref.DBC}
+		if byFrame[f] == nil {
+			order = append(order, f)
+		}
+		byFrame[f] = append(byFrame[f], name)
+	}
+	for _, f := range order {
+		var rows signalsFrame
+		var cols []column
+		var msg *message
+		for _, name := range byFrame[f] {
+			ref := all[name]
+			m, row := r.frame(name, &ref)
+			msg, rows = m, append(rows, row)
+			cols = append(cols, column{name, orElse(ref.Unit, row.parts[0].Unit)})
+		}
+		r.uses = append(r.uses, &busUse{r.newStream(msg.name, cols...), rows, msg})
+	}
+}
+
+// absent are the messages that never occurred: those of signals that are not optional, and of an object list all, since
+// a sensor may leave slots out.
+func absent(all []*message) []*message {
+	anyTrack := slices.ContainsFunc(all, func(m *message) bool { return m.track && m.seen })
+	var missed []*message
+	for _, m := range all {
+		if !m.seen && !m.optional && !(m.track && anyTrack) {
+			missed = append(missed, m)
+		}
+	}
+	return missed
+}
