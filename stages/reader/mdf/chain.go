@@ -42,7 +42,10 @@ type chain struct {
 	err     error // io.EOF after the last fragment, or why discovery stopped
 	repair  bool  // unfinalized: the last block's length is not to be trusted
 	limit   int64 // of an inflated transposed block
+	head    [dzHeader]byte
 }
+
+const dzHeader = 48 // block header and the fixed part of a DZ
 
 func (f *File) newChain(link int64, want string) *chain {
 	c := &chain{src: f.src, f: f, want: want, limit: f.opts.maxBlock(), lists: map[int64]bool{}}
@@ -183,9 +186,20 @@ func (c *chain) takeList(b block, first, n int) error {
 	return nil
 }
 
+// header is source.header without an allocation; of a DZ it reads the fixed part too.
+func (c *chain) header(off int64) (string, int64, int, error) {
+	if off < 64 || off > c.src.size-headerSize {
+		return c.src.header(off)
+	}
+	if err := c.src.readFull(c.head[:min(dzHeader, c.src.size-off)], off); err != nil {
+		return "", 0, 0, err
+	}
+	return c.src.parseHeader(off, c.head[:])
+}
+
 // addBlock appends the data block at off.
 func (c *chain) addBlock(off int64) error {
-	id, length, nlink, err := c.src.header(off)
+	id, length, nlink, err := c.header(off)
 	if err != nil {
 		return err
 	}
@@ -243,24 +257,21 @@ const maxInflate = 1032
 // zipped fills the fragment of a DZ (MDF 4.2, 5.23).
 func (c *chain) zipped(fr *fragment, length int64) error {
 	const id = "##DZ"
-	if c.src.size-fr.off < 48 {
+	if c.src.size-fr.off < dzHeader {
 		return truncated(fr.off, id, length, c.src.size-fr.off)
 	}
-	d, err := c.src.at(fr.off+headerSize, 24)
-	if err != nil {
-		return err
-	}
+	d := c.head[headerSize:]
 	le := binary.LittleEndian
-	if org := "##" + string(d[:2]); org != c.want && (c.want != "##DT" || org != "##DV") {
+	if org := blockID([]byte{'#', '#', d[0], d[1]}); org != c.want && (c.want != "##DT" || org != "##DV") {
 		return corrupt(fr.off, id, "holds a %s where %s is expected", org, c.want)
 	}
 	if d[2] > 1 {
 		return fmt.Errorf("data block at %#x: compression type %d: %w", fr.off, d[2], ErrUnsupported)
 	}
 	fr.zip, fr.cols = zipDeflate+d[2], le.Uint32(d[4:])
-	fr.body, fr.size, fr.disk = fr.off+48, int64(le.Uint64(d[8:])), int64(le.Uint64(d[16:]))
+	fr.body, fr.size, fr.disk = fr.off+dzHeader, int64(le.Uint64(d[8:])), int64(le.Uint64(d[16:]))
 	switch {
-	case fr.disk < 0 || fr.disk > length-48:
+	case fr.disk < 0 || fr.disk > length-dzHeader:
 		return corrupt(fr.off, id, "of %d bytes says it holds %d", length, uint64(fr.disk))
 	case fr.size < 0 || fr.size/maxInflate > fr.disk+1:
 		return corrupt(fr.off, id, "says that %d bytes inflate to %d", fr.disk, uint64(fr.size))

@@ -61,12 +61,21 @@ func (g *ChannelGroup) frameMembers() (m [memberCount]*Channel) {
 			continue
 		}
 		for i, want := range memberNames {
-			if name == want && m[i] == nil {
+			if name == want && m[i] == nil && c.err == nil && c.fits(i) {
 				m[i] = c
 			}
 		}
 	}
 	return m
+}
+
+// fits says whether the channel can be that member.
+func (c *Channel) fits(member int) bool {
+	k := c.Kind()
+	if member == memberData {
+		return k == Bytes || k == Text || k == Struct
+	}
+	return k == Number && c.Type != VLSD
 }
 
 // A FrameReader reads the CAN data frames of a group, block by block.
@@ -162,7 +171,9 @@ func (f *FrameReader) fillData(b *Block) {
 		p := data.At(i)
 		switch {
 		case lengths != nil:
-			p = p[:min(len(p), int(lengths[i]))]
+			if n := lengths[i]; n >= 0 && n < float64(len(p)) {
+				p = p[:int(n)]
+			}
 		case f.col[memberDLC] >= 0 && data.Channel.Type != VLSD:
 			p = p[:min(len(p), dlcLengths[fr.DLC[i]&15])]
 		}

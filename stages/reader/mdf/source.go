@@ -93,6 +93,10 @@ func (s *source) header(off int64) (id string, length int64, nlink int, err erro
 	if err != nil {
 		return "", 0, 0, err
 	}
+	return s.parseHeader(off, h)
+}
+
+func (s *source) parseHeader(off int64, h []byte) (id string, length int64, nlink int, err error) {
 	if h[0] != '#' || h[1] != '#' {
 		return "", 0, 0, corrupt(off, "", "a link points here, but no block starts with %q", h[:4])
 	}

@@ -1,0 +1,204 @@
+package mdf
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+)
+
+// conversionBlock writes a CC; refs that are strings become TX blocks, integers stand as links.
+func (b *builder) conversion(t ConversionType, name string, values []float64, refs ...any) int64 {
+	le := binary.LittleEndian
+	links := []int64{b.text(name), 0, 0, 0}
+	for _, r := range refs {
+		switch r := r.(type) {
+		case string:
+			links = append(links, b.append("TX", nil, append([]byte(r), 0)))
+		case int64:
+			links = append(links, r)
+		}
+	}
+	d := make([]byte, 24)
+	d[0] = uint8(t)
+	le.PutUint16(d[4:], uint16(len(refs)))
+	le.PutUint16(d[6:], uint16(len(values)))
+	for _, v := range values {
+		u := math.Float64bits(v)
+		if t == BitfieldText {
+			u = uint64(v)
+		}
+		d = le.AppendUint64(d, u)
+	}
+	return b.append("CC", links, d)
+}
+
+// convert reads raw values through the conversion that write makes.
+func convert(t *testing.T, dt DataType, raw []float64, write func(b *builder) int64) *table {
+	t.Helper()
+	b := newBuilder(0)
+	first := b.channels(cn{name: "x", dt: dt, bits: 64, conv: write(b)})
+	var data []byte
+	for _, x := range raw {
+		u := math.Float64bits(x)
+		if dt == IntLE {
+			u = uint64(int64(x))
+		}
+		data = binary.LittleEndian.AppendUint64(data, u)
+	}
+	g := b.groups(cg{cycles: uint64(len(raw)), data: 8, first: first[0]})
+	b.dg(0, g[0], b.append("DT", nil, data))
+	got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestNumericConversions(t *testing.T) {
+	nan := math.NaN()
+	for _, c := range []struct {
+		name   string
+		dt     DataType
+		typ    ConversionType
+		values []float64
+		raw    []float64
+		want   []float64
+	}{
+		{"identity", FloatLE, Identity, nil, []float64{1, 2}, []float64{1, 2}},
+		{"linear rounds twice", FloatLE, Linear, []float64{0.1, 0.1}, []float64{3, 7}, []float64{0.1*3 + 0.1, 0.8}},
+		{"rational", IntLE, Rational, []float64{1, 2, 3, 0, 0, 2}, []float64{0, 2}, []float64{1.5, 5.5}},
+		{"interpolated", FloatLE, TableInterpolated, []float64{0, 10, 10, 20, 20, 0}, []float64{-5, 0, 5, 10, 15, 20, 99, nan},
+			[]float64{10, 10, 15, 20, 10, 0, 0, nan}},
+		{"nearest, lower in the middle", FloatLE, TableNearest, []float64{0, 1, 10, 2, 20, 3}, []float64{-9, 4, 5, 6, 15, 16, 99},
+			[]float64{1, 1, 1, 2, 2, 3, 3}},
+		{"ranges of integers include both ends", IntLE, RangeToValue, []float64{0, 5, 100, 6, 9, 200, -1},
+			[]float64{0, 5, 6, 9, 10}, []float64{100, 100, 200, 200, -1}},
+		{"ranges of floats exclude the upper end", FloatLE, RangeToValue, []float64{0, 5, 100, 5, 9, 200, -1},
+			[]float64{0, 4.9, 5, 9}, []float64{100, 100, 200, -1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := convert(t, c.dt, c.raw, func(b *builder) int64 { return b.conversion(c.typ, "", c.values) })
+			for i, x := range got.values[0] {
+				if math.Abs(x-c.want[i]) > 1e-15 || (x != x) != (c.want[i] != c.want[i]) {
+					t.Errorf("%v becomes %v, want %v", c.raw[i], x, c.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestConversionsToText(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		dt    DataType
+		raw   []float64
+		write func(b *builder) int64
+		texts []string
+	}{
+		{"values, with default", IntLE, []float64{1, 2, 3}, func(b *builder) int64 {
+			return b.conversion(ValueToText, "", []float64{1, 2}, "one", "two", "other")
+		}, []string{"one", "two", "other"}},
+		{"values, without default", IntLE, []float64{1, 3}, func(b *builder) int64 {
+			return b.conversion(ValueToText, "", []float64{1}, "one", int64(0))
+		}, []string{"one", ""}},
+		{"nested table as default", IntLE, []float64{1, 7}, func(b *builder) int64 {
+			inner := b.conversion(ValueToText, "", []float64{7}, "seven", "none")
+			return b.conversion(ValueToText, "", []float64{1}, "one", inner)
+		}, []string{"one", "seven"}},
+		{"ranges of integers", IntLE, []float64{0, 4, 5, 9}, func(b *builder) int64 {
+			return b.conversion(RangeToText, "", []float64{0, 4, 5, 8}, "low", "high", "out")
+		}, []string{"low", "low", "high", "out"}},
+		{"ranges of floats", FloatLE, []float64{0, 4, 7.9, 8}, func(b *builder) int64 {
+			return b.conversion(RangeToText, "", []float64{0, 4, 4, 8}, "low", "high", "out")
+		}, []string{"low", "high", "high", "out"}},
+		{"bit field", IntLE, []float64{0, 1, 5, -1}, func(b *builder) int64 {
+			on := b.conversion(ValueToText, "lamp", []float64{0, 1}, "off", "on", int64(0))
+			mode := b.conversion(ValueToText, "", []float64{4}, "auto", int64(0))
+			return b.conversion(BitfieldText, "", []float64{1, 4}, on, mode)
+		}, []string{"lamp=off", "lamp=on", "lamp=on|auto", "lamp=on|auto"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := convert(t, c.dt, c.raw, c.write)
+			if !slices.Equal(got.texts[0], c.texts) {
+				t.Errorf("%q, want %q", got.texts[0], c.texts)
+			}
+			if !slices.Equal(got.values[0], c.raw) {
+				t.Errorf("the raw values became %v", got.values[0])
+			}
+		})
+	}
+}
+
+func TestMixedTableGivesNumbersAndTexts(t *testing.T) {
+	got := convert(t, IntLE, []float64{255, 10, 20}, func(b *builder) int64 {
+		linear := b.conversion(Linear, "", []float64{-40, 0.5})
+		return b.conversion(ValueToText, "", []float64{255}, "not available", linear)
+	})
+	if x := got.values[0]; x[0] == x[0] || x[1] != -35 || x[2] != -30 || got.texts[0][0] != "not available" || got.texts[0][1] != "" {
+		t.Errorf("%v, %q", got.values[0], got.texts[0])
+	}
+}
+
+func TestConversionsFromText(t *testing.T) {
+	for _, c := range []struct {
+		write func(b *builder) int64
+		texts []string
+		nums  []float64
+	}{
+		{func(b *builder) int64 {
+			return b.conversion(TextToValue, "", []float64{1, 2, -1}, "one", "two")
+		}, []string{"two", "one", "six"}, []float64{2, 1, -1}},
+		{func(b *builder) int64 { return b.conversion(TextToText, "", nil, "one", "eins", "two", "zwei", "?") },
+			[]string{"zwei", "eins", "?"}, nil},
+		{func(b *builder) int64 {
+			return b.conversion(TextToText, "", nil, "one", "eins", "two", "zwei", int64(0))
+		},
+			[]string{"zwei", "eins", "six"}, nil},
+	} {
+		b := newBuilder(0)
+		first := b.channels(cn{name: "x", dt: UTF8, bits: 32, conv: c.write(b)})
+		g := b.groups(cg{cycles: 3, data: 4, first: first[0]})
+		b.dg(0, g[0], b.append("DT", nil, []byte("two\x00one\x00six\x00")))
+		got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+		if err != nil || !slices.Equal(got.texts[0], c.texts) || !slices.Equal(got.values[0], c.nums) {
+			t.Errorf("%q %v, %v; want %q %v", got.texts[0], got.values[0], err, c.texts, c.nums)
+		}
+	}
+}
+
+func TestFormulas(t *testing.T) {
+	for s, want := range map[string]float64{
+		"X": 3, "X1*2+1": 7, "2^3^2": 512, "-X^2": -9, "(1+X)*2": 8, "10/4": 2.5, "7%4": 3, "sqrt(X+13)": 4,
+		"pow(X, 2)": 9, "1e3+2.5E-1": 1000.25, "X > 2 && X < 4": 1, "!X": 0, "X == 3 || X == 4": 1, "6 & X": 2,
+		"6 | 1": 7, "1 << 4": 16, "0x1F": 31, "2*-X": -6, "abs(-X)": 3, "max(X,5)": 5, "10 - 2 - 3": 5, "~0": -1,
+	} {
+		p, err := parseFormula(s)
+		if err != nil {
+			t.Errorf("%s: %v", s, err)
+			continue
+		}
+		if got := p.eval(3); math.Abs(got-want) > 1e-12 {
+			t.Errorf("%s = %v, want %v", s, got, want)
+		}
+	}
+	for _, s := range []string{"", "(", "X+", "foo(1)", "1 2", "pow(1)", "1..2", "X1X", "sin 3", ")", "0x"} {
+		if _, err := parseFormula(s); err == nil {
+			t.Errorf("%q is taken for a formula", s)
+		}
+	}
+}
+
+func TestConversionThatRefersToItselfIsRefused(t *testing.T) {
+	b := newBuilder(0)
+	cc := b.conversion(ValueToText, "", []float64{1}, "one", "other")
+	b.setLink(cc, 5, cc)
+	first := b.channels(cn{name: "x", dt: UintLE, bits: 8, conv: cc})
+	g := b.groups(cg{cycles: 1, data: 1, first: first[0]})
+	b.dg(0, g[0], 0)
+	var fe *FormatError
+	if _, err := b.open(); !errors.As(err, &fe) || fe.Offset != cc {
+		t.Errorf("%v", err)
+	}
+}

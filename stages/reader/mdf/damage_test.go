@@ -1,0 +1,316 @@
+package mdf
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// seedFiles are small files that have every kind of block between them.
+func seedFiles(t testing.TB) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	for _, c := range []Compression{Uncompressed, Deflate, TransposedDeflate} {
+		var m memory
+		w, err := NewWriter(&m, WriterOptions{Compression: c, BlockBytes: 50, Comment: "seed"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeSmall(t, w)
+		fw, err := w.AddFrames(FrameSpec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			if err := fw.Append(Frame{Time: float64(i), Bus: 1, ID: 0x100, Data: []byte{1, 2, byte(i)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		files["sorted "+[]string{"plain", "deflate", "transposed"}[c]] = m.b
+	}
+	b, _ := unsortedFile(0, 1, 6, true)
+	files["unsorted"] = b.b
+	b, _ = unsortedFile(unfinCycles|unfinDTLength|unfinOffsets, 2, 6, false)
+	files["unfinalized"] = b.b
+	b = vlsdFile([]int{2, 0, 1}, UTF16LE, func(i int) []byte { return []byte{65, 0, byte(i), 0} }, 9)
+	files["values in lists"] = b.b
+	files["columns"] = columnFile(5).b
+	files["conversions"] = conversionFile().b
+	return files
+}
+
+// conversionFile has a channel for each type of conversion and an array.
+func conversionFile() *builder {
+	b := newBuilder(0)
+	list := []cn{{name: "t", typ: VirtualMaster, sync: SyncIndex}}
+	add := func(cc int64, dt DataType) { list = append(list, cn{name: "c", dt: dt, bits: 16, conv: cc}) }
+	add(b.conversion(Rational, "", []float64{1, 2, 3, 4, 5, 6}), UintLE)
+	add(b.conversion(Algebraic, "", nil, "X*2 + sin(X)"), IntBE)
+	add(b.conversion(TableInterpolated, "", []float64{0, 1, 2, 3}), UintLE)
+	add(b.conversion(RangeToValue, "", []float64{0, 1, 2, 3}), UintLE)
+	inner := b.conversion(Linear, "", []float64{0, 1})
+	table := b.conversion(ValueToText, "n", []float64{1}, "one", inner)
+	add(table, UintLE)
+	add(b.conversion(RangeToText, "", []float64{0, 9}, "low", table), UintLE)
+	add(b.conversion(BitfieldText, "", []float64{1}, table), UintLE)
+	add(b.conversion(TextToValue, "", []float64{1, 2}, "a"), UTF8)
+	add(b.conversion(TextToText, "", nil, "a", "b", "c"), Latin1)
+	ca := b.append("CA", []int64{0}, []byte{0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0})
+	list = append(list, cn{name: "array", dt: UintLE, off: 2, bits: 8, comp: ca})
+	member := b.channels(cn{name: "s.a", dt: UintLE, bits: 3}, cn{name: "s.b", dt: UintLE, bit: 3, bits: 7})
+	list = append(list, cn{name: "s", dt: ByteArray, bits: 16, comp: member[0]},
+		cn{name: "z", dt: ComplexLE, bits: 64})
+	first := b.channels(list...)
+	g := b.groups(cg{cycles: 3, data: 8, first: first[0]})
+	b.dg(0, g[0], b.append("DT", nil, []byte("a\x00123456b\x00123456c\x00123456")))
+	return b
+}
+
+// exhaust opens a file and reads all that can be read. It fails on what a damaged file may not do: give a reader more
+// records than its size allows.
+func exhaust(t testing.TB, data []byte) {
+	f, err := Options{MaxBlockBytes: 1 << 22}.NewFile(&memory{data}, int64(len(data)))
+	if err != nil {
+		return
+	}
+	for _, g := range f.Groups {
+		if !g.VLSD && g.Cycles < 1<<16 { // virtual groups may be long, which takes time only
+			readAll(g, ReadOptions{})
+		}
+		if r, err := g.Frames(); err == nil {
+			for err == nil {
+				_, err = r.Next(context.Background())
+			}
+		}
+	}
+	if err := f.Recount(context.Background()); err == nil {
+		for _, g := range f.Groups {
+			if !g.VLSD {
+				readAll(g, ReadOptions{Raw: true})
+			}
+		}
+	}
+}
+
+func TestDamageNeverPanics(t *testing.T) {
+	for name, data := range seedFiles(t) {
+		t.Run(name, func(t *testing.T) {
+			for i := range data {
+				values := []byte{0, 1, 0x7F, 0xFF, data[i] ^ 1, data[i] ^ 0x80}
+				damaged := append([]byte(nil), data...)
+				damaged[i] = values[i%len(values)] // the fuzz target tries the others
+				exhaust(t, damaged)
+				if i%4 == 0 {
+					exhaust(t, data[:i])
+				}
+			}
+		})
+	}
+}
+
+func TestFilesThatAreNoMDF4AreRefusedByName(t *testing.T) {
+	old := make([]byte, 300)
+	copy(old, "MDF     3.30    TGT 15.0\x00\x00\x00\x00")
+	old[28], old[29] = 0x4A, 1
+	for _, c := range []struct {
+		data []byte
+		err  error
+		says string
+	}{
+		{old, ErrOldVersion, "MDF 3.30"},
+		{[]byte("PK\x03\x04 something else, long enough to be an identification block of 64 bytes"), ErrNotMDF, `PK\x03\x04`},
+		{[]byte("MDF"), ErrNotMDF, "MDF"},
+		{nil, ErrNotMDF, "starts with"},
+	} {
+		_, err := NewFile(&memory{c.data}, int64(len(c.data)))
+		if !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: %v", c.data[:min(9, len(c.data))], err)
+		}
+	}
+}
+
+func TestLinksThatFormACycleAreRefused(t *testing.T) {
+	b := newBuilder(0)
+	first := sampleChannels(b)
+	g := b.groups(cg{cycles: 9, data: 12, first: first})
+	dl := b.dl(1, b.append("DT", nil, samples(3)))
+	b.setLink(dl, 0, dl)
+	b.dg(0, g[0], dl)
+	got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+	var fe *FormatError
+	if !errors.As(err, &fe) || fe.Offset != dl || len(got.times) != 3 {
+		t.Errorf("list: %d records, %v", len(got.times), err)
+	}
+	b.setLink(first, 0, first)
+	if _, err := b.open(); !errors.As(err, &fe) || fe.Offset != first {
+		t.Errorf("channels: %v", err)
+	}
+}
+
+func TestBlocksListedAgainAndAgainAreRefused(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 1 << 40, data: 12, first: sampleChannels(b)})
+	dt := b.append("DT", nil, samples(100))
+	b.dg(0, g[0], b.dl(1000, dt, dt, dt, dt, dt, dt, dt, dt, dt))
+	_, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+	var fe *FormatError
+	if !errors.As(err, &fe) || !strings.Contains(err.Error(), "longer than the file") {
+		t.Error(err)
+	}
+}
+
+func TestInflateBombsAreBounded(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 1 << 22, data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.dz("DT", make([]byte, 48<<20), 12))
+	f, err := Options{MaxBlockBytes: 1 << 20}.NewFile(&b.memory, int64(len(b.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readAll(f.Groups[0], ReadOptions{}); !errors.Is(err, ErrLimit) {
+		t.Error(err)
+	}
+}
+
+func TestWrongCheckSumGivesNoRecordOfItsBlock(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 20, data: 12, first: sampleChannels(b)})
+	one, two := b.dz("DT", samples(10), 0), b.dz("DT", samples(20)[120:], 0)
+	size := int64(b.b[two+headerSize+16])
+	b.b[two+48+size-1] ^= 1
+	b.dg(0, g[0], b.dl(9, one, two))
+	got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+	var fe *FormatError
+	if !errors.As(err, &fe) || fe.Offset != two || fe.Block != "##DZ" {
+		t.Error(err)
+	}
+	checkSamples(t, got, 10)
+}
+
+// columnFile has data and invalidation bytes apart, in blocks that do not match.
+func columnFile(n int) *builder {
+	b := newBuilder(0)
+	first := b.channels(cn{name: "t", typ: Master, sync: SyncTime, dt: FloatLE, bits: 64},
+		cn{name: "x", dt: UintLE, off: 8, bits: 32, flags: cnInvalBit, inval: 1})
+	var inval []byte
+	for i := range n {
+		inval = append(inval, byte(i%2*2))
+	}
+	g := b.groups(cg{cycles: uint64(n), data: 12, inval: 1, first: first[0]})
+	data := samples(n)
+	cut := n / 2 * 12
+	links := []int64{0, b.append("DV", nil, data[:cut]), b.dz("DV", data[cut:], 12), b.append("DI", nil, inval[:1]), b.append("DI", nil, inval[1:])}
+	b.dg(0, g[0], b.append("LD", links, []byte{0, 0, 0, 0x80, 2, 0, 0, 0}, make([]byte, 16)))
+	return b
+}
+
+func TestColumnOrientedGroups(t *testing.T) {
+	got, err := readAll(mustOpen(t, &columnFile(30).memory).Groups[0], ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSamples(t, got, 30)
+	for i, ok := range got.valid[1] {
+		if ok != (i%2 == 0) {
+			t.Errorf("record %d: valid %v", i, ok)
+		}
+	}
+}
+
+func TestTimesFromAnotherGroup(t *testing.T) {
+	b := newBuilder(0)
+	master := b.groups(cg{cycles: 50, data: 12, first: sampleChannels(b)})[0]
+	first := b.channels(cn{name: "y", dt: UintLE, bits: 8})
+	other := b.groups(cg{cycles: 50, data: 1, flags: cgRemoteMaster, first: first[0], master: master})[0]
+	b.dg(0, other, b.append("DT", nil, make([]byte, 50)))
+	b.dg(0, master, b.split("DT", samples(50), 77))
+	f := mustOpen(t, &b.memory)
+	got, err := readAll(f.Groups[0], ReadOptions{})
+	if err != nil || f.Groups[0].RemoteMaster != f.Groups[1] || len(got.times) != 50 || got.times[49] != 49.0/8 {
+		t.Errorf("%d times, %v", len(got.times), err)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	for _, data := range seedFiles(f) {
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { exhaust(t, data) })
+}
+
+func FuzzFormula(f *testing.F) {
+	for _, s := range []string{"X*2+1", "pow(X,2)", "-(-X)^2^.5", "0x1F & X | 3"} {
+		f.Add(s, 1.5)
+	}
+	f.Fuzz(func(t *testing.T, s string, x float64) {
+		if p, err := parseFormula(s); err == nil {
+			p.eval(x)
+		}
+	})
+}
+
+func FuzzData(f *testing.F) {
+	whole, _ := unsorted(1, 6, false)
+	f.Add(whole, uint8(1), uint8(16))
+	f.Add(samples(4), uint8(0), uint8(12))
+	f.Fuzz(func(t *testing.T, data []byte, idSize, size uint8) {
+		b := newBuilder(unfinCycles)
+		first := b.channels(cn{name: "x", dt: UintLE, bits: 8}, cn{name: "v", typ: VLSD, dt: UTF8, bits: 8})
+		g := b.groups(cg{id: 1, data: uint32(size) + 1, first: first[0]}, cg{id: 2, flags: cgVLSD})
+		b.setLink(first[1], 5, g[1])
+		n := []int{0, 1, 2, 4, 8}[idSize%5]
+		if n == 0 {
+			b.setLink(g[0], 0, 0)
+		}
+		b.dg(n, g[0], b.split("DT", data, 30, 11))
+		exhaust(t, b.b)
+	})
+}
+
+func TestEveryErrorOfTheReaderRepeats(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 9, data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.append("DT", nil, samples(3)))
+	f := mustOpen(t, &b.memory)
+	r, err := f.Groups[0].Read(ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blk, err := r.Next(context.Background()); err != nil || blk.N != 3 {
+		t.Fatal(err)
+	}
+	_, first := r.Next(context.Background())
+	_, second := r.Next(context.Background())
+	if first == nil || first != second || errors.Is(first, io.EOF) {
+		t.Errorf("%v, then %v", first, second)
+	}
+	if p := r.Progress(); p != (Progress{Records: 3, Expected: 9, Last: 0.25}) {
+		t.Errorf("%+v", p)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := r.Next(ctx); err != context.Canceled {
+		t.Error(err)
+	}
+	r.Close()
+	if _, err := r.Next(context.Background()); err != ErrClosed {
+		t.Error(err)
+	}
+}
+
+func TestOpenNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.mf4")
+	if err := os.WriteFile(path, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+}
