@@ -46,6 +46,7 @@ type Submission struct {
 	Source   json.RawMessage // pipeline.Item
 	Run      string
 	Priority int
+	Upstream schemas.JobID // of a pipeline that reads another one's events
 }
 
 // Open folds the logs into a table. It returns when everything stored before the call is known.
@@ -305,7 +306,7 @@ func (m *Manager) submit(ctx context.Context, s Submission) (Job, error) {
 			break
 		}
 		j.Item = s.Item
-		e := schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority}
+		e := schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Upstream: s.Upstream}
 		if err := m.append(ctx, j, e); err != nil && !errors.Is(err, transport.ErrStale) {
 			return *j, err
 		}

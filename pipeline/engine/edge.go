@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// edgeWindow is how many bytes of one edge's events an instance holds before it reads on: what waits in a join for the
+// slower edge, mostly.
+const edgeWindow = 4 << 20
+
+// An edge reads one input chain by position, on a goroutine of its own, and holds its events until they are settled.
+type edge struct {
+	index   int
+	from    *node
+	id      schemas.ChainID
+	reading uint64
+	stop    context.CancelFunc
+	done    chan struct{}
+
+	mu    sync.Mutex
+	kept  []transport.Stored // in order of sequence
+	bytes int
+	freed chan struct{} // has a token when bytes went down
+}
+
+// arrival is an event that was read, or why there is none.
+type arrival struct {
+	edge    int
+	reading uint64
+	stored  transport.Stored
+	err     error // transport.ErrGone
+}
+
+// read starts reading behind a position, in the place of the reader before.
+func (e *edge) read(ctx context.Context, from schemas.Position, reading uint64, to chan<- arrival) {
+	e.close()
+	e.reading = reading
+	e.kept, e.bytes, e.freed = nil, 0, make(chan struct{}, 1)
+	ctx, e.stop = context.WithCancel(ctx)
+	e.done = make(chan struct{})
+	go func() {
+		defer close(e.done)
+		e.follow(ctx, from, reading, to)
+	}()
+}
+
+// follow reads until ctx ends; a reader that breaks is opened again where it was.
+func (e *edge) follow(ctx context.Context, from schemas.Position, reading uint64, to chan<- arrival) {
+	for ctx.Err() == nil {
+		err := e.readFrom(ctx, &from, reading, to)
+		if errors.Is(err, transport.ErrGone) {
+			send(ctx, to, arrival{edge: e.index, reading: reading, err: err})
+			return
+		}
+		if ctx.Err() == nil {
+			e.from.log.Warn("reading an edge was interrupted", "error", err)
+			rest(ctx, brokerBackoff)
+		}
+	}
+}
+
+func (e *edge) readFrom(ctx context.Context, from *schemas.Position, reading uint64, to chan<- arrival) error {
+	r, err := e.from.out.Read(ctx, e.id, *from)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		s, err := r.Next(ctx)
+		if err != nil {
+			return err
+		}
+		*from = s.Position
+		send(ctx, to, arrival{edge: e.index, reading: reading, stored: s})
+		e.room(ctx)
+	}
+}
+
+func send(ctx context.Context, to chan<- arrival, a arrival) {
+	select {
+	case to <- a:
+	case <-ctx.Done():
+	}
+}
+
+// room waits until the edge holds less than its window.
+func (e *edge) room(ctx context.Context) {
+	for ctx.Err() == nil {
+		e.mu.Lock()
+		full := e.bytes >= edgeWindow && len(e.kept) > 1
+		e.mu.Unlock()
+		if !full {
+			return
+		}
+		select {
+		case <-e.freed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (e *edge) keep(s transport.Stored) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.kept = append(e.kept, s)
+	e.bytes += len(s.Event.Data)
+}
+
+// take returns an event that was kept and forgets those before it: they are settled.
+func (e *edge) take(sequence uint64) (transport.Stored, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.kept) > 0 && e.kept[0].Event.Sequence < sequence {
+		e.bytes -= len(e.kept[0].Event.Data)
+		e.kept[0] = transport.Stored{}
+		e.kept = e.kept[1:]
+	}
+	select {
+	case e.freed <- struct{}{}:
+	default:
+	}
+	if len(e.kept) == 0 || e.kept[0].Event.Sequence != sequence {
+		return transport.Stored{}, false
+	}
+	return e.kept[0], true
+}
+
+// close stops reading and forgets what was read.
+func (e *edge) close() {
+	if e.stop != nil {
+		e.stop()
+		<-e.done
+		e.stop, e.kept, e.reading = nil, nil, 0
+	}
+}

@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/pipeline/spec"
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// Settings are what an Engine is made of.
+type Settings struct {
+	Spec      *spec.Spec
+	Broker    transport.Broker
+	Pipelines []string      // run only these; none is all
+	Stages    []string      // run only these nodes' stages, by name or pipeline/name (a worker); none is all
+	Store     pipeline.Sink // the result store behind the dashboard, in the process that serves it; nil in others
+	Retain    bool          // never trim: every out event stays readable
+	Naive     bool          // at-least-once without fence, checkpoint or comparison: the negative control of kill tests
+	Log       *slog.Logger
+}
+
+// An Engine runs the stages of a Spec over a Broker.
+type Engine struct {
+	spec      *spec.Spec
+	broker    transport.Broker
+	retain    bool
+	naive     bool
+	maxEvent  int
+	log       *slog.Logger
+	flows     *flows
+	nodes     []*node // inputs before consumers
+	mine      []*node // those that this process runs
+	pipelines map[string]*line
+	order     []string
+}
+
+// line is one pipeline: its jobs log and its nodes.
+type line struct {
+	spec  *spec.Pipeline
+	jobs  transport.Log
+	nodes []*node
+}
+
+// New builds every stage of the pipelines with its configuration and opens the logs. It starts nothing.
+func New(ctx context.Context, s Settings) (*Engine, error) {
+	e := &Engine{spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
+		maxEvent: s.Broker.Describe().MaxEvent, log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
+	b := builder{e: e, s: s, byRef: map[spec.Ref]*node{}, sinks: map[string]pipeline.Sink{}}
+	for _, p := range s.Spec.Pipelines {
+		if len(s.Pipelines) > 0 && !slices.Contains(s.Pipelines, p.Name) {
+			continue
+		}
+		if err := b.line(ctx, p); err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+	}
+	if len(e.mine) == 0 {
+		return nil, errors.Join(fmt.Errorf("no stage to run: %v names none of the file", s.Stages), e.Close())
+	}
+	return e, nil
+}
+
+// Run works until ctx ends, then drains: every instance finishes its step, writes a checkpoint and gives its job back. The
+// error is nil then.
+func (e *Engine) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range e.mine {
+		g.Go(func() error { return n.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Close closes the sinks. The broker and the store are the caller's.
+func (e *Engine) Close() error {
+	var errs []error
+	closed := map[pipeline.Sink]bool{}
+	for _, n := range e.nodes {
+		if s := n.parts.Sink; s != nil && !n.hidden && !closed[s] {
+			closed[s] = true
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Pipelines lists the names of the pipelines, upstream before downstream.
+func (e *Engine) Pipelines() []string { return e.order }
+
+// Jobs opens the owner of a pipeline's jobs.
+func (e *Engine) Jobs(ctx context.Context, pipelineName string) (*job.Manager, error) {
+	l := e.pipelines[pipelineName]
+	if l == nil {
+		return nil, fmt.Errorf("no pipeline %q", pipelineName)
+	}
+	c := job.Config{Pipeline: pipelineName, Active: l.active(), Jobs: l.jobs, Logs: map[string]transport.Log{}, Log: e.log}
+	for _, n := range l.nodes {
+		c.Stages = append(c.Stages, n.name)
+		c.Logs[n.name] = n.out
+	}
+	return job.Open(ctx, c)
+}
+
+// active is how many jobs of the pipeline are started at once: what the reader can take, and as many in the stages behind.
+func (l *line) active() int { return 2 * l.nodes[0].settings.Parallelism }
+
+// List lists the items of a pipeline's reader, by name. A pipeline that reads another's events has none of its own.
+func (e *Engine) List(ctx context.Context, pipelineName string) ([]pipeline.Item, error) {
+	l := e.pipelines[pipelineName]
+	if l == nil || l.nodes[0].parts.List == nil {
+		return nil, nil
+	}
+	items, err := l.nodes[0].parts.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the items of %s: %w", l.nodes[0].key(), err)
+	}
+	slices.SortFunc(items, func(a, b pipeline.Item) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return items, nil
+}
+
+// JobID is the job of an item in a pipeline; a higher generation is another job for the same version.
+func (e *Engine) JobID(pipelineName string, it pipeline.Item, generation int) schemas.JobID {
+	l := e.pipelines[pipelineName]
+	return schemas.NewJobID(pipelineName, it.Name, it.Identity, l.spec.Identity(), fmt.Sprint(generation))
+}
+
+// Derived is the job of a pipeline that reads another one's events, made from that one's job.
+func (e *Engine) Derived(pipelineName string, upstream schemas.JobID) schemas.JobID {
+	return e.pipelines[pipelineName].derive(upstream)
+}
+
+func (l *line) derive(upstream schemas.JobID) schemas.JobID {
+	return schemas.NewJobID(l.spec.Name, string(upstream), l.spec.Identity())
+}
+
+// A builder makes the nodes of a Spec.
+type builder struct {
+	e     *Engine
+	s     Settings
+	byRef map[spec.Ref]*node
+	sinks map[string]pipeline.Sink
+}
+
+func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
+	jobs, err := b.e.broker.Log(ctx, transport.LogConfig{Pipeline: p.Name, Stage: transport.JobStage})
+	if err != nil {
+		return fmt.Errorf("open the jobs of %s: %w", p.Name, err)
+	}
+	l := &line{spec: p, jobs: jobs}
+	b.e.pipelines[p.Name] = l
+	b.e.order = append(b.e.order, p.Name)
+	for _, st := range p.Stages {
+		n, err := b.stage(ctx, l, st)
+		if err != nil {
+			return err
+		}
+		if err := b.store(ctx, l, n); err != nil {
+			return err
+		}
+		for _, sk := range st.Sinks {
+			if sk.Info.Name == storeSink {
+				continue
+			}
+			if err := b.sink(ctx, l, n, sk); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *builder) stage(ctx context.Context, l *line, st *spec.Stage) (*node, error) {
+	n := &node{pipeline: st.Pipeline, name: st.Name, info: st.Info, settings: st.Settings, when: st.When}
+	for _, ref := range st.Inputs {
+		in := b.byRef[ref]
+		if in == nil {
+			return nil, fmt.Errorf("%s reads %s, whose pipeline is not run", st.Ref(), ref)
+		}
+		b.connect(in, n)
+	}
+	var err error
+	if b.wanted(n, st.Name) || n.info.Role == pipeline.RoleReader {
+		if n.parts, err = st.Type.Assemble(ctx, st.Config); err != nil {
+			return nil, fmt.Errorf("stage %s: %w", st.Ref(), err)
+		}
+	}
+	b.byRef[st.Ref()] = n
+	return n, b.add(ctx, l, n, st.Name)
+}
+
+func (b *builder) sink(ctx context.Context, l *line, from *node, sk *spec.Sink) error {
+	n := &node{pipeline: l.spec.Name, name: sk.Name + "@" + from.name, info: sk.Info, settings: spec.DefaultSettings()}
+	n.settings.Parallelism = from.settings.Parallelism
+	b.connect(from, n)
+	n.parts.Sink = b.sinks[sk.Name]
+	if b.wanted(n, from.name) && n.parts.Sink == nil {
+		parts, err := sk.Type.Assemble(ctx, sk.Config)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", sk.Name, err)
+		}
+		n.parts, b.sinks[sk.Name] = parts, parts.Sink
+	}
+	return b.add(ctx, l, n, from.name)
+}
+
+// storeSink is the sink type that stands for the result store. Every stage feeds the store, whether or not it has that sink in
+// `to:`, and in every process the node is known, since what it has read decides what may be trimmed.
+const storeSink = "sink/dashboard"
+
+func (b *builder) store(ctx context.Context, l *line, from *node) error {
+	n := &node{pipeline: l.spec.Name, name: "dashboard@" + from.name, settings: spec.DefaultSettings(), hidden: true,
+		info: pipeline.Info{Name: storeSink, Role: pipeline.RoleSink, Accepts: []string{pipeline.Any}, Local: true}}
+	n.settings.Parallelism = from.settings.Parallelism
+	n.parts.Sink = b.s.Store
+	b.connect(from, n)
+	return b.add(ctx, l, n, from.name)
+}
+
+func (b *builder) connect(from, to *node) {
+	to.inputs = append(to.inputs, from)
+	from.consumers = append(from.consumers, to)
+	if len(to.inputs) < 2 {
+		return
+	}
+	for _, in := range to.inputs {
+		in.feedsJoin = true
+	}
+}
+
+func (b *builder) add(ctx context.Context, l *line, n *node, stage string) (err error) {
+	n.e, n.jobs = b.e, l.jobs
+	n.slots = make(chan struct{}, max(1, n.settings.Parallelism))
+	n.log = b.e.log.With("pipeline", n.pipeline, "stage", n.name)
+	n.meter = &Meter{}
+	l.nodes, b.e.nodes = append(l.nodes, n), append(b.e.nodes, n)
+	if b.wanted(n, stage) {
+		b.e.mine = append(b.e.mine, n)
+	}
+	n.out, err = b.e.broker.Log(ctx, transport.LogConfig{Pipeline: n.pipeline, Stage: n.name})
+	if err != nil {
+		return fmt.Errorf("open the log of %s: %w", n.key(), err)
+	}
+	return nil
+}
+
+// wanted says whether this process runs the node; a sink goes with its stage.
+func (b *builder) wanted(n *node, stage string) bool {
+	if n.info.Local && b.s.Store == nil {
+		return false
+	}
+	return len(b.s.Stages) == 0 || slices.Contains(b.s.Stages, stage) || slices.Contains(b.s.Stages, n.pipeline+"/"+stage)
+}

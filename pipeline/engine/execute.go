@@ -1,0 +1,491 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/engine/settle"
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+const (
+	checkpointBytes = 4 << 20  // of inputs: half of what a producer may be ahead, and less
+	edgeBudget      = 16 << 20 // bytes that a chain may be ahead of its slowest consumer's checkpoint
+	joinBudget      = 64 << 20 // the same on an edge into a join, whose faster side runs ahead of the slower one
+	trimStep        = 8 << 20  // bytes that make a trim worth its while
+	progressEvery   = 64       // inputs without an output that end in a progress event, on a path into a join
+)
+
+// execute does what one action says; ok is false for actions that have no answer.
+func (i *instance) execute(ctx context.Context, a settle.Action) (answer settle.Input, ok bool) {
+	switch a.Do {
+	case settle.Load:
+		return i.load(ctx), true
+	case settle.Open:
+		return i.open(ctx), true
+	case settle.Drop:
+		i.drop()
+	case settle.Restore:
+		return i.restore(ctx, a.Checkpoint), true
+	case settle.Read:
+		i.edges[a.Edge].read(ctx, a.Position, a.Reading, i.arrivals)
+	case settle.Step:
+		return i.step(ctx, a.Step), true
+	case settle.Append:
+		return i.append(ctx, a.Append), true
+	case settle.SaveCheckpoint:
+		return i.save(ctx, a.Checkpoint), true
+	case settle.CommitStore:
+		return i.commit(ctx, a.From, a.To), true
+	case settle.Wait:
+		i.release()
+		i.pause(max(a.After, time.Millisecond))
+		return settle.Input{Op: settle.Waited}, true
+	}
+	return settle.Input{}, false
+}
+
+// load asks the sink what it has stored of the chain.
+func (i *instance) load(ctx context.Context) settle.Input {
+	var c schemas.Cursor
+	err := protect(ctx, func(ctx context.Context) (err error) {
+		c, err = i.store.sink.Cursor(ctx, i.store.of)
+		return err
+	})
+	return settle.Input{Op: settle.Loaded, Cursor: c, Outcome: i.outcomeOf("read the store's cursor", err)}
+}
+
+// open opens the job's chain at this node, and the account of what its consumers have yet to take.
+func (i *instance) open(ctx context.Context) settle.Input {
+	chain, state, err := i.n.out.Open(ctx, schemas.ChainID{Job: i.w.id, Stage: i.n.name})
+	var st settle.State
+	if err == nil {
+		st, err = settle.StateOf(state)
+	}
+	if err == nil && i.flow == nil && i.store == nil {
+		i.flow, err = i.n.e.flows.open(ctx, i.n, i.w.id, state.Out, state.OutBytes)
+	}
+	i.chain, i.pages = chain, map[transport.PageHash]bool{}
+	if state.Checkpoint != nil {
+		for _, h := range state.Checkpoint.Pages {
+			i.pages[h] = true
+		}
+	}
+	return settle.Input{Op: settle.Opened, State: st, Outcome: i.outcomeOf("open the chain", err)}
+}
+
+func (i *instance) drop() {
+	i.stage.close()
+	i.stage = nil
+	for _, e := range i.edges {
+		e.close()
+	}
+}
+
+func (i *instance) restore(ctx context.Context, c *transport.Checkpoint) settle.Input {
+	i.stage.close()
+	i.acquire()
+	var state []byte
+	if c != nil {
+		state = c.Snapshot
+		i.n.meter.Reruns.Add(1)
+	}
+	var err error
+	i.saved, i.taken = time.Now(), 0
+	i.stage, err = i.n.open(ctx, i.w, state)
+	return settle.Input{Op: settle.Restored, Failure: i.failure(err)}
+}
+
+// step runs one input through the stage, when its consumers have room for what it may emit.
+func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
+	if !i.room(ctx) {
+		return settle.Input{Op: settle.Stepped, Failure: settle.NotBegun}
+	}
+	i.acquire()
+	i.taken++
+	i.outputs = nil
+	in := settle.Input{Op: settle.Stepped}
+	outputs, err := i.call(ctx, c)
+	if i.n.parts.Reader != nil && ended(err) {
+		in.EOF, err = true, nil
+	}
+	if err == nil {
+		err = i.fits(outputs)
+	}
+	if in.Failure = i.failed(c, err); in.Failure != settle.OK {
+		return in
+	}
+	if len(outputs) == 0 && c.Progress && !in.EOF {
+		outputs = append(outputs, output{event: i.n.progress(i.w, c.First, time.Unix(0, c.Event.Time).UTC())})
+	}
+	for k := range outputs {
+		e := &outputs[k].event
+		in.Outputs = append(in.Outputs, settle.Output{Hash: e.Hash(), Bytes: len(e.Data)})
+	}
+	i.outputs = outputs
+	i.keepPace(outputs)
+	return in
+}
+
+// call decodes the input and calls what the core says.
+func (i *instance) call(ctx context.Context, c settle.Call) ([]output, error) {
+	if c.Method == settle.CallRead {
+		defer i.n.meter.Step.Since(time.Now())
+		return i.stage.step(ctx, pipeline.Batch{}, c.First)
+	}
+	if err := i.take(c.Event); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	batch, err := decode(i.input)
+	i.n.meter.Decode.Since(start)
+	if err != nil {
+		return nil, err
+	}
+	defer i.n.meter.Step.Since(time.Now())
+	switch {
+	case c.Method == settle.CallFinish:
+		batch.Type, batch.Docs = "", nil
+		return i.stage.finish(ctx, batch, c.First)
+	case c.Method == settle.CallNothing:
+		return nil, nil
+	}
+	if ok, err := i.n.wants(&i.input, &batch); !ok || err != nil {
+		return nil, err
+	}
+	if c.Method == settle.CallWrite {
+		return nil, protect(ctx, func(ctx context.Context) error { return i.store.sink.Write(ctx, batch) })
+	}
+	return i.stage.step(ctx, batch, c.First)
+}
+
+// take fetches the input from its edge.
+func (i *instance) take(e settle.Event) error {
+	s, ok := i.edges[e.Edge].take(e.Sequence)
+	if !ok {
+		return fmt.Errorf("input %d of %s is not at hand", e.Sequence, i.edges[e.Edge].id)
+	}
+	i.input = s
+	i.n.meter.In.Add(1)
+	i.n.meter.InBytes.Add(int64(len(s.Event.Data)))
+	return nil
+}
+
+// room waits until the slowest consumer has room. It is false when a command, or the process's stop, came first.
+func (i *instance) room(ctx context.Context) bool {
+	if i.flow == nil || len(i.n.consumers) == 0 {
+		return true
+	}
+	budget := uint64(edgeBudget)
+	if i.n.feedsJoin {
+		budget = joinBudget
+	}
+	for i.flow.full(budget) {
+		i.release()
+		select {
+		case <-i.flow.change():
+		case <-i.wake:
+			return false
+		case <-i.drain:
+			return false
+		case <-time.After(pollFloors):
+			if err := i.flow.lookUp(ctx, i.n, i.w.id); err != nil {
+				i.n.log.Warn("looking for room", "error", err)
+			}
+		}
+	}
+	return true
+}
+
+// fits refuses an event that the broker does not take.
+func (i *instance) fits(outputs []output) error {
+	limit := i.n.e.maxEvent
+	for k := range outputs {
+		if n := len(outputs[k].event.Data); limit > 0 && n > limit {
+			return pipeline.Permanent(fmt.Errorf("an event of type %s has %d bytes, the broker takes %d: emit smaller batches", outputs[k].event.Type, n, limit))
+		}
+	}
+	return nil
+}
+
+// keepPace waits until a paced reader's batch is due; a command ends the wait.
+func (i *instance) keepPace(outputs []output) {
+	for k := range outputs {
+		pace := outputs[k].pace
+		if pace == 0 && !i.paced {
+			continue
+		}
+		if !i.paced {
+			i.paced, i.began, i.origin = true, time.Now(), pace
+		}
+		if d := time.Until(i.began.Add(pace - i.origin)); d > 0 {
+			i.pause(d)
+		}
+	}
+}
+
+// failed books a step's error for the dead letter it may become.
+func (i *instance) failed(c settle.Call, err error) settle.Failure {
+	i.err = err
+	if err == nil {
+		return settle.OK
+	}
+	ref := i.refOf(c.Event)
+	f := i.fails[ref]
+	f.last = time.Now().UTC()
+	if f.first.IsZero() {
+		f.first = f.last
+	} else {
+		i.n.meter.Retries.Add(1)
+	}
+	i.fails[ref] = f
+	i.n.meter.Errors.Add(1)
+	i.n.log.Debug("a step failed", "recording", i.w.item.Name, "sequence", c.Event.Sequence, "error", err)
+	return i.failure(err)
+}
+
+func (i *instance) failure(err error) settle.Failure {
+	switch {
+	case err == nil:
+		return settle.OK
+	case pipeline.IsPermanent(err):
+		i.err = err
+		return settle.Permanent
+	}
+	i.err = err
+	return settle.Temporary
+}
+
+func (i *instance) refOf(e settle.Event) schemas.InputRef {
+	if len(i.edges) == 0 {
+		return schemas.InputRef{Sequence: e.Sequence}
+	}
+	return schemas.InputRef{Edge: i.edges[e.Edge].from.name, Sequence: e.Sequence}
+}
+
+// append stores what the core decided: outputs of the step in hand, or one record.
+func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
+	records, err := i.records(w)
+	if err != nil {
+		return settle.Input{Op: settle.Appended, Outcome: i.outcomeOf("make a record", err)}
+	}
+	start := time.Now()
+	n, err := i.chain.Append(ctx, records...)
+	i.n.meter.Append.Since(start)
+	i.n.meter.Appends.Add(int64(n))
+	for _, r := range records[:n] {
+		i.stored(r)
+	}
+	if err == nil && w.Kind == settle.WriteLetter {
+		i.n.meter.DeadLetters.Add(1)
+		i.n.log.Warn("an input was given up", "recording", i.w.item.Name, "sequence", w.Input.Sequence, "decision", w.Decision, "error", i.reason(w))
+	}
+	return settle.Input{Op: settle.Appended, N: n, Outcome: i.outcomeOf("append to the chain", err)}
+}
+
+// stored books one record that the broker has.
+func (i *instance) stored(r transport.Record) {
+	if r.Kind != transport.Out {
+		return
+	}
+	i.n.meter.Out.Add(1)
+	i.n.meter.OutBytes.Add(int64(len(r.Event.Data)))
+	if i.flow != nil {
+		i.flow.produced(r.Event.Sequence, len(r.Event.Data))
+	}
+}
+
+// records makes the records of one append.
+func (i *instance) records(w settle.Write) ([]transport.Record, error) {
+	switch w.Kind {
+	case settle.WriteOutputs:
+		records := make([]transport.Record, 0, w.To-w.From)
+		for k := w.From; k < w.To; k++ {
+			i.n.meter.Rows.Add(int64(i.outputs[k].rows))
+			records = append(records, transport.Record{Kind: transport.Out, Event: i.outputs[k].event})
+		}
+		return records, nil
+	case settle.WriteEnd:
+		return i.record(transport.Out, schemas.TypeEnd, w, w.End)
+	case settle.WriteLetter:
+		letter, err := i.letter(w)
+		if err != nil {
+			return nil, err
+		}
+		return i.record(transport.DeadLetter, schemas.TypeDeadLetter, w, letter)
+	}
+	return i.record(transport.Control, schemas.TypeControl, w, schemas.Control{
+		Kind: w.Control, Input: w.Input, Attempt: w.Attempts, Reason: w.Reason, End: w.End, At: time.Now().UTC()})
+}
+
+// record makes one record that holds a document. An end event has no time: it must be the same whenever it is made.
+func (i *instance) record(kind transport.Kind, eventType string, w settle.Write, doc any) ([]transport.Record, error) {
+	data, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	e := i.n.decision(i.w, eventType, w.Sequence, data)
+	if kind != transport.Out {
+		e.Time = time.Now().UTC()
+	}
+	return []transport.Record{{Kind: kind, Cursor: w.Cursor, Event: e}}, nil
+}
+
+// letter makes the dead letter of an input, with the event untouched.
+func (i *instance) letter(w settle.Write) (schemas.DeadLetter, error) {
+	f := i.fails[w.Input]
+	if f.first.IsZero() {
+		f.first = time.Now().UTC()
+		f.last = f.first
+	}
+	d := schemas.DeadLetter{Decision: w.Decision, Input: w.Input, Error: i.reason(w), Permanent: w.Permanent, Attempts: w.Attempts,
+		First: f.first, Last: f.last}
+	delete(i.fails, w.Input)
+	if len(i.edges) == 0 {
+		return d, nil
+	}
+	s, ok := i.edges[w.Event.Edge].take(w.Event.Sequence)
+	if !ok {
+		return d, nil
+	}
+	var err error
+	d.Event, err = structured(&s.Event)
+	return d, err
+}
+
+func (i *instance) reason(w settle.Write) string {
+	switch {
+	case w.Reason != "":
+		return w.Reason
+	case w.Killed:
+		return fmt.Sprintf("the worker died on this input %d times", w.Attempts)
+	case i.err != nil:
+		return i.err.Error()
+	}
+	return "given up"
+}
+
+// save makes a checkpoint durable: new pages first, then the record that names them.
+func (i *instance) save(ctx context.Context, c *transport.Checkpoint) settle.Input {
+	err := i.trySave(ctx, *c)
+	if err == nil {
+		i.saved, i.taken = time.Now(), 0
+		i.n.meter.Checkpoints.Add(1)
+		i.n.meter.Appends.Add(1)
+		i.covered(ctx, c.Cursor, c.Out)
+	}
+	return settle.Input{Op: settle.Saved, Outcome: i.outcomeOf("write a checkpoint", err)}
+}
+
+func (i *instance) trySave(ctx context.Context, c transport.Checkpoint) error {
+	state, err := i.stage.snapshot(ctx)
+	if err != nil {
+		return fmt.Errorf("take a snapshot: %w", err)
+	}
+	c.Snapshot = state
+	if len(state) > transport.PageBytes {
+		if c.Pages, err = i.page(ctx, state); err != nil {
+			return err
+		}
+		c.Snapshot = nil
+	}
+	defer i.n.meter.Append.Since(time.Now())
+	return i.n.out.Commit(ctx, map[transport.Chain]transport.Checkpoint{i.chain: c})
+}
+
+// page appends the pages of a snapshot that the last checkpoint does not have.
+func (i *instance) page(ctx context.Context, state []byte) (hashes []transport.PageHash, err error) {
+	now := map[transport.PageHash]bool{}
+	for _, p := range transport.SplitPages(state) {
+		if !i.pages[p.Hash] && !now[p.Hash] {
+			if _, err := i.chain.Append(ctx, transport.Record{Kind: transport.Page, Page: &p}); err != nil {
+				return nil, err
+			}
+			i.n.meter.Appends.Add(1)
+		}
+		now[p.Hash] = true
+		hashes = append(hashes, p.Hash)
+	}
+	i.pages = now
+	return hashes, nil
+}
+
+// covered tells the producers how far this node has come, and trims its own chain.
+func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
+	i.consumed(c)
+	if i.flow == nil || i.n.e.retain {
+		return
+	}
+	if below, ok := i.flow.trimmable(out, trimStep); ok {
+		if err := i.n.out.Trim(ctx, i.chain.ID(), below); err != nil {
+			i.n.log.Warn("trimming", "recording", i.w.item.Name, "error", err)
+		}
+	}
+}
+
+// consumed tells the producers how far this node has come; it is false when one is in another process.
+func (i *instance) consumed(c schemas.Cursor) bool {
+	here := true
+	for k := range i.edges {
+		if k < len(c.Edges) {
+			here = i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k]) && here
+		}
+	}
+	return here
+}
+
+// publish writes a sink's progress where a producer in another process finds it, once in a while. Nothing but room depends
+// on it, so what goes wrong is left for the next time.
+func (i *instance) publish(ctx context.Context, c schemas.Cursor) {
+	if time.Since(i.published) < pollFloors {
+		return
+	}
+	i.published = time.Now()
+	if i.floor == nil {
+		id := schemas.ChainID{Job: i.w.id, Stage: i.n.floorStage()}
+		i.floor, _, _ = i.n.out.Open(ctx, id)
+	}
+	if i.floor != nil && i.n.out.Commit(ctx, map[transport.Chain]transport.Checkpoint{i.floor: {Cursor: c}}) != nil {
+		i.floor = nil
+	}
+}
+
+// commit makes the sink's store durable up to a cursor.
+func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.Input {
+	start := time.Now()
+	err := protect(ctx, func(ctx context.Context) error { return i.store.sink.Commit(ctx, i.store.of, from, to) })
+	i.n.meter.Step.Since(start)
+	if err == nil {
+		i.saved, i.taken = time.Now(), 0
+		i.n.meter.Checkpoints.Add(1)
+		if !i.consumed(to) {
+			i.publish(ctx, to)
+		}
+	}
+	if errors.Is(err, pipeline.ErrStale) {
+		return settle.Input{Op: settle.Saved, Outcome: settle.Stale}
+	}
+	return settle.Input{Op: settle.Saved, Outcome: i.outcomeOf("commit to the store", err)}
+}
+
+// outcomeOf is how the core reads an error of a broker or store; what it cannot name it is told as a failure, and the log
+// tells the user.
+func (i *instance) outcomeOf(doing string, err error) settle.Outcome {
+	switch {
+	case err == nil:
+		return settle.Done
+	case errors.Is(err, transport.ErrStale):
+		return settle.Stale
+	case errors.Is(err, transport.ErrFull):
+		return settle.Full
+	case errors.Is(err, transport.ErrUnknown):
+		return settle.Unknown
+	}
+	i.n.log.Warn(doing, "recording", i.w.item.Name, "error", err)
+	return settle.Failed
+}

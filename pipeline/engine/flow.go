@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// pollFloors is how often a producer without room looks for checkpoints that consumers in other processes wrote.
+const pollFloors = 100 * time.Millisecond
+
+// A flow is the account of one chain's out events: how many bytes its slowest consumer has not checkpointed yet. It throttles
+// the producer (design.md §6 rule 7: a budget per job and edge, so that a halted job stops only its own reader) and says what
+// may be trimmed (rule 9).
+type flow struct {
+	mu      sync.Mutex
+	total   uint64 // bytes of all out events
+	below   uint64 // of those at and below the slowest consumer's floor
+	trimmed uint64 // below, at the last trim
+	marks   []mark // of events above that floor, in order
+	floors  map[*node]schemas.EdgeCursor
+	changed chan struct{}
+}
+
+// mark is the account right behind one event.
+type mark struct{ sequence, total uint64 }
+
+// flows holds the accounts of the chains that this process writes.
+type flows struct {
+	mu  sync.Mutex
+	all map[flowKey]*flow
+}
+
+type flowKey struct {
+	producer *node
+	job      schemas.JobID
+}
+
+func newFlows() *flows { return &flows{all: map[flowKey]*flow{}} }
+
+// open starts the account of a chain that holds out events of so many bytes; the consumers' floors are looked up.
+func (f *flows) open(ctx context.Context, n *node, job schemas.JobID, out, bytes uint64) (*flow, error) {
+	a := &flow{total: bytes, floors: map[*node]schemas.EdgeCursor{}, changed: make(chan struct{})}
+	for _, c := range n.consumers {
+		a.floors[c] = schemas.EdgeCursor{}
+	}
+	if out > 0 {
+		a.marks = append(a.marks, mark{sequence: out, total: bytes})
+		if err := a.lookUp(ctx, n, job); err != nil {
+			return nil, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all[flowKey{n, job}] = a
+	return a, nil
+}
+
+// drop closes the account.
+func (f *flows) drop(n *node, job schemas.JobID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.all, flowKey{n, job})
+}
+
+// consumed tells the producer what a consumer's checkpoint covers. It is false when the producer is not in this process.
+func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas.EdgeCursor) bool {
+	f.mu.Lock()
+	a := f.all[flowKey{producer, job}]
+	f.mu.Unlock()
+	if a == nil {
+		return false
+	}
+	a.floor(consumer, to)
+	return true
+}
+
+func (a *flow) floor(consumer *node, to schemas.EdgeCursor) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old, ok := a.floors[consumer]; !ok || to.Sequence <= old.Sequence {
+		return
+	}
+	a.floors[consumer] = to
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// produced books an out event.
+func (a *flow) produced(sequence uint64, bytes int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total += uint64(bytes)
+	a.marks = append(a.marks, mark{sequence, a.total})
+}
+
+// lowest is the floor of the slowest consumer; false without consumers. a.mu is held.
+func (a *flow) lowest() (low schemas.EdgeCursor, ok bool) {
+	for _, c := range a.floors {
+		if !ok || c.Sequence < low.Sequence {
+			low, ok = c, true
+		}
+	}
+	return low, ok
+}
+
+// pending is the number of bytes above the slowest consumer's floor; a.mu is held.
+func (a *flow) pending() uint64 {
+	low, ok := a.lowest()
+	if !ok {
+		return 0
+	}
+	for len(a.marks) > 0 && a.marks[0].sequence <= low.Sequence {
+		a.below, a.marks = a.marks[0].total, a.marks[1:]
+	}
+	return a.total - a.below
+}
+
+// full says whether budget bytes or more are pending.
+func (a *flow) full(budget uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pending() >= budget
+}
+
+// change is closed when a consumer's floor moves.
+func (a *flow) change() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+// lookUp reads the consumers' floors from their chains' last checkpoints and ends.
+func (a *flow) lookUp(ctx context.Context, n *node, job schemas.JobID) error {
+	for _, c := range n.consumers {
+		to, err := c.lastCursor(ctx, job, n)
+		if err != nil {
+			return fmt.Errorf("look up how far %s is: %w", c.name, err)
+		}
+		a.floor(c, to)
+	}
+	return nil
+}
+
+// floorStage is the chain where a sink writes how far its store is: its own chain holds decisions only.
+func (n *node) floorStage() string { return n.name + ".floor" }
+
+// lastCursor is how far the consumer's stored checkpoint, or end, of a job reaches on the edge from producer.
+func (n *node) lastCursor(ctx context.Context, job schemas.JobID, producer *node) (schemas.EdgeCursor, error) {
+	id := schemas.ChainID{Job: n.jobOf(producer, job), Stage: n.name}
+	if n.info.Role == pipeline.RoleSink {
+		id.Stage = n.floorStage()
+	}
+	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Snapshot, transport.Control}, Chain: &id,
+		Headers: true, Newest: true, Drain: true})
+	if err != nil {
+		return schemas.EdgeCursor{}, err
+	}
+	defer w.Close()
+	var last schemas.EdgeCursor
+	for {
+		s, err := w.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return last, nil
+		}
+		if err != nil {
+			return last, err
+		}
+		if s.Cursor == nil {
+			continue
+		}
+		for i, e := range s.Cursor.Edges {
+			if n.inputs[i] == producer && e.Sequence > last.Sequence {
+				last = e
+			}
+		}
+	}
+}
+
+// trimmable is how far the chain may be trimmed: below every consumer's floor and not above the chain's own last checkpoint.
+// It is false when that would free less than step bytes.
+func (a *flow) trimmable(ownCheckpoint uint64, step uint64) (schemas.Position, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	low, ok := a.lowest()
+	a.pending()
+	if !ok || low.Sequence == 0 || low.Sequence > ownCheckpoint || a.below-a.trimmed < step {
+		return 0, false
+	}
+	a.trimmed = a.below
+	return low.Position, true
+}

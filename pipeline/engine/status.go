@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// A NodeStatus is one node of the graph for users' eyes: what it is, what it reads, what it has done in this process.
+type NodeStatus struct {
+	Pipeline    string        `json:"pipeline"`
+	Stage       string        `json:"stage"` // of a sink, "<sink>@<stage>"
+	Uses        string        `json:"uses"`
+	Role        pipeline.Role `json:"role"`
+	Inputs      []string      `json:"inputs"` // pipeline/stage
+	Parallelism int           `json:"parallelism"`
+	Local       bool          `json:"local"` // runs in this process
+	Active      int64         `json:"active"`
+	In          int64         `json:"in"`
+	Out         int64         `json:"out"`
+	InBytes     int64         `json:"in_bytes"`
+	OutBytes    int64         `json:"out_bytes"`
+	Rows        int64         `json:"rows"`
+	Appends     int64         `json:"appends"`
+	Checkpoints int64         `json:"checkpoints"`
+	Errors      int64         `json:"errors"`
+	Retries     int64         `json:"retries"`
+	DeadLetters int64         `json:"dead_letters"`
+	Reruns      int64         `json:"reruns"`
+	Lag         int64         `json:"lag"` // events stored by its inputs in this process and not taken yet
+	StepP50     time.Duration `json:"step_p50_ns"`
+	StepP95     time.Duration `json:"step_p95_ns"`
+	StepTotal   time.Duration `json:"step_total_ns"`
+	DecodeTotal time.Duration `json:"decode_total_ns"`
+	EncodeTotal time.Duration `json:"encode_total_ns"`
+	AppendTotal time.Duration `json:"append_total_ns"`
+}
+
+// Status describes every node of the file, inputs before consumers. Rates are the caller's: two calls and the time between.
+func (e *Engine) Status() []NodeStatus {
+	list := make([]NodeStatus, 0, len(e.nodes))
+	for _, n := range e.nodes {
+		if !n.hidden {
+			list = append(list, n.status())
+		}
+	}
+	return list
+}
+
+func (n *node) status() NodeStatus {
+	m := n.meter
+	s := NodeStatus{
+		Pipeline: n.pipeline, Stage: n.name, Uses: n.info.Name, Role: n.info.Role, Inputs: []string{},
+		Parallelism: n.settings.Parallelism, Local: slices.Contains(n.e.mine, n), Active: m.Active.Load(),
+		In: m.In.Load(), Out: m.Out.Load(), InBytes: m.InBytes.Load(), OutBytes: m.OutBytes.Load(), Rows: m.Rows.Load(),
+		Appends: m.Appends.Load(), Checkpoints: m.Checkpoints.Load(), Errors: m.Errors.Load(), Retries: m.Retries.Load(),
+		DeadLetters: m.DeadLetters.Load(), Reruns: m.Reruns.Load(),
+		StepP50: m.Step.Quantile(0.5), StepP95: m.Step.Quantile(0.95), StepTotal: m.Step.Total(),
+		DecodeTotal: m.Decode.Total(), EncodeTotal: m.Encode.Total(), AppendTotal: m.Append.Total(),
+	}
+	for _, in := range n.inputs {
+		s.Inputs = append(s.Inputs, in.key())
+		s.Lag += in.meter.Out.Load()
+	}
+	if s.Lag = max(0, s.Lag-s.In); len(n.inputs) == 0 {
+		s.Lag = 0
+	}
+	return s
+}
+
+// Meter returns the counters of a node; nil when the file has none of that name.
+func (e *Engine) Meter(pipelineName, stage string) *Meter {
+	for _, n := range e.nodes {
+		if n.pipeline == pipelineName && n.name == stage {
+			return n.meter
+		}
+	}
+	return nil
+}
+
+// A Letter is a dead letter as it lies in a stage's log.
+type Letter struct {
+	ID       string             `json:"id"` // "d-<stage>-<position>", of one pipeline
+	Pipeline string             `json:"pipeline"`
+	Stage    string             `json:"stage"`
+	Job      schemas.JobID      `json:"job"`
+	Item     string             `json:"recording"`
+	Position schemas.Position   `json:"position"`
+	At       time.Time          `json:"at"`
+	Letter   schemas.DeadLetter `json:"letter"`
+}
+
+// Letters reads the dead letters of a pipeline from its logs, oldest first in each stage.
+func (e *Engine) Letters(ctx context.Context, pipelineName string) ([]Letter, error) {
+	var letters []Letter
+	for _, n := range e.nodes {
+		if n.pipeline != pipelineName {
+			continue
+		}
+		list, err := n.letters(ctx)
+		if err != nil {
+			return letters, fmt.Errorf("read the dead letters of %s: %w", n.key(), err)
+		}
+		letters = append(letters, list...)
+	}
+	return letters, nil
+}
+
+func (n *node) letters(ctx context.Context) (letters []Letter, err error) {
+	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Drain: true})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	for {
+		s, err := w.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return letters, nil
+		}
+		if err != nil {
+			return letters, err
+		}
+		l := Letter{ID: fmt.Sprintf("d-%s-%d", n.name, s.Position), Pipeline: n.pipeline, Stage: n.name, Job: s.Chain.Job,
+			Item: s.Event.Item, Position: s.Position, At: s.At}
+		if err := json.Unmarshal(s.Event.Data, &l.Letter); err != nil {
+			return letters, fmt.Errorf("dead letter at position %d: %w", s.Position, err)
+		}
+		letters = append(letters, l)
+	}
+}

@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// grace is what a step gets beyond its timeout to notice that its context ended.
+const grace = 2 * time.Second
+
+// errAbandoned: a step neither ended nor noticed its timeout. Its stage object is never touched again.
+var errAbandoned = errors.New("the step did not end at its timeout; its goroutine was given up")
+
+// A stage is a Reader or Processor opened for one job, under one shape: a reader's inputs are its reads.
+type stage struct {
+	n         *node
+	job       work
+	reader    pipeline.Reader
+	processor pipeline.Processor
+	lost      bool // abandoned in a step
+}
+
+// open makes the stage's instance and gives it a state; nil is that of a fresh one.
+func (n *node) open(ctx context.Context, j work, state []byte) (*stage, error) {
+	s := &stage{n: n, job: j}
+	err := s.guard(ctx, func(ctx context.Context) (err error) {
+		var restore func(context.Context, []byte) error
+		if n.parts.Reader != nil {
+			if s.reader, err = n.parts.Reader(ctx, j.item); err == nil {
+				restore = s.reader.Restore
+			}
+		} else if s.processor, err = n.parts.Processor(ctx, j.item); err == nil {
+			restore = s.processor.Restore
+		}
+		if err != nil || state == nil {
+			return err
+		}
+		return restore(ctx, state)
+	})
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// output is one encoded out event of a step, not yet appended.
+type output struct {
+	event schemas.Event
+	rows  int
+	pace  time.Duration
+}
+
+// step takes one input and returns what it emitted, numbered from first. A reader ignores in; at its end it returns io.EOF.
+func (s *stage) step(ctx context.Context, in pipeline.Batch, first uint64) ([]output, error) {
+	c := &collector{s: s, in: in, next: first}
+	err := s.guard(ctx, func(ctx context.Context) error {
+		if s.reader == nil {
+			return s.processor.Process(ctx, in, c)
+		}
+		b, err := s.reader.Read(ctx)
+		if err != nil {
+			return err
+		}
+		return c.emit(b)
+	})
+	return c.held(err)
+}
+
+// finish is the step behind the last input.
+func (s *stage) finish(ctx context.Context, last pipeline.Batch, first uint64) ([]output, error) {
+	if s.reader != nil {
+		return nil, nil
+	}
+	c := &collector{s: s, in: last, next: first}
+	err := s.guard(ctx, func(ctx context.Context) error { return s.processor.Finish(ctx, c) })
+	return c.held(err)
+}
+
+func (s *stage) snapshot(ctx context.Context) (state []byte, err error) {
+	err = s.guard(ctx, func(ctx context.Context) (err error) {
+		if s.reader != nil {
+			state, err = s.reader.Snapshot(ctx)
+		} else {
+			state, err = s.processor.Snapshot(ctx)
+		}
+		return err
+	})
+	if state == nil {
+		state = []byte{} // a checkpoint of a stage without state is still a state
+	}
+	return state, err
+}
+
+func (s *stage) close() {
+	if s == nil || s.lost {
+		return
+	}
+	var err error
+	switch {
+	case s.reader != nil:
+		err = s.reader.Close()
+	case s.processor != nil:
+		err = s.processor.Close()
+	}
+	if err != nil {
+		s.n.log.Warn("closing a stage", "recording", s.job.item.Name, "error", err)
+	}
+}
+
+// guard calls into the stage's code: with the step's timeout, a panic made an error, and given up when it does not come back.
+func (s *stage) guard(ctx context.Context, call func(context.Context) error) error {
+	if d := s.n.settings.Timeout; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, fmt.Errorf("timeout: the step took longer than %s", d))
+		defer cancel()
+	}
+	done := make(chan error, 1)
+	go func() { done <- protect(ctx, call) }()
+	select {
+	case err := <-done:
+		return timedOut(ctx, err)
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return timedOut(ctx, err)
+	case <-t.C:
+		s.lost = true
+		return fmt.Errorf("%w: %w", context.Cause(ctx), errAbandoned)
+	}
+}
+
+// timedOut puts the reason in the place of a bare context error.
+func timedOut(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func protect(ctx context.Context, call func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return call(ctx)
+}
+
+// A collector is the Emitter of one step: it encodes at once and holds what was emitted.
+type collector struct {
+	s       *stage
+	in      pipeline.Batch
+	next    uint64
+	bytes   int
+	outputs []output
+}
+
+// Emit implements pipeline.Emitter.
+func (c *collector) Emit(_ context.Context, b pipeline.Batch) error {
+	if b.Slice == (schemas.Slice{}) {
+		b.Slice = c.in.Slice
+	}
+	return c.emit(b)
+}
+
+func (c *collector) emit(b pipeline.Batch) error {
+	n := c.s.n
+	if err := n.emits(b.Type); err != nil {
+		return err
+	}
+	e, err := n.encode(c.s.job, c.next, b)
+	if err != nil {
+		return err
+	}
+	if c.bytes += len(e.Data); c.bytes > int(n.settings.MaxStepBytes) {
+		return pipeline.Permanent(fmt.Errorf("one step emitted more than max_step_bytes, %d", n.settings.MaxStepBytes))
+	}
+	c.next++
+	c.outputs = append(c.outputs, output{event: e, rows: b.Rows(), pace: b.Pace})
+	return nil
+}
+
+// held returns the outputs of a step that succeeded; those of another are dropped, and may still be written to by a step
+// that was given up.
+func (c *collector) held(err error) ([]output, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c.outputs, nil
+}
+
+// ended says whether a reader's step was its last.
+func ended(err error) bool { return errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) }
+
+// store is what a sink node has in the place of a stage object.
+type store struct {
+	n    *node
+	sink pipeline.Sink
+	of   schemas.ChainID // the chain it stores
+	from schemas.Cursor  // what is stored
+}
+
+func (s *store) write(ctx context.Context, in transport.Stored) error {
+	b, err := decode(in)
+	if err != nil {
+		return err
+	}
+	return protect(ctx, func(ctx context.Context) error { return s.sink.Write(ctx, b) })
+}
+
+func (s *store) commit(ctx context.Context, to schemas.Cursor) error {
+	err := protect(ctx, func(ctx context.Context) error { return s.sink.Commit(ctx, s.of, s.from, to) })
+	if err == nil {
+		s.from = to.Clone()
+	}
+	return err
+}
