@@ -84,12 +84,12 @@ func (d *decoder) refuse(n *node, what string) *Problem {
 	return p
 }
 
-// subject is the path and what it lies in: `"with.window" in stage p/s`.
+// subject is the path and what it lies in: `"with.window" of stage p/s`.
 func (d *decoder) subject() string {
 	if len(d.path) == 0 {
 		return d.where
 	}
-	return fmt.Sprintf("%q in %s", strings.Join(d.path, "."), d.where)
+	return fmt.Sprintf("%q of %s", strings.Join(d.path, "."), d.where)
 }
 
 // in decodes below one more step of the path.
@@ -230,7 +230,7 @@ func (d *decoder) array(n *node, v reflect.Value) {
 
 func (d *decoder) item(i int, n *node, v reflect.Value) {
 	if n.null() && v.Type() != nodeType && v.Kind() != reflect.Interface {
-		d.refuse(n, "element "+strconv.Itoa(i)+" of the list is empty")
+		d.l.report(n.pos, CodeValue, "%s: element %d of the list is empty", d.subject(), i)
 		return
 	}
 	d.in(strconv.Itoa(i), n, v)

@@ -100,15 +100,20 @@ func (l *loader) build() {
 	}
 }
 
-var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var nodeName = regexp.MustCompile(namePattern)
+
+const (
+	namePattern  = `^[a-z0-9]+(-[a-z0-9]+)*$`
+	maxNameBytes = 63
+)
 
 // name refuses what cannot be part of a subject, a file name and a command line everywhere.
 func (l *loader) name(n *node, what string) bool {
-	if nodeName.MatchString(n.text) {
+	if nodeName.MatchString(n.text) && len(n.text) <= maxNameBytes {
 		return true
 	}
-	p := l.report(n.pos, CodeName, "%s name %q is not made of a-z, 0-9 and inner dashes, 63 at most", what, n.text)
-	if better := kebab(n.text); nodeName.MatchString(better) {
+	p := l.report(n.pos, CodeName, "%s name %q is not kebab-case: a-z and 0-9, single dashes between, %d characters at most", what, n.text, maxNameBytes)
+	if better := kebab(n.text); nodeName.MatchString(better) && len(better) <= maxNameBytes {
 		p.Meant = better
 	}
 	return false
@@ -301,7 +306,7 @@ func (l *loader) checkSettings(n *node, where string, s Settings) {
 		if b := retry.get("backoff"); b != nil {
 			at = b
 		}
-		l.report(at.pos, CodeValue, "backoff %s in %s is longer than max_backoff %s",
+		l.report(at.pos, CodeValue, "backoff %s of %s is longer than max_backoff %s",
 			FormatDuration(s.Retry.Backoff), where, FormatDuration(s.Retry.MaxBackoff))
 	}
 }
@@ -319,5 +324,5 @@ func (l *loader) least(n *node, where string, least, v int64, path ...string) {
 	if least == 0 {
 		want = "0 or more"
 	}
-	l.report(at.pos, CodeValue, "%q in %s: want %s; have %s", strings.Join(path, "."), where, want, at.show())
+	l.report(at.pos, CodeValue, "%q of %s: want %s; have %s", strings.Join(path, "."), where, want, at.show())
 }
