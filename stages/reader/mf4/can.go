@@ -3,6 +3,7 @@ package mf4
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/milepost-dev/milepost/stages/reader/dbc"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
@@ -48,12 +49,13 @@ func (f *frames) outputs(id uint32) []*frameOutput {
 	return f.large[id]
 }
 
-func (f *frames) next(ctx context.Context, to *source) (before, after mdf.Position, err error) {
+func (f *frames) next(ctx context.Context, to *source) error {
 	b, err := f.r.Next(ctx)
 	if err != nil {
-		return before, after, err
+		return err
 	}
 	for i, seconds := range b.Times {
+		to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
 		t, ok := to.tick(seconds)
 		outputs := f.outputs(b.ID[i])
 		if len(outputs) == 0 {
@@ -67,7 +69,7 @@ func (f *frames) next(ctx context.Context, to *source) (before, after mdf.Positi
 			f.frame(to, o, bus, t, ok, b.Payload(i))
 		}
 	}
-	return b.Position(0), b.Position(b.N), nil
+	return nil
 }
 
 func (f *frames) frame(to *source, o *frameOutput, bus uint8, t int64, timed bool, payload []byte) {
@@ -75,7 +77,6 @@ func (f *frames) frame(to *source, o *frameOutput, bus uint8, t int64, timed boo
 		o.message.elsewhere(bus)
 		return
 	}
-	o.message.seen = true
 	if !timed {
 		to.lost(o.output)
 		return
@@ -89,7 +90,7 @@ func (f *frames) resume(at mdf.Position) error { return f.r.Resume(at) }
 func (f *frames) progress() mdf.Progress       { return f.r.Progress() }
 func (f *frames) close() error                 { return f.r.Close() }
 
-// A message is one (bus, id) that a binding names, and whether the recording has it.
+// A message is one (bus, id) that a binding names.
 type message struct {
 	bus      uint8
 	id       uint32
@@ -98,8 +99,15 @@ type message struct {
 	optional bool
 	track    bool
 
-	seen  bool
+	streams []*stream // that it feeds
+
 	other [4]uint64 // buses on which the id was seen instead
+}
+
+// seen says whether the recording has it. What counts is delivered rows: frames that were only read ahead must not make a
+// difference between a replay and one that was interrupted.
+func (m *message) seen() bool {
+	return slices.ContainsFunc(m.streams, func(s *stream) bool { return s.any || s.faults.any })
 }
 
 func (m *message) elsewhere(bus uint8) { m.other[bus/64] |= 1 << (bus % 64) }

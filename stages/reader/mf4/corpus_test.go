@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/pipelinetest"
 	"github.com/milepost-dev/milepost/schemas"
 )
 
@@ -139,6 +140,28 @@ func readAll(t *testing.T, openItem pipeline.Open[pipeline.Reader], it pipeline.
 			if !yield(b) {
 				return
 			}
+		}
+	}
+}
+
+// TestCorpusSuite cuts recordings of every layout at every batch.
+func TestCorpusSuite(t *testing.T) {
+	dir := roadlogs(t)
+	for _, name := range []string{"real_canedge_unfin.MF4", "real_canedge_obd2.MF4", "real_rav4_can.mf4", "real_rav4_signals.mf4",
+		"real_zala_f22.mf4", "sim_ccrs_50.mf4"} {
+		for how, change := range map[string]func(*Config){
+			"native": func(*Config) {}, "small": func(c *Config) { c.SliceBytes = 16 << 10 },
+			"raster": func(c *Config) { c.Raster = 10 * time.Millisecond }, "paced": func(c *Config) { c.Speed = "5x" },
+			"part": func(c *Config) { c.From, c.To, c.ReorderWindow = 3*time.Second, 20*time.Second, 0 },
+		} {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				cfg := Defaults
+				cfg.Paths = []string{filepath.Join(dir, name)}
+				cfg.Bindings = filepath.Join(dir, "signals.json")
+				change(&cfg)
+				items, _ := build(t, cfg)
+				pipelinetest.TestReader(t, Type, cfg, items[0])
+			})
 		}
 	}
 }

@@ -19,12 +19,13 @@ type recordRow interface {
 	fill(b *mdf.Block, i int, row []float64) bool
 }
 
-func (p *records) next(ctx context.Context, to *source) (before, after mdf.Position, err error) {
+func (p *records) next(ctx context.Context, to *source) error {
 	b, err := p.r.Next(ctx)
 	if err != nil {
-		return before, after, err
+		return err
 	}
 	for i, seconds := range b.Times {
+		to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
 		t, ok := to.tick(seconds)
 		for k, o := range p.outputs {
 			if ok {
@@ -34,7 +35,7 @@ func (p *records) next(ctx context.Context, to *source) (before, after mdf.Posit
 			}
 		}
 	}
-	return b.Position(0), b.Position(b.N), nil
+	return nil
 }
 
 func (p *records) resume(at mdf.Position) error { return p.r.Resume(at) }

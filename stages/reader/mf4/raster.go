@@ -63,16 +63,12 @@ func newResampler(raster time.Duration, streams []*stream) *resampler {
 // configuration and the binding alone.
 func (r *recordingReader) cutRaster() (pipeline.Batch, bool, error) {
 	g, w := r.resample, r.watermark()
-	first, last, any := spanOf(r.signals)
-	if !g.started && any && w > first {
+	if first, _, any := spanOf(r.signals); !g.started && any && w > first {
 		g.next, g.started = floorDiv(first+g.raster-1, g.raster), true
 	}
 	end := g.next + r.ticks()
 	if w == math.MaxInt64 {
-		if !any {
-			last = math.MinInt64
-		}
-		if end = min(end, floorDiv(last, g.raster)+1); !g.started || end <= g.next {
+		if end = min(end, floorDiv(r.furthest((*source).reach), g.raster)+1); !g.started || end <= g.next {
 			return r.rest()
 		}
 	}

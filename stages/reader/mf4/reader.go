@@ -112,7 +112,9 @@ func (r *recordingReader) Read(ctx context.Context) (pipeline.Batch, error) {
 	for s := range r.all {
 		s.compact()
 	}
-	r.forgetMarks()
+	for _, s := range r.plan.sources {
+		s.place(r.delivered) // forgets marks that no snapshot can need
+	}
 	for {
 		if b, ok, err := r.cut(); ok || err != nil {
 			return b, err
@@ -250,10 +252,19 @@ func (r *recordingReader) sliceEnd(first, last int64) (int64, bool) {
 		n := sort.Search(int(upper-first), func(i int) bool { return r.bytes(first+1+int64(i)) >= r.sliceBytes })
 		return min(first+1+int64(n), upper), true
 	}
-	if w == math.MaxInt64 {
+	if w == math.MaxInt64 && r.furthest((*source).settled) < end {
 		return min(end, last+1), true
 	}
 	return end, w >= end
+}
+
+// furthest is the largest of a time of each source. Once all have ended it does not depend on how far each was read ahead.
+func (r *recordingReader) furthest(of func(*source) int64) int64 {
+	t := int64(math.MinInt64)
+	for _, s := range r.plan.sources {
+		t = max(t, of(s))
+	}
+	return t
 }
 
 // bytes is the size of the rows with a time below to.

@@ -135,7 +135,7 @@ func (r *resolver) stream(table string, col column, signal string, ref *binding.
 	if ref.IsBus() {
 		m, row := r.frame(signal, ref)
 		row.flag = flag
-		r.uses = append(r.uses, &busUse{r.fixedStream(table, col), row, m})
+		r.use(r.fixedStream(table, col), row, m)
 		return
 	}
 	chans := r.channels(signal, ref)
@@ -155,7 +155,7 @@ func (r *resolver) track(i int, t *binding.Track) {
 	table := schemas.TableTrack(i)
 	if t.IsBus() {
 		m, row := r.trackFrame(i, t)
-		r.uses = append(r.uses, &busUse{r.fixedStream(table, trackColumns...), row, m})
+		r.use(r.fixedStream(table, trackColumns...), row, m)
 		return
 	}
 	g, bad := r.groupOf([]string{t.LongDist, t.RelSpeed, t.LatDist, t.Valid, t.NewTrack}, "")

@@ -90,6 +90,12 @@ func (r *resolver) trackFrame(i int, t *binding.Track) (*message, *trackFrame) {
 		lat: t.LatScale()}
 }
 
+// use lets a message feed a stream.
+func (r *resolver) use(to *stream, row frameRow, m *message) {
+	m.streams = append(m.streams, to)
+	r.uses = append(r.uses, &busUse{to, row, m})
+}
+
 // busSignals binds named signals: a table a message.
 func (r *resolver) busSignals(all map[string]binding.Ref) {
 	type frame struct {
@@ -117,17 +123,17 @@ func (r *resolver) busSignals(all map[string]binding.Ref) {
 			msg, rows = m, append(rows, row)
 			cols = append(cols, column{name, orElse(ref.Unit, row.parts[0].Unit)})
 		}
-		r.uses = append(r.uses, &busUse{r.newStream(msg.name, cols...), rows, msg})
+		r.use(r.newStream(msg.name, cols...), rows, msg)
 	}
 }
 
 // absent are the messages that never occurred: those of signals that are not optional, and of an object list all, since
 // a sensor may leave slots out.
 func absent(all []*message) []*message {
-	anyTrack := slices.ContainsFunc(all, func(m *message) bool { return m.track && m.seen })
+	anyTrack := slices.ContainsFunc(all, func(m *message) bool { return m.track && m.seen() })
 	var missed []*message
 	for _, m := range all {
-		if !m.seen && !m.optional && !(m.track && anyTrack) {
+		if !m.seen() && !m.optional && !(m.track && anyTrack) {
 			missed = append(missed, m)
 		}
 	}

@@ -9,20 +9,15 @@ import (
 	"github.com/milepost-dev/milepost/pipeline"
 )
 
-// A state is what a snapshot holds, as JSON: no rows, but up to where they were delivered and where to read on.
+// A state is what a snapshot holds, as JSON: no rows, but up to where they were delivered and where to read on. Nothing in
+// it depends on how far was read ahead.
 type state struct {
-	Delivered int64    `json:"delivered"`
-	Reported  int64    `json:"reported"`
-	Origin    *int64   `json:"origin,omitempty"`
-	Sources   []place  `json:"sources"`
-	Seen      []seen   `json:"seen,omitempty"` // messages, in the order of the binding
-	Raster    *gridRow `json:"raster,omitempty"`
-}
-
-// seen is what is known of a bus message.
-type seen struct {
-	Seen  bool      `json:"seen,omitempty"`
-	Other [4]uint64 `json:"other"`
+	Delivered int64     `json:"delivered"`
+	Reported  int64     `json:"reported"`
+	Origin    *int64    `json:"origin,omitempty"`
+	Sources   []*place  `json:"sources"` // null: from the start
+	Seen      [][2]bool `json:"seen"`    // whether each stream, and that of its faults, had rows
+	Raster    *gridRow  `json:"raster,omitempty"`
 }
 
 // A gridRow is the last row of a resampler.
@@ -35,13 +30,11 @@ type gridRow struct {
 // Snapshot says where the next slice starts.
 func (r *recordingReader) Snapshot(context.Context) ([]byte, error) {
 	st := state{Delivered: r.delivered, Reported: r.reported, Origin: r.origin}
-	oldest := r.oldestBlocks()
-	for i, s := range r.plan.sources {
-		held, any := oldest[int32(i)]
-		st.Sources = append(st.Sources, s.place(held, any))
+	for _, s := range r.plan.sources {
+		st.Sources = append(st.Sources, s.place(r.delivered))
 	}
-	for _, m := range r.plan.messages {
-		st.Seen = append(st.Seen, seen{m.seen, m.other})
+	for _, s := range r.plan.streams {
+		st.Seen = append(st.Seen, [2]bool{s.any, s.faults.any})
 	}
 	if r.resample != nil {
 		st.Raster = r.resample.snapshot()
@@ -49,33 +42,7 @@ func (r *recordingReader) Snapshot(context.Context) ([]byte, error) {
 	return json.Marshal(st)
 }
 
-// maxMarks bounds the marks of a source of which no snapshot is taken.
-const maxMarks = 256
-
-// forgetMarks drops the marks that no snapshot can need.
-func (r *recordingReader) forgetMarks() {
-	for _, s := range r.plan.sources {
-		if len(s.marks) > maxMarks {
-			held, any := r.oldestBlocks()[s.number]
-			s.place(held, any)
-		}
-	}
-}
-
-// oldestBlocks is the number of the oldest block of each source of which rows are held.
-func (r *recordingReader) oldestBlocks() map[int32]int64 {
-	oldest := map[int32]int64{}
-	for s := range r.all {
-		for _, t := range s.tag[s.head:] {
-			if have, ok := oldest[t.source]; !ok || t.block < have {
-				oldest[t.source] = t.block
-			}
-		}
-	}
-	return oldest
-}
-
-// Restore goes on where a snapshot was taken: each source at the block of its oldest row that was not delivered.
+// Restore goes on where a snapshot was taken.
 func (r *recordingReader) Restore(_ context.Context, snapshot []byte) error {
 	if snapshot == nil {
 		return nil
@@ -84,18 +51,20 @@ func (r *recordingReader) Restore(_ context.Context, snapshot []byte) error {
 	if err := json.Unmarshal(snapshot, &st); err != nil {
 		return fmt.Errorf("%s: snapshot: %w", r.name, err)
 	}
-	if len(st.Sources) != len(r.plan.sources) || len(st.Seen) != len(r.plan.messages) || (st.Raster != nil) != (r.resample != nil) {
-		return pipeline.Permanent(fmt.Errorf("%s: snapshot of %d channel groups, the binding now needs %d", r.name, len(st.Sources), len(r.plan.sources)))
+	if len(st.Sources) != len(r.plan.sources) || len(st.Seen) != len(r.plan.streams) || (st.Raster != nil) != (r.resample != nil) {
+		return pipeline.Permanent(fmt.Errorf("%s: the snapshot is of another binding: it has %d tables, this one %d", r.name, len(st.Seen), len(r.plan.streams)))
 	}
 	r.delivered, r.reported, r.origin = st.Delivered, st.Reported, st.Origin
+	for i, s := range r.plan.streams {
+		s.any, s.faults.any = st.Seen[i][0], st.Seen[i][1]
+	}
 	for i, s := range r.plan.sources {
 		s.delivered, s.reported = st.Delivered, st.Reported
-		if err := s.goTo(st.Sources[i]); err != nil {
-			return fmt.Errorf("%s: go on in group %s: %w", r.name, groupName(s.group), err)
+		if p := st.Sources[i]; p != nil {
+			if err := s.goTo(*p); err != nil {
+				return fmt.Errorf("%s: go on in group %s: %w", r.name, groupName(s.group), err)
+			}
 		}
-	}
-	for i, m := range r.plan.messages {
-		m.seen, m.other = st.Seen[i].Seen, st.Seen[i].Other
 	}
 	if st.Raster != nil {
 		return r.resample.restore(*st.Raster)

@@ -19,8 +19,7 @@ func newOutput(to *stream) *output { return &output{to: to, row: make([]float64,
 
 // blocks reads one channel group block by block and hands the samples of each block to its source.
 type blocks interface {
-	// next reads one block. before is the place of its first record, after that of the one behind it.
-	next(ctx context.Context, to *source) (before, after mdf.Position, err error)
+	next(ctx context.Context, to *source) error
 	resume(p mdf.Position) error
 	progress() mdf.Progress
 	close() error
@@ -45,77 +44,84 @@ type source struct {
 	delivered int64 // rows of signals below it were delivered before a restart
 	reported  int64 // rows of faults likewise
 
-	block int64 // number of the block being read
-	marks []mark
-	next  *mdf.Position // behind the last block; nil before the first
+	marks []place // every markRecords records; the first is the last that lies below what was delivered
 }
 
-// A mark is where a block starts, and what was known there.
-type mark struct {
-	block int64
-	place place
-}
+// markRecords is the distance of marks. It does not depend on how a file is read, so snapshots do not either.
+const markRecords = 1024
 
-// A place is where a source goes on after a restart. It stands in snapshots.
+// A place is a record and what was known before it: where a source goes on after a restart. It stands in snapshots.
 type place struct {
-	Position *mdf.Position `json:"position,omitempty"` // nil: at the start
-	Started  bool          `json:"started,omitempty"`
-	Newest   int64         `json:"newest"`
-	Outputs  []*int64      `json:"outputs,omitempty"` // newest time of each; null before its first sample
+	Position mdf.Position `json:"position"`
+	Newest   int64        `json:"newest"`
+	Outputs  []*int64     `json:"outputs"` // newest time of each; null before its first sample
 }
 
-// here is the place behind the last block.
-func (s *source) here() place {
-	p := place{Position: s.next, Started: s.started, Newest: s.newest}
+// mark takes note of a place, which is that of record number n, before the record is handed over.
+func (s *source) mark(n uint64, at func() mdf.Position) {
+	if n%markRecords != 0 || !s.started {
+		return
+	}
+	p := place{Position: at(), Newest: s.newest}
 	for _, o := range s.outputs {
 		var newest *int64
 		if o.any {
-			n := o.newest
-			newest = &n
+			t := o.newest
+			newest = &t
 		}
 		p.Outputs = append(p.Outputs, newest)
 	}
-	return p
+	if len(s.marks) == 0 || s.marks[len(s.marks)-1].Position.Record != n {
+		s.marks = append(s.marks, p)
+	}
+}
+
+// place is the last mark before which all rows lie below to, and so were delivered; nil for the start of the recording.
+// That rows below to were delivered means that the source has been read beyond to: no later mark can qualify.
+func (s *source) place(to int64) *place {
+	for len(s.marks) > 1 && s.marks[1].Newest < to {
+		s.marks = s.marks[1:]
+	}
+	if len(s.marks) == 0 || s.marks[0].Newest >= to {
+		return nil
+	}
+	return &s.marks[0]
 }
 
 // goTo resumes at a place.
 func (s *source) goTo(p place) error {
-	s.started, s.newest, s.next = p.Started, p.Newest, p.Position
+	s.started, s.newest, s.marks = true, p.Newest, []place{p}
 	for i, newest := range p.Outputs {
 		if newest != nil && i < len(s.outputs) {
 			s.outputs[i].newest, s.outputs[i].any = *newest, true
 		}
 	}
-	if p.Position == nil {
-		return nil
-	}
-	return s.in.resume(*p.Position)
+	return s.in.resume(p.Position)
 }
 
 // advance reads one block. Its error is io.EOF at the end, or what the decoder says.
 func (s *source) advance(ctx context.Context) error {
-	start := s.here()
-	s.block++
-	before, after, err := s.in.next(ctx, s)
-	if err != nil {
+	if err := s.in.next(ctx, s); err != nil {
 		return err
 	}
-	start.Position, s.next = &before, &after
-	s.marks = append(s.marks, mark{s.block, start})
 	s.ended = s.started && s.newest-s.window >= s.to
 	return nil
 }
 
-// place is the place of the oldest block of which rows are held, or here. held is that block's number.
-func (s *source) place(held int64, any bool) place {
-	if !any {
-		s.marks = s.marks[:0]
-		return s.here()
+// reach is the time up to which the source is known to have been recorded, of what is wanted.
+func (s *source) reach() int64 {
+	if !s.started {
+		return math.MinInt64
 	}
-	for len(s.marks) > 0 && s.marks[0].block < held {
-		s.marks = s.marks[1:]
+	return min(s.newest, s.to-1)
+}
+
+// settled is the time below which the source itself left nothing open; unlike its watermark the end changes nothing in it.
+func (s *source) settled() int64 {
+	if !s.started {
+		return math.MinInt64
 	}
-	return s.marks[0].place
+	return min(s.newest-s.window, s.to)
 }
 
 // watermark is the time below which no row can come any more, but late ones.
@@ -167,7 +173,7 @@ func (s *source) put(o *output, t int64, ok bool) {
 		s.fault(o, t, 0, true, true, false)
 	}
 	if ok && s.wants(t) && t >= s.delivered {
-		o.to.insert(t, tag{s.number, s.block}, o.row...)
+		o.to.insert(t, s.number, o.row...)
 	}
 }
 
@@ -184,7 +190,7 @@ func (s *source) cut() {
 
 func (s *source) fault(o *output, t, behind int64, invalid, dropped, cut bool) {
 	if s.wants(t) && t >= s.reported {
-		o.to.faults.insert(t, tag{s.number, s.block}, float64(behind)/1e9, number(invalid), number(dropped), number(cut))
+		o.to.faults.insert(t, s.number, float64(behind)/1e9, number(invalid), number(dropped), number(cut))
 	}
 }
 

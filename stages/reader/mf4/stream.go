@@ -18,16 +18,11 @@ type stream struct {
 
 	t    []int64
 	v    [][]float64 // by column
-	tag  []tag
-	head int // rows before it have been delivered
+	from []int32     // number of the source
+	head int         // rows before it have been delivered
+	any  bool        // there were rows, delivered since the recording's start
 
 	faults *stream // what could not be delivered as it was recorded; nil for a stream of faults
-}
-
-// A tag says where a row came from: the source's number and that of its block.
-type tag struct {
-	source int32
-	block  int64
 }
 
 // newStream makes a stream and the one for its faults.
@@ -43,9 +38,9 @@ var faultColumns = []column{{schemas.ColBehind, "s"}, {schemas.ColInvalid, ""}, 
 func (s *stream) rowBytes() int { return 8 * (1 + len(s.cols)) }
 
 // insert puts a row where it belongs, behind those of its time and source. values is copied.
-func (s *stream) insert(t int64, from tag, values ...float64) {
+func (s *stream) insert(t int64, from int32, values ...float64) {
 	s.t = append(s.t, t)
-	s.tag = append(s.tag, from)
+	s.from = append(s.from, from)
 	for i, v := range values {
 		s.v[i] = append(s.v[i], v)
 	}
@@ -59,12 +54,12 @@ func (s *stream) after(i, j int) bool {
 	if s.t[i] != s.t[j] {
 		return s.t[i] > s.t[j]
 	}
-	return s.tag[i].source > s.tag[j].source
+	return s.from[i] > s.from[j]
 }
 
 func (s *stream) swap(i, j int) {
 	s.t[i], s.t[j] = s.t[j], s.t[i]
-	s.tag[i], s.tag[j] = s.tag[j], s.tag[i]
+	s.from[i], s.from[j] = s.from[j], s.from[i]
 	for _, c := range s.v {
 		c[i], c[j] = c[j], c[i]
 	}
@@ -89,7 +84,10 @@ func (s *stream) table(n int) (schemas.Table, error) {
 }
 
 // take counts the next n rows as delivered.
-func (s *stream) take(n int) { s.head += n }
+func (s *stream) take(n int) {
+	s.head += n
+	s.any = s.any || n > 0
+}
 
 // compact forgets delivered rows once they are the larger part, so that each row is moved once on average.
 func (s *stream) compact() {
@@ -97,7 +95,7 @@ func (s *stream) compact() {
 		return
 	}
 	s.t = s.t[:copy(s.t, s.t[s.head:])]
-	s.tag = s.tag[:copy(s.tag, s.tag[s.head:])]
+	s.from = s.from[:copy(s.from, s.from[s.head:])]
 	for i, c := range s.v {
 		s.v[i] = c[:copy(c, c[s.head:])]
 	}
