@@ -1,0 +1,106 @@
+package jsonsink
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
+
+func checkTemplate(t string, names ...string) error {
+	if t == "" || strings.HasSuffix(t, "/") {
+		return fmt.Errorf("%q names no file", t)
+	}
+	for _, m := range placeholder.FindAllStringSubmatch(t, -1) {
+		if !slices.Contains(names, m[1]) {
+			return fmt.Errorf("%q has no value (there are {%s})", m[0], strings.Join(names, "}, {"))
+		}
+	}
+	if rest := placeholder.ReplaceAllString(t, ""); strings.ContainsAny(rest, "{}") {
+		return fmt.Errorf("%q has a brace without its other one", t)
+	}
+	return nil
+}
+
+// A template is a path with placeholders: the folder before the first of them, which users vouch for, and the rest, in which
+// values of recordings stand and which is opened through os.Root.
+type template struct{ folder, rest string }
+
+func newTemplate(t string) template {
+	fixed := t
+	if i := strings.IndexByte(t, '{'); i >= 0 {
+		fixed = t[:i]
+	}
+	folder, _ := path.Split(filepath.ToSlash(fixed))
+	return template{folder: cmp.Or(filepath.Clean(filepath.FromSlash(folder)), "."), rest: path.Clean(filepath.ToSlash(t)[len(folder):])}
+}
+
+// fleetBeside is fleet.json in the folder of a template.
+func fleetBeside(t string) string { return filepath.Join(newTemplate(t).folder, "fleet.json") }
+
+func (t template) uses(name string) bool { return strings.Contains(t.rest, "{"+name+"}") }
+
+var errNoValue = errors.New("has no value")
+
+// file is the path below the folder.
+func (t template) file(values map[string]string) (string, error) {
+	var err error
+	file := placeholder.ReplaceAllStringFunc(t.rest, func(m string) string {
+		v := values[m[1:len(m)-1]]
+		if v == "" {
+			err = fmt.Errorf("%s %w", m, errNoValue)
+		}
+		return fileName(v)
+	})
+	return file, err
+}
+
+// stem is a name without its extension.
+func stem(name string) string {
+	if s := strings.TrimSuffix(name, path.Ext(name)); s != "" && !strings.HasSuffix(s, "/") {
+		return s
+	}
+	return name
+}
+
+const maxNameBytes = 160 // of 255 that file systems take, the rest is the template's
+
+// fileName encodes a name as one part of a path: percent escapes for what separates paths, hides files or cannot be typed.
+// Different names stay different; a very long one ends in a hash.
+func fileName(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		size := utf8.RuneLen(r)
+		if r == utf8.RuneError {
+			_, size = utf8.DecodeRuneInString(name[i:])
+		}
+		edge := (i == 0 || i+size == len(name)) && (r == '.' || r == ' ')
+		if edge || strings.ContainsRune(`/\%:*?"<>|`, r) || !unicode.IsPrint(r) || r == utf8.RuneError {
+			for _, c := range []byte(name[i : i+size]) {
+				fmt.Fprintf(&b, "%%%02X", c)
+			}
+			continue
+		}
+		b.WriteRune(r)
+	}
+	if b.Len() <= maxNameBytes {
+		return b.String()
+	}
+	head := b.String()[:maxNameBytes-17]
+	for !utf8.ValidString(head) {
+		head = head[:len(head)-1]
+	}
+	return fmt.Sprintf("%s~%x", head, sha256.Sum256([]byte(name)))[:len(head)+17]
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
