@@ -1,11 +1,15 @@
 package mdf
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -243,6 +247,35 @@ func FuzzOpen(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { exhaust(t, data) })
+}
+
+// FuzzEdits changes a few places of the seed files: most random inputs of FuzzOpen do not get past the header.
+func FuzzEdits(f *testing.F) {
+	seeds := seedFiles(f)
+	names := slices.Sorted(maps.Keys(seeds))
+	for i := range names {
+		f.Add(uint8(i), []byte{100, 0, 0, 7})
+		f.Add(uint8(i), []byte{64, 1, 1, 255, 200, 2, 2, 8})
+	}
+	f.Fuzz(func(t *testing.T, seed uint8, edits []byte) {
+		data := bytes.Clone(seeds[names[int(seed)%len(names)]])
+		for ; len(edits) >= 4; edits = edits[4:] {
+			at := (int(edits[0]) | int(edits[1])<<8) % len(data)
+			switch v := edits[3]; edits[2] % 5 {
+			case 0:
+				data[at] = v
+			case 1:
+				data[at] ^= 1 << (v % 8)
+			case 2: // a link or a length
+				binary.LittleEndian.PutUint64(data[min(at&^7, len(data)-8):], uint64(v)*8)
+			case 3:
+				data = data[:max(at, 64)]
+			case 4:
+				binary.LittleEndian.PutUint64(data[min(at&^7, len(data)-8):], uint64(v)<<56|uint64(at))
+			}
+		}
+		exhaust(t, data)
+	})
 }
 
 func FuzzFormula(f *testing.F) {
