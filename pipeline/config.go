@@ -14,6 +14,7 @@ import (
 //	doc:"…"            one sentence for completion and `stages describe`
 //	required:"true"    the key must be given
 //	enum:"a,b"         the only values
+//	min:"1" max:"9"    bounds of a number, both allowed
 //	secret:"true"      printed as ***, not part of a job's version
 //	identity:"false"   not part of a job's version, since it cannot change an output (a folder, a pace)
 //

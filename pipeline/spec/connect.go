@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -57,8 +56,6 @@ func (l *loader) transportOf(t *Transport, f *field) {
 		t.Kafka = defaultKafka()
 		d.decode(f.value, reflect.ValueOf(t.Kafka).Elem())
 		t.Kafka.Brokers = splitCommas(t.Kafka.Brokers)
-		l.positive(f.value, d.where, int64(t.Kafka.Replication), "replication")
-		l.positive(f.value, d.where, int64(t.Kafka.Partitions), "partitions")
 		l.sasl(f.value.get("sasl"), t.Kafka.SASL)
 	case "memory":
 		t.Memory = &Memory{}
@@ -126,11 +123,11 @@ func (l *loader) transportKind(arg string) (kind, key string) {
 	if arg == "embedded" || arg == "memory" {
 		return arg, ""
 	}
-	u, err := url.Parse(strings.Split(arg, ",")[0])
-	if err != nil || u.Host == "" {
+	scheme, host, _ := strings.Cut(arg, "://")
+	if host == "" {
 		return "", ""
 	}
-	switch u.Scheme {
+	switch scheme {
 	case "nats", "tls", "ws", "wss":
 		return "nats", "url"
 	case "kafka":

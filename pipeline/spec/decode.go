@@ -268,6 +268,7 @@ func (d *decoder) structure(n *node, v reflect.Value) {
 		}
 		d.in(f.key.text, f.value, v.FieldByIndex(fields[i].index))
 		d.enum(f.value, fields[i])
+		d.bounds(f.value, fields[i], v.FieldByIndex(fields[i].index))
 	}
 	for _, f := range fields {
 		if got := n.get(f.name); f.required && got.null() {
@@ -309,6 +310,25 @@ func (d *decoder) enum(n *node, f tagged) {
 				p.Meant = nearest(item.text, f.enum)
 			}
 		}
+	}
+}
+
+// bounds checks the tags min and max of numbers.
+func (d *decoder) bounds(n *node, f tagged, v reflect.Value) {
+	if n.broken || n.null() || !v.CanConvert(floatType) || takesText(v.Type()) || v.Type() == durationType {
+		return
+	}
+	x, want := v.Convert(floatType).Float(), ""
+	if least, err := strconv.ParseFloat(f.min, 64); err == nil && !(x >= least) {
+		want = "want " + f.min + " or more"
+	}
+	if most, err := strconv.ParseFloat(f.max, 64); err == nil && !(x <= most) {
+		want = "want " + f.max + " or less"
+	}
+	if want != "" {
+		d.path = append(d.path, f.name)
+		d.refuse(n, want)
+		d.path = d.path[:len(d.path)-1]
 	}
 }
 

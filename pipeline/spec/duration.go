@@ -2,6 +2,7 @@ package spec
 
 import (
 	"errors"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -28,7 +29,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		return d, nil
 	}
 	n, err := strconv.Atoi(m[2])
-	if err != nil || n > 100_000 {
+	if err != nil || n > int(math.MaxInt64/(24*time.Hour)) {
 		return 0, errDuration
 	}
 	d := time.Duration(n) * 24 * time.Hour

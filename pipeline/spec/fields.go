@@ -13,6 +13,7 @@ var (
 	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
 	durationType    = reflect.TypeFor[time.Duration]()
 	rawType         = reflect.TypeFor[json.RawMessage]()
+	floatType       = reflect.TypeFor[float64]()
 	nodeType        = reflect.TypeFor[*node]()
 )
 
@@ -22,6 +23,7 @@ type tagged struct {
 	name     string
 	doc      string
 	enum     []string
+	min, max string // bounds of a number, both allowed; empty: none
 	required bool
 	secret   bool
 	identity bool
@@ -50,7 +52,7 @@ func taggedFields(t reflect.Type) []tagged {
 }
 
 func taggedField(f reflect.StructField, name string) tagged {
-	t := tagged{index: f.Index, name: name, doc: f.Tag.Get("doc"), typ: f.Type,
+	t := tagged{index: f.Index, name: name, doc: f.Tag.Get("doc"), typ: f.Type, min: f.Tag.Get("min"), max: f.Tag.Get("max"),
 		required: f.Tag.Get("required") == "true", secret: f.Tag.Get("secret") == "true", identity: f.Tag.Get("identity") != "false"}
 	if t.name == "" {
 		t.name = strings.ToLower(f.Name)

@@ -101,7 +101,7 @@ func (l *loader) putItem(n *node, step string, rest, done []string, value *node,
 			return &c
 		}
 	}
-	p := l.report(at, CodeRef, "%s: the list has no %q (%s)", strings.Join(done, "."), step, strings.Join(names, ", "))
+	p := l.report(at, CodeRef, "%s: the list has no %q (%s)", strings.Join(done[:len(done)-1], "."), step, strings.Join(names, ", "))
 	p.Meant = nearest(step, names)
 	return n
 }

@@ -291,12 +291,9 @@ func (l *loader) nearestType(word string) string {
 	return nearest(word, names)
 }
 
-// checkSettings refuses values out of range, where the mapping n gives them itself.
+// checkSettings refuses durations and sizes out of range, where the mapping n gives them itself.
 func (l *loader) checkSettings(n *node, where string, s Settings) {
-	l.positive(n, where, int64(s.Parallelism), "parallelism")
-	l.positive(n, where, int64(s.Retry.Attempts), "retry", "attempts")
 	l.positive(n, where, int64(s.MaxStepBytes), "max_step_bytes")
-	l.positive(n, where, int64(s.Checkpoint.Inputs), "checkpoint", "inputs")
 	l.positive(n, where, int64(s.Checkpoint.Interval), "checkpoint", "interval")
 	l.least(n, where, 0, int64(s.Retry.Backoff), "retry", "backoff")
 	l.least(n, where, 0, int64(s.Retry.MaxBackoff), "retry", "max_backoff")

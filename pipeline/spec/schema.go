@@ -222,6 +222,9 @@ func (s *schemaBuilder) field(f tagged, def reflect.Value) (object, error) {
 	if f.enum != nil {
 		o = enumOf(f)
 	}
+	if f.min != "" || f.max != "" {
+		o = boundsOf(f, o)
+	}
 	if f.doc != "" {
 		o["description"] = f.doc
 	}
@@ -233,6 +236,21 @@ func (s *schemaBuilder) field(f tagged, def reflect.Value) (object, error) {
 		}
 	}
 	return o, nil
+}
+
+// boundsOf adds the bounds to the number that is the first of o's two forms.
+func boundsOf(f tagged, o object) object {
+	forms, ok := o["anyOf"].([]any)
+	if !ok {
+		return o
+	}
+	number := maps.Clone(forms[0].(object))
+	for key, text := range map[string]string{"minimum": f.min, "maximum": f.max} {
+		if x, err := strconv.ParseFloat(text, 64); err == nil {
+			number[key] = x
+		}
+	}
+	return object{"anyOf": []any{number, forms[1]}}
 }
 
 // enumOf lists a field's values as their own type, or a variable in their place; of a list, the elements'.

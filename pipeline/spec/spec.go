@@ -70,7 +70,7 @@ type Sink struct {
 
 // Settings are what the engine knows of a stage besides its configuration: the stage's own, else `defaults:`, else ours.
 type Settings struct {
-	Parallelism  int           `yaml:"parallelism" doc:"Workers of this stage; one recording stays in order on one worker."`
+	Parallelism  int           `yaml:"parallelism" min:"1" max:"1024" doc:"Workers of this stage; one recording stays in order on one worker."`
 	Retry        Retry         `yaml:"retry" doc:"Tries of one input before it is given up."`
 	Timeout      time.Duration `yaml:"timeout" doc:"Longest time for one step; 0 is none."`
 	OnError      OnError       `yaml:"on_error" enum:"fail,skip,stop" doc:"What an input that was given up does: fail halts its job, skip goes on behind it, stop ends the run."`
@@ -80,14 +80,14 @@ type Settings struct {
 
 // Retry says how often and how fast one input is tried.
 type Retry struct {
-	Attempts   int           `yaml:"attempts" doc:"Tries of one input, the first included; then the DLQ."`
+	Attempts   int           `yaml:"attempts" min:"1" doc:"Tries of one input, the first included; then the DLQ."`
 	Backoff    time.Duration `yaml:"backoff" doc:"Wait before the second try; it doubles each time."`
 	MaxBackoff time.Duration `yaml:"max_backoff" doc:"Longest wait between two tries."`
 }
 
 // Checkpoint says after how many inputs, and at the latest after how long, a checkpoint is written.
 type Checkpoint struct {
-	Inputs   int           `yaml:"inputs" doc:"Inputs between two checkpoints."`
+	Inputs   int           `yaml:"inputs" min:"1" doc:"Inputs between two checkpoints."`
 	Interval time.Duration `yaml:"interval" doc:"Longest time between two checkpoints."`
 }
 

@@ -2,9 +2,13 @@ package spec
 
 import "strings"
 
-// nearest returns the candidate that a user most likely meant, "" if none is near: at most a third of the letters may differ.
+// nearest returns the candidate that a user most likely meant, "" if none is near: a third of the letters may differ, of words of one or two
+// letters none.
 func nearest(word string, candidates []string) string {
-	best, least := "", (len(word)+2)/3+1
+	best, least := "", (len(word)+1)/3+1
+	if len(word) < 3 {
+		least = 1
+	}
 	for _, c := range candidates {
 		if c == "" || c == word {
 			continue

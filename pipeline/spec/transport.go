@@ -52,8 +52,8 @@ type Kafka struct {
 	Brokers     pipeline.Strings `yaml:"brokers" required:"true" doc:"Addresses, host:port; one string may hold several, by commas."`
 	SASL        *SASL            `yaml:"sasl" doc:"How to log in."`
 	TLS         *TLS             `yaml:"tls" doc:"Certificates; an empty block uses those of the system."`
-	Replication int              `yaml:"replication" doc:"Copies of every topic."`
-	Partitions  int              `yaml:"partitions" doc:"Partitions of every topic."`
+	Replication int              `yaml:"replication" min:"1" max:"99" doc:"Copies of every topic."`
+	Partitions  int              `yaml:"partitions" min:"1" max:"10000" doc:"Partitions of every topic."`
 	Limits      Limits           `yaml:"limits" doc:"How much is kept."`
 }
 
