@@ -69,7 +69,9 @@ func TestSink(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "a folder", "100% results?.db")
 				return pipelinetest.Store{
 					Open: func() (pipeline.Sink, error) { return Type.Build(t.Context(), Config{Path: file, Tables: tables}) },
-					Dump: func() (string, error) { return dump(t, "file:"+strings.NewReplacer("%", "%25", "?", "%3F").Replace(file)) },
+					Dump: func() (string, error) {
+						return dump(t, "file:"+strings.NewReplacer("%", "%25", "?", "%3F").Replace(file))
+					},
 				}
 			})
 		})
