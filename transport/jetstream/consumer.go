@@ -1,0 +1,185 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// DefaultMaxPending is how many deliveries of one durable consumer are out at once where the subscription does not say.
+const DefaultMaxPending = 1024
+
+// A consumer is this process's share in a durable consumer. It asks for one event at a time and only when Next is called,
+// so that no event lies in a process that is busy.
+type consumer struct {
+	log    *log
+	config jetstream.ConsumerConfig
+
+	mu       sync.Mutex
+	messages jetstream.MessagesContext
+	closed   bool
+}
+
+// Subscribe is transport.Log.Subscribe.
+func (l *log) Subscribe(ctx context.Context, s transport.Subscription) (transport.Consumer, error) {
+	if err := l.broker.check(ctx); err != nil {
+		return nil, err
+	}
+	if s.Durable == "" || s.AckWait <= 0 {
+		return nil, fmt.Errorf("subscribe to stream %s: durable %q with ack wait %s", l.stream, s.Durable, s.AckWait)
+	}
+	if s.MaxPending == 0 {
+		s.MaxPending = DefaultMaxPending
+	}
+	c := &consumer{log: l, config: jetstream.ConsumerConfig{
+		Durable: encode(s.Durable), FilterSubject: l.everyChain(transport.Out), DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.AckWait, MaxAckPending: s.MaxPending,
+		MaxDeliver: -1, // a limit would park the event for ever and say so once; giving up is the engine's decision
+	}}
+	if _, err := c.iterator(ctx); err != nil {
+		return nil, fmt.Errorf("subscribe %s to stream %s: %w", s.Durable, l.stream, l.broker.apiError(ctx, err))
+	}
+	return c, nil
+}
+
+// iterator returns the stream of deliveries, made anew after it failed.
+func (c *consumer) iterator(ctx context.Context) (jetstream.MessagesContext, error) {
+	c.mu.Lock()
+	messages, closed := c.messages, c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, transport.ErrClosed
+	}
+	if messages != nil {
+		return messages, nil
+	}
+	limited, cancel := c.log.broker.limit(ctx)
+	defer cancel()
+	durable, err := c.log.broker.js.CreateOrUpdateConsumer(limited, c.log.stream, c.config)
+	if err != nil {
+		return nil, err
+	}
+	messages, err = durable.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(watchHeartbeat))
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages = messages
+	if c.closed {
+		messages.Stop()
+		return nil, transport.ErrClosed
+	}
+	return messages, nil
+}
+
+// Next is transport.Consumer.Next.
+func (c *consumer) Next(ctx context.Context) (transport.Delivery, error) {
+	for attempt := 1; ; attempt++ {
+		if err := c.check(ctx); err != nil {
+			return nil, err
+		}
+		d, err := c.take(ctx)
+		if err == nil {
+			return d, nil
+		}
+		if c.check(ctx) == nil {
+			c.log.broker.slog.Debug("consumer begins anew", "stream", c.log.stream, "durable", c.config.Durable, "error", err)
+			c.stop()
+			c.log.broker.pause(ctx, attempt)
+		}
+	}
+}
+
+func (c *consumer) check(ctx context.Context) error {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return transport.ErrClosed
+	}
+	return c.log.broker.check(ctx)
+}
+
+// take waits for one delivery. One that cannot be read stays with this worker until its time is over, and is said.
+func (c *consumer) take(ctx context.Context) (*delivery, error) {
+	messages, err := c.iterator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := messages.Next(jetstream.NextContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.log.decode(&raw{header: m.Headers(), data: m.Data(), subject: m.Subject(), at: position(meta), time: meta.Timestamp}, false)
+	if err != nil {
+		c.log.broker.slog.Error("event that cannot be read", "stream", c.log.stream, "error", err)
+		return nil, err
+	}
+	return &delivery{broker: c.log.broker, message: m, event: s}, nil
+}
+
+func (c *consumer) stop() {
+	c.mu.Lock()
+	messages := c.messages
+	c.messages = nil
+	c.mu.Unlock()
+	if messages != nil {
+		messages.Stop()
+	}
+}
+
+// Close ends this process's share; the durable stays.
+func (c *consumer) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	return nil
+}
+
+// A delivery is a message that was handed out.
+type delivery struct {
+	broker  *Broker
+	message jetstream.Msg
+	event   transport.Stored
+}
+
+// Event is the event.
+func (d *delivery) Event() transport.Stored { return d.event }
+
+// Ack waits for the server to say that it has it; even so it may be forgotten in a kill.
+func (d *delivery) Ack(ctx context.Context) error {
+	limited, cancel := d.broker.limit(ctx)
+	defer cancel()
+	return d.settled(ctx, "ack", d.message.DoubleAck(limited))
+}
+
+// Nak hands the event out again after the delay.
+func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
+	if delay <= 0 {
+		return d.settled(ctx, "nak", d.message.Nak())
+	}
+	return d.settled(ctx, "nak", d.message.NakWithDelay(delay))
+}
+
+// InProgress starts the wait for an ack anew.
+func (d *delivery) InProgress(ctx context.Context) error {
+	return d.settled(ctx, "in progress", d.message.InProgress())
+}
+
+func (d *delivery) settled(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s of event %s: %w", what, d.event.Event.ID(), d.broker.apiError(ctx, err))
+}

@@ -1,0 +1,86 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// Trim is transport.Log.Trim. Each kind is purged by its own subject, and below the chain's last record as it was before:
+// that one stays whatever comes meanwhile, since a chain only grows.
+func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Position) error {
+	if err := l.checkChain(ctx, id); err != nil {
+		return err
+	}
+	if err := l.trim(ctx, l.chain(id.Job), below); err != nil {
+		return fmt.Errorf("trim %s below %d: %w", id, below, l.broker.apiError(ctx, err))
+	}
+	l.forgetSize()
+	return nil
+}
+
+func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) error {
+	last, err := l.get(ctx, prefix+">")
+	if err != nil || last == nil {
+		return err
+	}
+	checkpoint, err := l.get(ctx, prefix+transport.Snapshot.String())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := l.broker.limit(ctx)
+	defer cancel()
+	s, err := l.broker.js.Stream(ctx, l.stream)
+	if err != nil {
+		return err
+	}
+	if err := purge(ctx, s, prefix+transport.Out.String(), min(below, last.at-1)); err != nil || checkpoint == nil {
+		return err
+	}
+	if checkpoint.at > last.at { // it came between: then the last record is some other one, and stays too
+		checkpoint.at = last.at
+	}
+	if err := purge(ctx, s, prefix+transport.Snapshot.String(), checkpoint.at-1); err != nil {
+		return err
+	}
+	return l.trimPages(ctx, s, prefix, checkpoint)
+}
+
+// purge removes a subject's messages up to a position.
+func purge(ctx context.Context, s jetstream.Stream, subject string, upTo schemas.Position) error {
+	if upTo == 0 {
+		return nil
+	}
+	return s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(uint64(upTo)+1))
+}
+
+// trimPages removes the pages before the checkpoint that it does not name. It may name a page that is stored twice; both
+// stay.
+func (l *log) trimPages(ctx context.Context, s jetstream.Stream, prefix string, checkpoint *raw) error {
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+"page.>"))
+	if err != nil || len(info.State.Subjects) == 0 {
+		return err
+	}
+	c, err := l.decode(checkpoint, false)
+	if err != nil {
+		return err
+	}
+	needed := map[string]bool{}
+	for _, h := range c.Checkpoint.Pages {
+		needed[prefix+"page."+h.String()] = true
+	}
+	var failed error
+	for subject := range info.State.Subjects {
+		if !needed[subject] {
+			failed = errors.Join(failed, purge(ctx, s, subject, checkpoint.at-1))
+		}
+	}
+	return failed
+}
+
+func position(m *jetstream.MsgMetadata) schemas.Position { return schemas.Position(m.Sequence.Stream) }

@@ -1,0 +1,235 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// How much a watch asks for at a time. With data it is limited in bytes as well: many large messages on their way at once
+// would have the server cut the connection.
+const (
+	watchMessages  = 256
+	watchBytes     = 16 << 20
+	watchHeartbeat = 5 * time.Second // after two without a sign of life the consumer is made anew
+	watchIdle      = time.Minute     // the server removes the consumer of a process that is gone
+)
+
+// A watcher reads records of many chains through an ordered consumer, which it makes anew as often as needed.
+type watcher struct {
+	log      *log
+	config   transport.WatchConfig
+	subjects []string
+	from     schemas.Position // of the last record handed out
+	end      schemas.Position // with Drain: the last record there will be; 0 none
+	ended    bool
+
+	mu       sync.Mutex
+	consumer jetstream.Consumer
+	messages jetstream.MessagesContext
+	closed   bool
+}
+
+func (l *log) newWatcher(c transport.WatchConfig) *watcher {
+	w := &watcher{log: l, config: c, from: c.From}
+	if c.Newest {
+		w.from = 0
+	}
+	for _, k := range c.Kinds {
+		switch {
+		case k == transport.Page: // not watched
+		case c.Chain != nil:
+			w.subjects = append(w.subjects, l.chain(c.Chain.Job)+k.String())
+		default:
+			w.subjects = append(w.subjects, l.everyChain(k))
+		}
+	}
+	return w
+}
+
+// Watch is transport.Log.Watch.
+func (l *log) Watch(ctx context.Context, c transport.WatchConfig) (transport.Watcher, error) {
+	if err := l.broker.check(ctx); err != nil {
+		return nil, err
+	}
+	w := l.newWatcher(c)
+	if len(w.subjects) == 0 {
+		return nil, fmt.Errorf("watch stream %s: no kinds", l.stream)
+	}
+	if c.Drain {
+		if err := w.findEnd(ctx); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+	}
+	if !w.ended {
+		if err := w.start(ctx); err != nil {
+			return nil, fmt.Errorf("watch stream %s: %w", l.stream, l.broker.apiError(ctx, err))
+		}
+	}
+	return w, nil
+}
+
+// findEnd looks for the last record that a drained watch has to reach.
+func (w *watcher) findEnd(ctx context.Context) error {
+	for _, s := range w.subjects {
+		last, err := w.log.get(ctx, s)
+		if err != nil {
+			return err
+		}
+		if last != nil {
+			w.end = max(w.end, last.at)
+		}
+	}
+	w.ended = w.end <= w.from
+	return nil
+}
+
+// start makes the consumer, behind what was handed out already.
+func (w *watcher) start(ctx context.Context) error {
+	ctx, cancel := w.log.broker.limit(ctx)
+	defer cancel()
+	c := jetstream.OrderedConsumerConfig{
+		FilterSubjects: w.subjects, HeadersOnly: w.config.Headers, InactiveThreshold: watchIdle,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(w.from) + 1,
+	}
+	if w.config.Newest && w.from == 0 {
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverLastPerSubjectPolicy, 0
+	}
+	consumer, err := w.log.broker.js.OrderedConsumer(ctx, w.log.stream, c)
+	if err != nil {
+		return err
+	}
+	if info := consumer.CachedInfo(); w.config.Drain && info != nil && info.NumPending == 0 {
+		w.ended = true // what there was has been removed
+	}
+	limit := max(watchBytes, 2*int(w.log.broker.nc.MaxPayload()))
+	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(watchMessages, limit), jetstream.PullHeartbeat(watchHeartbeat))
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.consumer, w.messages = consumer, messages
+	if w.closed {
+		messages.Stop()
+	}
+	return nil
+}
+
+// Next is transport.Watcher.Next.
+func (w *watcher) Next(ctx context.Context) (transport.Stored, error) {
+	m, err := w.next(ctx)
+	if err != nil {
+		return transport.Stored{}, err
+	}
+	s, err := w.log.decode(m, w.config.Headers)
+	if errors.Is(err, transport.ErrNeedsBody) {
+		return w.whole(ctx, m.at)
+	}
+	return s, err
+}
+
+// whole fetches a record whose headers do not say all, and leaves out its data.
+func (w *watcher) whole(ctx context.Context, at schemas.Position) (transport.Stored, error) {
+	m, err := w.log.leader(ctx, map[string]any{"seq": at})
+	if err != nil {
+		return transport.Stored{}, err
+	}
+	if m == nil {
+		return transport.Stored{}, fmt.Errorf("record at %d of stream %s: %w", at, w.log.stream, transport.ErrGone)
+	}
+	s, err := w.log.decode(m, false)
+	s.Event.Data = nil
+	if s.Checkpoint != nil {
+		s.Checkpoint.Snapshot = nil
+	}
+	return s, err
+}
+
+// next waits for the next message; a consumer that fails is made anew behind the last one.
+func (w *watcher) next(ctx context.Context) (*raw, error) {
+	for attempt := 1; ; attempt++ {
+		if err := w.check(ctx); err != nil {
+			return nil, err
+		}
+		m, err := w.take(ctx)
+		if err == nil || errors.Is(err, io.EOF) {
+			return m, err
+		}
+		if w.check(ctx) == nil {
+			w.log.broker.slog.Debug("watch begins anew", "stream", w.log.stream, "position", w.from, "error", err)
+			w.stop()
+			w.log.broker.pause(ctx, attempt)
+		}
+	}
+}
+
+func (w *watcher) check(ctx context.Context) error {
+	w.mu.Lock()
+	closed := w.closed
+	w.mu.Unlock()
+	if closed {
+		return transport.ErrClosed
+	}
+	return w.log.broker.check(ctx)
+}
+
+func (w *watcher) take(ctx context.Context) (*raw, error) {
+	if !w.ended && w.messages == nil {
+		if err := w.start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if w.ended {
+		return nil, io.EOF
+	}
+	m, err := w.messages.Next(jetstream.NextContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	at := schemas.Position(meta.Sequence.Stream)
+	w.ended = w.config.Drain && (at >= w.end || meta.NumPending == 0)
+	if w.config.Drain && at > w.end {
+		return nil, io.EOF
+	}
+	w.from = at
+	return &raw{header: m.Headers(), data: m.Data(), subject: m.Subject(), at: at, time: meta.Timestamp}, nil
+}
+
+// stop gives up the consumer, which the server then need not keep.
+func (w *watcher) stop() {
+	w.mu.Lock()
+	consumer, messages := w.consumer, w.messages
+	w.consumer, w.messages = nil, nil
+	w.mu.Unlock()
+	if messages == nil {
+		return
+	}
+	messages.Stop()
+	if info := consumer.CachedInfo(); info != nil && w.log.broker.nc.IsConnected() {
+		ctx, cancel := context.WithTimeout(w.log.broker.ctx, time.Second)
+		defer cancel()
+		_ = w.log.broker.js.DeleteConsumer(ctx, w.log.stream, info.Name) // it goes by itself after watchIdle
+	}
+}
+
+// Close ends the watcher.
+func (w *watcher) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.stop()
+	return nil
+}
