@@ -15,12 +15,14 @@ type columnRows struct {
 	g     *ChannelGroup
 	data  sortedRows
 	inval *sortedRows // nil without invalidation bytes
+	valid []byte      // what stands for them then
 }
 
 func newColumnRows(g *ChannelGroup) *columnRows {
 	f := g.File
 	c := &columnRows{g: g}
 	c.data = sortedRows{s: newStream(f.newChain(g.data.link, "##DV")), g: g, size: int(g.DataBytes)}
+	c.valid = make([]byte, g.InvalBytes)
 	if g.InvalBytes == 0 || g.DataBytes == 0 {
 		return c
 	}
@@ -34,7 +36,7 @@ func (c *columnRows) peek(max int) (rows, error) {
 	r, err := c.data.peekBytes(max)
 	r.inval, r.invalStride = nil, 0
 	if c.inval == nil {
-		r.inval = make([]byte, c.g.InvalBytes) // all valid
+		r.inval = c.valid
 		return r, err
 	}
 	if err != nil {

@@ -41,6 +41,8 @@ type Conversion struct {
 	hasText    bool // some rule gives a text
 	hasNumbers bool // some rule of a text table gives a number
 	texts      map[string]int
+	keys       map[float64]int // of a large ValueToText
+	ranges     *ranges         // of a large RangeToValue or RangeToText
 }
 
 // A ConversionRef is what a table refers to: a text, or another conversion, or nothing.
@@ -181,6 +183,7 @@ func (c *Conversion) compile(off int64) error {
 		return corrupt(off, "##CC", "of type %d has %d values and %d references", c.Type, n+len(c.Masks), r)
 	}
 	c.classify()
+	c.indexTables()
 	return nil
 }
 
@@ -260,7 +263,7 @@ func (c *Conversion) Apply(x []float64, integers bool) {
 		}
 	case RangeToValue:
 		for i, v := range x {
-			x[i] = rangeValue(v, c.Values, integers)
+			x[i] = c.rangeValue(v, integers)
 		}
 	}
 }
@@ -320,12 +323,23 @@ func inRange(x, lower, upper float64, integers bool) bool {
 	return lower <= x && x < upper || lower == upper && x == lower
 }
 
-func rangeValue(x float64, t []float64, integers bool) float64 {
-	n := len(t) / 3
+// row returns the number of the row of n that holds x in a range table of rows of the given width, n for none.
+func (c *Conversion) row(x float64, integers bool, n, width int) int {
+	if c.ranges != nil {
+		return c.ranges.find(x, integers, n)
+	}
 	for i := range n {
-		if inRange(x, t[3*i], t[3*i+1], integers) {
-			return t[3*i+2]
+		if inRange(x, c.Values[i*width], c.Values[i*width+1], integers) {
+			return i
 		}
 	}
-	return t[3*n]
+	return n
+}
+
+func (c *Conversion) rangeValue(x float64, integers bool) float64 {
+	n := len(c.Values) / 3
+	if i := c.row(x, integers, n, 3); i < n {
+		return c.Values[3*i+2]
+	}
+	return c.Values[3*n]
 }

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // conversionBlock writes a CC; refs that are strings become TX blocks, integers stand as links.
@@ -201,4 +203,20 @@ func TestConversionThatRefersToItselfIsRefused(t *testing.T) {
 	if _, err := b.open(); !errors.As(err, &fe) || fe.Offset != cc {
 		t.Errorf("%v", err)
 	}
+}
+
+func TestLargeTablesAreSearchedAsIfOneByOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(6, 40).Draw(t, "rows")
+		v := rapid.SliceOfN(rapid.Map(rapid.IntRange(-20, 20), func(i int) float64 { return float64(i) / 2 }), 3*n+1, 3*n+1).Draw(t, "table")
+		large := &Conversion{Type: RangeToValue, Values: v, ranges: newRanges(v, n, 3)}
+		plain := &Conversion{Type: RangeToValue, Values: v}
+		for x := -11.0; x < 11; x += 0.25 {
+			for _, integers := range []bool{false, true} {
+				if a, b := large.row(x, integers, n, 3), plain.row(x, integers, n, 3); a != b {
+					t.Fatalf("%v, integers %v: row %d, want %d", x, integers, a, b)
+				}
+			}
+		}
+	})
 }

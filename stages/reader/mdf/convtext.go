@@ -8,12 +8,13 @@ import (
 // find returns the number of the table's row for x, len(rows) for the default.
 func (c *Conversion) find(x float64, integers bool) int {
 	if c.Type == RangeToText {
-		for i := 0; i+1 < len(c.Values); i += 2 {
-			if inRange(x, c.Values[i], c.Values[i+1], integers) {
-				return i / 2
-			}
+		return c.row(x, integers, len(c.Values)/2, 2)
+	}
+	if c.keys != nil {
+		if i, ok := c.keys[x]; ok {
+			return i
 		}
-		return len(c.Values) / 2
+		return len(c.Values)
 	}
 	for i, v := range c.Values {
 		if v == x {
