@@ -39,6 +39,7 @@ type Parts struct {
 	Processor Open[Processor]
 	Fold      Fold
 	FoldOf    string // event type of the documents that Fold takes
+	FoldEmits string // event type of what it gives
 	Sink      Sink
 }
 
@@ -72,6 +73,7 @@ type ProcessorType[C any] struct {
 	Nondeterministic       bool
 	Fold                   Fold   // optional: the fleet result
 	FoldOf                 string // with Fold: the type of the documents it takes
+	FoldEmits              string // with Fold: the type of what it gives
 }
 
 // A SinkType declares a sink. One Sink serves all jobs.
@@ -123,7 +125,7 @@ func (t ProcessorType[C]) Assemble(ctx context.Context, cfg any) (Parts, error) 
 	if err != nil {
 		return Parts{}, fmt.Errorf("%s: %w", t.Name, err)
 	}
-	return Parts{Processor: open, Fold: t.Fold, FoldOf: t.FoldOf}, nil
+	return Parts{Processor: open, Fold: t.Fold, FoldOf: t.FoldOf, FoldEmits: t.FoldEmits}, nil
 }
 
 // Info describes the type.

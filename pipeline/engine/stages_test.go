@@ -54,7 +54,9 @@ var rowsType = pipeline.ReaderType[rowsConfig]{
 		return items, nil
 	},
 	Build: func(_ context.Context, c rowsConfig) (pipeline.Open[pipeline.Reader], error) {
-		return func(context.Context, pipeline.Item) (pipeline.Reader, error) { return &rows{limit: uint64(c.Rows)}, nil }, nil
+		return func(context.Context, pipeline.Item) (pipeline.Reader, error) {
+			return &rows{limit: uint64(c.Rows)}, nil
+		}, nil
 	},
 }
 

@@ -87,19 +87,36 @@ func (i *Instance) counting(st *State) counting {
 func (i *Instance) learn(st *State) (over Ending, err error) {
 	i.ledger.forget()
 	i.halt, i.end, i.outs, i.stored = nil, nil, i.outs[:0], st.Out
+	if over = st.over(); over != 0 { // of such a chain anything may be trimmed
+		return over, nil
+	}
 	if i.base, err = i.begin(st); err != nil {
 		return 0, err
 	}
 	for k := range st.Behind {
-		if over, err = i.record(&st.Behind[k], over); err != nil {
-			return over, err
+		if err = i.record(&st.Behind[k]); err != nil {
+			return 0, err
 		}
 	}
 	if i.compares() && i.base.out+uint64(len(i.outs)) != i.stored {
-		return over, fmt.Errorf("the chain's out events %d to %d are not all there", i.base.out+1, i.stored)
+		return 0, fmt.Errorf("the chain's out events %d to %d are not all there", i.base.out+1, i.stored)
 	}
 	i.ledger.settle(&i.base)
-	return over, nil
+	return 0, nil
+}
+
+// over says whether an end or a cancel is stored.
+func (s *State) over() Ending {
+	for k := len(s.Behind) - 1; k >= 0; k-- {
+		switch c := s.Behind[k].Control; {
+		case c == nil:
+		case c.Kind == schemas.ControlEnd:
+			return Ended
+		case c.Kind == schemas.ControlCancel:
+			return Cancelled
+		}
+	}
+	return 0
 }
 
 // begin is the place of the last checkpoint.
@@ -123,21 +140,21 @@ func (i *Instance) begin(st *State) (p place, err error) {
 func (i *Instance) compares() bool { return i.cfg.Role != Sink && !i.cfg.Naive }
 
 // record takes one record in; the last one about an input wins.
-func (i *Instance) record(r *Record, over Ending) (Ending, error) {
+func (i *Instance) record(r *Record) error {
 	switch {
 	case r.Letter != nil:
-		return over, i.readLetter(r)
+		return i.readLetter(r)
 	case r.Control != nil:
-		return i.readControl(r, over)
+		return i.readControl(r)
 	}
 	if n := i.base.out + uint64(len(i.outs)) + 1; i.compares() && r.Sequence != n {
-		return over, fmt.Errorf("out event %d stands where %d is due", r.Sequence, n)
+		return fmt.Errorf("out event %d stands where %d is due", r.Sequence, n)
 	}
 	i.outs = append(i.outs, Output{Hash: r.Hash, Bytes: r.Bytes})
 	if r.End != nil {
 		i.end = r.End
 	}
-	return over, nil
+	return nil
 }
 
 func (i *Instance) about(ref schemas.InputRef) (*entry, error) {
@@ -163,33 +180,25 @@ func (i *Instance) readLetter(r *Record) error {
 	return nil
 }
 
-func (i *Instance) readControl(r *Record, over Ending) (Ending, error) {
-	switch r.Control.Kind {
-	case schemas.ControlCancel:
-		return Cancelled, nil
-	case schemas.ControlEnd:
-		return Ended, nil
+func (i *Instance) readControl(r *Record) error {
+	c := r.Control
+	switch c.Kind {
 	case schemas.ControlHalt:
 		halt := *r
 		i.halt = &halt
-	case schemas.ControlAttempt:
-		e, err := i.about(r.Control.Input)
-		if err != nil {
-			return over, err
-		}
-		e.attempt = r.Control.Attempt
+		return nil
 	case schemas.ControlResume:
 		i.halt = nil
-		if r.Control.Input == (schemas.InputRef{}) {
-			return over, nil
-		}
-		e, err := i.about(r.Control.Input)
-		if err != nil {
-			return over, err
-		}
-		e.skip, e.attempt = false, 0
 	}
-	return over, nil
+	if c.Input == (schemas.InputRef{}) {
+		return nil
+	}
+	e, err := i.about(c.Input)
+	if err != nil {
+		return err
+	}
+	e.skip, e.attempt = false, c.Attempt
+	return nil
 }
 
 // A sink's Cursor.Merge: epoch, number of inputs, running hash.

@@ -79,7 +79,7 @@ var Type = pipeline.ProcessorType[Config]{
 		}, nil
 	},
 	Fold:   fold,
-	FoldOf: schemas.AEBKPI,
+	FoldOf: schemas.AEBKPI, FoldEmits: schemas.AEBFleet,
 }
 
 // override returns p with what an item's params say, at the top or in the object "aeb".

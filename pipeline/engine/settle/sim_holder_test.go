@@ -1,0 +1,481 @@
+package settle
+
+import (
+	"fmt"
+
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+// A delivery is the job as handed out to one stage, with what the job log's event asks for.
+type delivery struct {
+	node    *node
+	command *Request
+	ready   bool // may be handed out
+	out     bool
+	due     int // when a delivery that is out is handed out again, 0: kept in progress
+}
+
+// A holder is one worker's hold of a (job, stage): the shell around one Instance, as dumb as the engine's.
+type holder struct {
+	w        *world
+	node     *node
+	chain    *chain
+	core     *Instance
+	delivery *delivery
+	paused   int // until when; a zombie
+	dead     bool
+
+	todo    Action
+	asked   bool // todo is to be done
+	answer  Input
+	ready   bool // answer is to be given
+	known   schemas.Position
+	useless bool // the chain's handle
+	memory  memory
+	calls   []Output
+	events  []ev
+	rows    map[uint64]uint64
+	readers []reader
+	current uint64 // key of the input that is tried
+	differs bool   // what it computed differs from what is stored
+	behind  []Record
+	saved   bool // asked for a checkpoint since the last input
+}
+
+type reader struct {
+	on      bool
+	next    int // index in the upstream archive
+	reading uint64
+}
+
+func (w *world) start(d *delivery) {
+	w.hinder(d.node)
+	h := &holder{w: w, node: d.node, chain: w.chains[d.node.index], core: New(d.node.cfg), delivery: d, readers: make([]reader, len(d.node.from))}
+	d.ready, d.out, d.due = false, true, 0
+	if AckBeforeAppend.on() {
+		d.out = false
+	}
+	w.holders = append(w.holders, h)
+	h.handle(Input{Op: Start})
+	if d.command != nil {
+		h.handle(Input{Op: Command, Command: *d.command})
+	}
+}
+
+// hinder notes, for the legitimacy of dead letters, whose tries a new holder may spoil.
+func (w *world) hinder(n *node) {
+	for _, h := range w.holders {
+		if h.node == n {
+			w.trouble[h.current]++
+		}
+	}
+}
+
+func (h *holder) handle(in Input) {
+	h.w.trace(h, "<- %v", in)
+	for _, a := range h.core.Handle(in) {
+		h.w.trace(h, "-> %v", a)
+		h.do(a)
+	}
+}
+
+func (h *holder) do(a Action) {
+	switch a.Do {
+	case Drop:
+		for k := range h.readers {
+			h.readers[k].on = false
+		}
+	case Read:
+		h.readers[a.Edge] = reader{on: true, next: h.upstream(a.Edge).find(a.Position), reading: a.Reading}
+	case Leave:
+		h.leave(a)
+	default:
+		h.todo, h.asked, h.ready = a, true, false
+	}
+}
+
+func (h *holder) upstream(edge int) *chain { return h.w.chains[h.node.from[edge]] }
+
+// find is the index of the first event behind a position that is still there.
+func (c *chain) find(p schemas.Position) int {
+	for k := c.trimmed; k < len(c.archive); k++ {
+		if c.archive[k].pos > p {
+			return k
+		}
+	}
+	return max(len(c.archive), c.trimmed)
+}
+
+// act does one thing; false when there is nothing to do.
+func (h *holder) act() bool {
+	switch {
+	case h.ready && h.w.chance(1, 4) && h.arrive():
+		return true
+	case h.ready:
+		h.ready = false
+		h.handle(h.answer)
+		return true
+	case h.asked && !h.blocked():
+		h.execute()
+		return true
+	case h.arrive():
+		h.saved = false
+		return true
+	case h.saved || h.core.since.inputs == 0:
+		return false
+	}
+	h.saved = true // idle: a checkpoint lets others go on
+	h.handle(Input{Op: Command, Command: Request{Want: WantCheckpoint}})
+	if h.asked && h.todo.Do == Step {
+		h.reply(Input{Op: Stepped, Failure: NotBegun})
+	}
+	return true
+}
+
+// blocked: too far ahead of the slowest consumer.
+func (h *holder) blocked() bool {
+	if h.todo.Do != Step || len(h.node.to) == 0 {
+		return false
+	}
+	slowest := ^uint64(0)
+	for _, t := range h.node.to {
+		if !h.w.chains[t].over() {
+			slowest = min(slowest, h.w.consumed(h.w.stages[t], h.node.index).Sequence)
+		}
+	}
+	return slowest != ^uint64(0) && h.todo.Step.First > slowest+uint64(h.w.window)
+}
+
+func (h *holder) reply(in Input) { h.answer, h.ready, h.asked = in, true, false }
+
+// arrive hands in one event from one edge.
+func (h *holder) arrive() bool {
+	if len(h.readers) == 0 {
+		return false
+	}
+	first := h.w.draw(len(h.readers))
+	for k := range h.readers {
+		edge := (first + k) % len(h.readers)
+		r, up := &h.readers[edge], h.upstream(edge)
+		q := &h.core.queues[edge]
+		if r.on && len(q.events)-q.head < 4 && r.next < len(up.archive) {
+			h.arriveFrom(edge, r, up)
+			return true
+		}
+	}
+	return false
+}
+
+func (h *holder) arriveFrom(edge int, r *reader, up *chain) {
+	k := r.next
+	switch {
+	case h.w.faults > 0 && k > up.trimmed && h.w.chance(1, 30):
+		k-- // again
+	case h.w.faults > 0 && k+1 < len(up.archive) && h.w.chance(1, 30):
+		k++ // the one before is lost
+		r.next = k + 1
+	default:
+		r.next++
+	}
+	for len(h.chain.seen) <= edge {
+		h.chain.seen = append(h.chain.seen, 0)
+	}
+	h.chain.seen[edge] = uint64(k + 1)
+	e := &up.archive[k]
+	h.handle(Input{Op: Arrived, Event: Event{Edge: edge, Reading: r.reading, Kind: e.kind, Sequence: e.seq, Position: e.pos, Time: e.time, Bytes: 1, Hash: e.hash()}})
+}
+
+// execute does the action that awaits an answer. The answer is given later: in between, anything may happen.
+func (h *holder) execute() {
+	switch h.todo.Do {
+	case Load:
+		h.rows = nil
+		h.reply(Input{Op: Loaded, Cursor: h.chain.cursor})
+	case Open:
+		h.known, h.useless = h.chain.last(), false
+		s := h.chain.state(h.behind[:0])
+		h.behind = s.Behind
+		h.reply(Input{Op: Opened, State: s})
+	case Restore:
+		h.restore()
+	case Step:
+		h.step(&h.todo.Step)
+	case Append:
+		h.append(&h.todo.Append)
+	case SaveCheckpoint:
+		h.save()
+	case CommitStore:
+		h.commitStore()
+	case Wait:
+		h.reply(Input{Op: Waited})
+	}
+}
+
+func (h *holder) restore() {
+	h.memory, h.differs = memory{}, false
+	if c := h.todo.Checkpoint; c != nil && !StateForgotten.on() {
+		h.memory = memoryOf(c.Snapshot)
+	}
+	if h.node.flaky {
+		h.w.nonce++
+		h.memory.sum ^= h.w.nonce
+	}
+	h.reply(Input{Op: Restored})
+}
+
+func (h *holder) step(c *Call) {
+	h.current = h.node.key(c.Event.Edge, c.Event.Sequence)
+	h.events = h.events[:0]
+	if c.Method != CallNothing {
+		switch p := h.w.plan(h.node, c.Event.Edge, c.Event.Sequence); p {
+		case poison:
+			h.die()
+			return
+		case fails, permanent:
+			h.run(c) // half done
+			h.w.trouble[h.current]++
+			h.reply(Input{Op: Stepped, Failure: Failure(p), Outputs: h.outputs(c)})
+			return
+		}
+	}
+	if h.run(c) {
+		h.reply(Input{Op: Stepped, EOF: true})
+		return
+	}
+	h.reply(Input{Op: Stepped, Outputs: h.outputs(c)})
+}
+
+func (h *holder) run(c *Call) (eof bool) {
+	n, in := h.node, h.input(c)
+	switch c.Method {
+	case CallRead:
+		if c.Event.Sequence > n.reads {
+			return true
+		}
+		h.events = n.read(&h.memory, c.Event.Sequence, h.events)
+	case CallProcess:
+		if n.cfg.Nondeterministic {
+			h.w.nonce++
+			h.events = append(h.events, ev{time: in.time, val: mix(h.w.nonce), src: in.val})
+			break
+		}
+		h.events = n.process(&h.memory, c.Event.Edge, in, h.events)
+	case CallFinish:
+		h.events = n.finish(&h.memory, in.time, h.events)
+	case CallWrite:
+		if h.rows == nil {
+			h.rows = map[uint64]uint64{}
+		}
+		h.rows[in.seq] = in.val
+		if StoreApart.on() {
+			h.chain.rows[in.seq] = in.val
+		}
+	}
+	if len(h.events) == 0 && c.Progress {
+		h.events = append(h.events, ev{kind: Progress, time: c.Event.Time})
+	}
+	return false
+}
+
+func (h *holder) input(c *Call) *ev {
+	if c.Method == CallRead {
+		return nil
+	}
+	return &h.upstream(c.Event.Edge).archive[c.Event.Sequence-1]
+}
+
+func (h *holder) outputs(c *Call) []Output {
+	h.calls = h.calls[:0]
+	for k := range h.events {
+		e := &h.events[k]
+		e.seq = c.First + uint64(k)
+		h.calls = append(h.calls, Output{Hash: e.hash(), Bytes: 1})
+		if s := h.chain.archive; e.seq <= uint64(len(s)) && s[e.seq-1].hash() != e.hash() {
+			h.differs = true
+		}
+	}
+	return h.calls
+}
+
+// append stores one record a call, so that others come in between.
+func (h *holder) append(a *Write) {
+	if h.useless {
+		h.w.fault("a useless chain was appended to")
+	}
+	if a.Kind == WriteControl && a.Control == schemas.ControlAttempt {
+		h.current = h.node.key(h.core.cfg.edge(a.Input.Edge), a.Input.Sequence)
+		h.w.stats.attempts++
+	}
+	if a.Kind == WriteOutputs && a.From == a.To {
+		h.reply(Input{Op: Appended, N: 0})
+		return
+	}
+	r := h.record(a)
+	if outcome := h.store(r, a.Kind == WriteLetter && LetterApart.on()); outcome != Done {
+		h.reply(Input{Op: Appended, N: a.From - h.core.write.From, Outcome: outcome})
+		return
+	}
+	if a.Kind == WriteOutputs {
+		if a.From++; a.From < a.To {
+			return
+		}
+	}
+	h.check(a)
+	h.reply(Input{Op: Appended, N: 1})
+}
+
+func (h *holder) record(a *Write) stored {
+	var r stored
+	switch a.Kind {
+	case WriteOutputs:
+		r.ev = h.events[a.From]
+		r.rec.Sequence, r.rec.Hash, r.rec.Bytes = r.ev.seq, r.ev.hash(), 1
+	case WriteEnd:
+		r.ev = ev{kind: End, seq: a.Sequence, time: 1 << 40, val: mix(a.End.Consumed), end: a.End}
+		r.rec.Sequence, r.rec.Hash, r.rec.End = a.Sequence, r.ev.hash(), a.End
+	case WriteLetter:
+		r.rec.Letter = &schemas.DeadLetter{Decision: a.Decision, Input: a.Input, Attempts: a.Attempts, Permanent: a.Permanent}
+		r.rec.Cursor = a.Cursor
+	case WriteControl:
+		r.rec.Control = &schemas.Control{Kind: a.Control, Input: a.Input, Attempt: a.Attempts, Reason: a.Reason, End: a.End}
+		r.rec.Cursor = a.Cursor
+	}
+	return r
+}
+
+// store appends one record with the faults of a broker.
+func (h *holder) store(r stored, apart bool) Outcome {
+	w := h.w
+	if w.faults > 0 && w.chance(1, 40) {
+		w.faults--
+		w.stats.unknown++
+		return h.mishap(r)
+	}
+	if !w.append(h.chain, &h.known, r, !apart) {
+		h.useless = true
+		w.stats.stale++
+		return Stale
+	}
+	return Done
+}
+
+func (h *holder) mishap(r stored) Outcome {
+	w, known := h.w, h.known
+	switch w.draw(4) {
+	case 0:
+		return Full
+	case 1:
+		w.append(h.chain, &known, r, true)
+	case 2:
+		c := h.chain
+		w.late = append(w.late, func() { w.append(c, &known, r, true) })
+	}
+	h.useless = true
+	return Unknown
+}
+
+// check: who computed something else than what is stored may not store more of it.
+func (h *holder) check(a *Write) {
+	if h.differs && (a.Kind == WriteOutputs || a.Kind == WriteEnd) && !h.node.cfg.Naive {
+		h.w.fault("%s went on though its events differ from the stored ones", names[h.node.index])
+	}
+	if a.Kind == WriteLetter {
+		h.w.judge(h, a)
+	}
+}
+
+func (h *holder) save() {
+	c := *h.todo.Checkpoint
+	h.todo.Checkpoint.Snapshot = h.memory.bytes()
+	c.Snapshot = h.todo.Checkpoint.Snapshot
+	r := stored{check: &c}
+	if CheckpointApart.on() {
+		h.w.appendApart(h.chain, r)
+		h.reply(Input{Op: Saved})
+		return
+	}
+	if h.differs {
+		h.w.fault("%s saved a state that differs", names[h.node.index])
+	}
+	h.reply(Input{Op: Saved, Outcome: h.store(r, false)})
+}
+
+// appendApart is what a store of checkpoints beside the chain does: the last writer wins.
+func (w *world) appendApart(c *chain, r stored) {
+	last := c.last()
+	known := last
+	w.append(c, &known, r, false)
+	c.records[len(c.records)-1].rec.Position = last
+}
+
+func (h *holder) commitStore() {
+	w, c, a := h.w, h.chain, h.todo
+	rows := h.rows
+	outcome := Done
+	switch {
+	case w.faults > 0 && w.chance(1, 30):
+		w.faults--
+		w.stats.unknown++
+		outcome = Unknown
+		if w.chance(1, 2) {
+			c.commitStore(a.From, a.To, rows)
+		}
+	case !c.commitStore(a.From, a.To, rows):
+		outcome = Stale
+	}
+	h.rows = nil
+	h.reply(Input{Op: Saved, Outcome: outcome})
+}
+
+// die is the end of the process that runs the holder.
+func (h *holder) die() {
+	w := h.w
+	w.trouble[h.current]++
+	w.stats.crashes++
+	h.dead = true
+	h.delivery.expire(w)
+}
+
+func (d *delivery) expire(w *world) {
+	if d.out && d.due == 0 {
+		d.due = w.now + 5 + w.draw(60)
+	}
+}
+
+func (h *holder) leave(a Action) {
+	w, d := h.w, h.delivery
+	h.dead = true
+	switch {
+	case a.Ending == Broken:
+		w.fault("%s: %s", names[h.node.index], a.Reason)
+	case a.Ending == Lost:
+		w.trouble[h.current]++
+		d.expire(w)
+	case a.Ending == Drained:
+		d.out, d.ready = false, true
+		w.trouble[h.current]++
+	case w.faults > 0 && w.chance(1, 10): // the ack is forgotten
+		w.faults--
+		d.expire(w)
+	default:
+		d.out, d.due = false, 0
+	}
+}
+
+func (w *world) fault(format string, args ...any) {
+	if w.wrong == "" {
+		w.wrong = fmt.Sprintf(format, args...)
+	}
+}
+
+func (w *world) trace(h *holder, format string, x any) {
+	if !w.tracing {
+		return
+	}
+	switch v := x.(type) {
+	case Input:
+		fmt.Printf("%4d %s %p <- op %d ev %d/%d fail %d outcome %d n %d eof %v outs %d cmd %v out %d behind %d\n", w.now, names[h.node.index], h, v.Op, v.Event.Edge, v.Event.Sequence, v.Failure, v.Outcome, v.N, v.EOF, len(v.Outputs), v.Command, v.State.Out, len(v.State.Behind))
+	case Action:
+		fmt.Printf("%4d %s %p -> do %d edge %d pos %d step %+v append %+v end %d %s\n", w.now, names[h.node.index], h, v.Do, v.Edge, v.Position, v.Step, v.Append, v.Ending, v.Reason)
+	}
+}
