@@ -243,8 +243,11 @@ func (d *decoder) mapping(n *node, v reflect.Value) {
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(n.fields))
 	for _, f := range n.fields {
-		value := reflect.New(v.Type().Elem()).Elem()
-		d.in(f.key.text, f.value, value)
+		value, n := reflect.New(v.Type().Elem()).Elem(), f.value
+		if n.null() && !n.broken && value.Kind() == reflect.Struct {
+			n = &node{pos: n.pos, kind: mapKind} // so that required fields are asked for
+		}
+		d.in(f.key.text, n, value)
 		m.SetMapIndex(reflect.ValueOf(f.key.text).Convert(v.Type().Key()), value)
 	}
 	v.Set(m)

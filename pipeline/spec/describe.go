@@ -1,90 +1,149 @@
 package spec
 
 import (
-	"bytes"
-	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/milepost-dev/milepost/pipeline"
 )
 
-// A Field is one key of a stage type's `with:` block as users are told of it.
+// A Field is one key of a stage type's configuration, as `stages describe` shows it.
 type Field struct {
-	Path    string `json:"path"`    // with.window.tumbling
-	Type    string `json:"type"`    // duration, number, [string], one of a|b
-	Default string `json:"default"` // as it would stand in the file; "required" where there is none
-	Doc     string `json:"doc"`
+	Path     string   `json:"path"` // as in a file: with.window.tumbling; NAME stands for keys that the user chooses
+	Type     string   `json:"type"` // string, bool, int, float, duration, size, any, [T] a list, T|[T] one or a list, a|b one of these words
+	Required bool     `json:"required,omitempty"`
+	Default  string   `json:"default,omitempty"` // as YAML; "required" where it is
+	Enum     []string `json:"enum,omitempty"`
+	Secret   bool     `json:"secret,omitempty"`
+	Doc      string   `json:"doc,omitempty"`
 }
 
-// Describe lists the keys of a stage type's configuration in order of declaration, nested ones by their path.
+// Describe lists the configuration of a stage type, in order of declaration, fields of mappings behind the mapping's name.
 func Describe(t pipeline.StageType) []Field {
-	v := reflect.ValueOf(t.NewConfig()).Elem()
-	if v.Kind() != reflect.Struct {
+	cfg := reflect.ValueOf(t.NewConfig()).Elem()
+	if cfg.Kind() != reflect.Struct {
 		return nil
 	}
-	return describe("with", v)
+	d := &describer{}
+	prefix := "with."
+	if t.Info().Role == pipeline.RoleSink {
+		prefix = ""
+	}
+	d.structure(prefix, cfg.Type(), cfg)
+	return d.fields
 }
 
-func describe(path string, v reflect.Value) (list []Field) {
-	for _, f := range taggedFields(v.Type()) {
-		at, value := path+"."+f.name, v.FieldByIndex(f.index)
-		if f.typ.Kind() == reflect.Struct && !takesText(f.typ) && len(taggedFields(f.typ)) > 0 {
-			list = append(list, describe(at, value)...)
+type describer struct {
+	fields []Field
+	stack  []reflect.Type
+}
+
+func (d *describer) structure(prefix string, t reflect.Type, def reflect.Value) {
+	if slices.Contains(d.stack, t) {
+		return // a type that holds itself is described once
+	}
+	d.stack = append(d.stack, t)
+	defer func() { d.stack = d.stack[:len(d.stack)-1] }()
+	for _, f := range taggedFields(t) {
+		value := reflect.Value{}
+		if def.IsValid() {
+			value = def.FieldByIndex(f.index)
+		}
+		d.field(prefix+f.name, f, value)
+	}
+}
+
+func (d *describer) field(path string, f tagged, def reflect.Value) {
+	inner, names := inside(f.typ)
+	path += names
+	if inner.Kind() == reflect.Struct && !describedWhole(inner) {
+		if f.doc != "" && (names != "" || f.required) {
+			d.fields = append(d.fields, Field{Path: path, Type: "mapping", Required: f.required, Default: requiredOr(f, ""), Doc: f.doc})
+		}
+		if def.IsValid() && def.Type() != inner {
+			def = reflect.Value{}
+		}
+		d.structure(path+".", inner, def)
+		return
+	}
+	d.fields = append(d.fields, Field{Path: path, Type: typeName(f, inner), Required: f.required, Enum: f.enum, Secret: f.secret,
+		Doc: f.doc, Default: requiredOr(f, defaultOf(f, def))})
+}
+
+// inside is the type of a field below pointers and mappings from names, and what those add to the path.
+func inside(t reflect.Type) (inner reflect.Type, names string) {
+	for !describedWhole(t) {
+		switch t.Kind() {
+		case reflect.Pointer:
+			t = t.Elem()
+			continue
+		case reflect.Map:
+			t, names = t.Elem(), names+".NAME"
 			continue
 		}
-		list = append(list, Field{Path: at, Type: typeName(f), Default: defaultText(f, value), Doc: f.doc})
+		break
 	}
-	return list
+	return t, names
 }
 
-func defaultText(f tagged, v reflect.Value) string {
-	if f.required {
-		return "required"
-	}
-	if empty(v) || f.secret {
-		return "-"
-	}
-	n := (encoder{}).encode(v, nil, reflect.Value{})
-	if n == nil {
-		return "-"
-	}
-	var b bytes.Buffer
-	n.json(&b)
-	return strings.Trim(b.String(), `"`)
+// describedWhole says whether a type is one word of a description, whatever it is made of.
+func describedWhole(t reflect.Type) bool {
+	return t == durationType || t == rawType || takesText(t) && (t.Kind() != reflect.Struct || opaque(t))
 }
 
-func typeName(f tagged) string {
+func typeName(f tagged, t reflect.Type) string {
 	if f.enum != nil {
-		return "one of " + strings.Join(f.enum, "|")
+		return strings.Join(f.enum, "|")
 	}
-	return kindName(f.typ)
+	return nameOfType(t)
 }
 
-func kindName(t reflect.Type) string {
+func nameOfType(t reflect.Type) string {
 	switch {
 	case t == durationType:
 		return "duration"
-	case t == reflect.TypeFor[pipeline.Size]():
-		return "size"
+	case t == rawType, t.Kind() == reflect.Interface:
+		return "any"
+	case t.Kind() == reflect.Pointer:
+		return nameOfType(t.Elem())
+	case t.Kind() == reflect.Slice && takesText(t):
+		return nameOfType(t.Elem()) + "|[" + nameOfType(t.Elem()) + "]"
+	case t.Kind() == reflect.Slice, t.Kind() == reflect.Array:
+		return "[" + nameOfType(t.Elem()) + "]"
 	case takesText(t):
-		return "string"
+		return strings.ToLower(t.Name())
 	}
-	switch k := t.Kind(); {
-	case k == reflect.Pointer:
-		return kindName(t.Elem())
-	case k == reflect.Bool:
-		return "bool"
-	case k == reflect.String:
-		return "string"
+	return nameOfKind(t.Kind())
+}
+
+func nameOfKind(k reflect.Kind) string {
+	switch {
 	case k >= reflect.Int && k <= reflect.Uint64:
-		return "integer"
-	case k == reflect.Float32 || k == reflect.Float64:
-		return "number"
-	case k == reflect.Slice:
-		return "[" + kindName(t.Elem()) + "]"
-	case k == reflect.Map:
-		return fmt.Sprintf("{name: %s}", kindName(t.Elem()))
+		return "int"
+	case k == reflect.Float32, k == reflect.Float64:
+		return "float"
+	case k == reflect.Struct, k == reflect.Map:
+		return "mapping"
 	}
-	return "block"
+	return k.String()
+}
+
+func requiredOr(f tagged, def string) string {
+	if f.required {
+		return "required"
+	}
+	return def
+}
+
+// defaultOf is the default as YAML in one line; nothing where it says nothing.
+func defaultOf(f tagged, def reflect.Value) string {
+	if !def.IsValid() || f.secret || def.Kind() == reflect.Pointer && def.IsNil() {
+		return ""
+	}
+	n := (encoder{}).encode(def, nil, reflect.Value{})
+	if n == nil || empty(def) && (!n.scalar() || n.text == "") {
+		return ""
+	}
+	return strings.ReplaceAll(n.flow(), "$$", "$")
 }

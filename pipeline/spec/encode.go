@@ -38,6 +38,8 @@ func (e encoder) encode(v reflect.Value, in *node, def reflect.Value) *node {
 			return e.encode(v.Elem(), in, def.Elem())
 		}
 		return e.encode(v.Elem(), in, reflect.Value{})
+	case v.Type() == durationType && v.Int() == 0:
+		return &node{kind: intKind, text: "0"}
 	case v.Type() == durationType:
 		return text(FormatDuration(time.Duration(v.Int())))
 	case v.Type() == rawType:

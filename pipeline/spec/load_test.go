@@ -113,3 +113,27 @@ func TestProblemsAsJSON(t *testing.T) {
 	}
 	golden(t, "problems.json", b.String())
 }
+
+func TestWarnings(t *testing.T) {
+	text := `version: 1
+sinks: { live: { dashboard: {} } }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/mf4, with: { paths: [a] } }
+      - { name: x, uses: exec, with: { command: [python3, stages/fuse.py] } }
+`
+	s, ps := load(t, text)
+	if s == nil || ps.Err() != nil || ps.Warnings() != 2 {
+		t.Fatalf("spec %v, %s", s, render(t, ps))
+	}
+	want := `pipelines.yaml:2:10: warning: no stage writes to sink "live" [W-unused]
+pipelines.yaml:7:59: warning: command file stages/fuse.py does not exist [W-path]
+`
+	if got := render(t, ps); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if _, ps = load(t, text, func(o *Options) { o.Lint = false }); ps.Warnings() != 1 {
+		t.Errorf("files are looked at without being asked: %s", render(t, ps))
+	}
+}

@@ -208,6 +208,10 @@ func (l *loader) stage(d *draft, n *node, defaults Settings) {
 	if n.broken {
 		return
 	}
+	if n.null() {
+		l.report(n.pos, CodeField, "a stage of pipeline %s is empty: it wants a name and uses", d.Name)
+		return
+	}
 	s := &stageDraft{Stage: &Stage{Pipeline: d.Name, node: n}, yaml: stageYAML{Settings: defaults}}
 	where := "stage " + d.Name + "/" + cmpOr(textOf(n.get("name")), "?")
 	(&decoder{l: l, where: where}).decode(n, reflect.ValueOf(&s.yaml).Elem())

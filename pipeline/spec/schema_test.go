@@ -123,3 +123,16 @@ func TestSchemaOfEmptyRegistry(t *testing.T) {
 		t.Errorf("a file without a pipeline: %v", ps)
 	}
 }
+
+func TestDescribe(t *testing.T) {
+	reg := testRegistry()
+	var b strings.Builder
+	for _, name := range reg.Names() {
+		typ, _ := reg.Lookup(name)
+		b.WriteString(name + "\n")
+		for _, f := range Describe(typ) {
+			b.WriteString("  " + strings.Join([]string{f.Path, f.Type, f.Default, f.Doc}, "   ") + "\n")
+		}
+	}
+	golden(t, "describe.txt", b.String())
+}
