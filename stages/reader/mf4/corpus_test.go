@@ -106,20 +106,6 @@ func count(n *inputSamples, b pipeline.Batch) {
 	}
 }
 
-// build assembles the stage as the engine does.
-func build(t *testing.T, cfg Config) ([]pipeline.Item, pipeline.Open[pipeline.Reader]) {
-	t.Helper()
-	parts, err := Type.Assemble(context.Background(), &cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	items, err := parts.List(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return items, parts.Reader
-}
-
 // readAll yields the batches of a recording.
 func readAll(t *testing.T, openItem pipeline.Open[pipeline.Reader], it pipeline.Item) func(func(pipeline.Batch) bool) {
 	return func(yield func(pipeline.Batch) bool) {
@@ -150,9 +136,9 @@ func TestCorpusSuite(t *testing.T) {
 	for _, name := range []string{"real_canedge_unfin.MF4", "real_canedge_obd2.MF4", "real_rav4_can.mf4", "real_rav4_signals.mf4",
 		"real_zala_f22.mf4", "sim_ccrs_50.mf4"} {
 		for how, change := range map[string]func(*Config){
-			"native": func(*Config) {}, "small": func(c *Config) { c.SliceBytes = 16 << 10 },
+			"native": func(*Config) {}, "small": func(c *Config) { c.SliceBytes = 64 << 10 },
 			"raster": func(c *Config) { c.Raster = 10 * time.Millisecond }, "paced": func(c *Config) { c.Speed = "5x" },
-			"part": func(c *Config) { c.From, c.To, c.ReorderWindow = 3*time.Second, 20*time.Second, 0 },
+			"part": func(c *Config) { c.From, c.To, c.ReorderWindow = 3*time.Second, 40*time.Second, 0 },
 		} {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				cfg := Defaults

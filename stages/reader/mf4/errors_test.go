@@ -1,0 +1,135 @@
+package mf4
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
+)
+
+// signals decodes short-form signals.
+func signals(text string) map[string]binding.Ref {
+	var m map[string]binding.Ref
+	if err := yaml.Unmarshal([]byte(text), &m); err != nil {
+		panic(err)
+	}
+	return m
+}
+
+var readSignals = signals(`{speed: {channel: [Nope, L], unit: m/s}, yaw: {channel: Yaw}, brake: {channel: B, optional: true}}`)
+
+func TestAllMissingChannelsAreToldWithCloseNames(t *testing.T) {
+	cfg := setup(t, "", group{"VehicleDynamics", []mdf.ChannelSpec{signal("VehSpd_kph", "km/h"), signal("YawRate", "deg/s")}, ramp(10, 1, constant(1), constant(2)), nil},
+		group{"CAN1", []mdf.ChannelSpec{signal("VehicleSpeed", "km/h")}, ramp(10, 1, constant(1)), nil})
+	cfg.Signals = signals(`{ego_speed: {channel: VehSpd}, yaw: {channel: [Yaw_Rate, YR]}, x: {channel: Qqq}, y: {channel: Rrr, optional: true}}`)
+	err := failure(t, cfg)
+	wantText(t, err,
+		`a.mf4: no channel "VehSpd" for signal ego_speed [E-channel]`,
+		`close names: VehSpd_kph (VehicleDynamics, km/h), VehicleSpeed (CAN1, km/h)`,
+		"next: add one to the list, `channel: [VehSpd, VehSpd_kph]`, or set `optional: true`",
+		`a.mf4: no channel "Yaw_Rate", "YR" for signal yaw [E-channel]`, `YawRate (VehicleDynamics, deg/s)`,
+		`a.mf4: no channel "Qqq" for signal x [E-channel]`, "`milepost inspect` lists the channels")
+	if !pipeline.IsPermanent(err) {
+		t.Error("the error is not permanent")
+	}
+}
+
+func TestChannelsOfAMeanNeedOneTimeBase(t *testing.T) {
+	cfg := setup(t, physical, group{"a", []mdf.ChannelSpec{signal("L", ""), signal("Yaw", ""), signal("Brake", ""), signal("X", ""), signal("Y", "")}, nil, nil},
+		group{"b", []mdf.ChannelSpec{signal("R", ""), signal("V", ""), signal("Ok", ""), signal("New", "")}, nil, nil})
+	wantText(t, failure(t, cfg), `a.mf4: channels "L", "R" lie in different groups, so they have no common time base for signal ego_speed [E-channel]`,
+		`"X", "V", "Y", "Ok", "New" lie in different groups`, "for signal tracks[0]")
+}
+
+func TestUnitsAreConverted(t *testing.T) {
+	cfg := setup(t, "", group{"a", []mdf.ChannelSpec{signal("V", "km/h"), signal("W", "rpm")}, [][]float64{{0, 36, 1}}, nil})
+	cfg.Signals = signals(`{ego_speed: {channel: V}, v: {channel: V, unit: m/s}, f: {channel: V, unit: m/s, factor: 2}}`)
+	got := tables(readOnly(t, cfg))
+	wantRows(t, got["a"], [][]float64{{0, 36, 72, 10}}) // ego_speed, f, v
+	wantRows(t, got[schemas.TableEgo], [][]float64{{0, 10}})
+	cfg.Signals = signals(`{w: {channel: W, unit: m/s}}`)
+	wantText(t, failure(t, cfg), `unit "rpm" cannot be converted to "m/s"`)
+}
+
+func TestWhatIsNoRecordingIsAPermanentError(t *testing.T) {
+	cfg := setup(t, "")
+	cfg.Signals = readSignals
+	write(t, filepath.Join(folder(cfg), "a.mf4"), "hello, this is not a measurement")
+	err := failure(t, cfg)
+	wantText(t, err, `a.mf4: not an MDF file: it starts with "hello, t"`, "[E-mf4]")
+	if !pipeline.IsPermanent(err) {
+		t.Error("the error is not permanent")
+	}
+	items, open := build(t, cfg)
+	must(t, os.Remove(items[0].URL))
+	if _, err := open(t.Context(), items[0]); err == nil || pipeline.IsPermanent(err) {
+		t.Errorf("error of a file that is away = %v, want one that is retried", err)
+	}
+}
+
+// truncate cuts a recording in the middle of its data.
+func truncate(t *testing.T, cfg Config, share float64) {
+	t.Helper()
+	file := filepath.Join(folder(cfg), "a.mf4")
+	st, err := os.Stat(file)
+	must(t, err)
+	must(t, os.Truncate(file, int64(float64(st.Size())*share)))
+}
+
+func TestADamagedRecordingSaysWhereAndHowMuchWasRead(t *testing.T) {
+	cfg := damaged(t)
+	err := failure(t, cfg)
+	wantText(t, err, "a.mf4: corrupt MF4 at offset 0x", "[E-mf4]", "\n  read 0-", " of an expected ", " from group VehicleDynamics",
+		"next: `on_corrupt: keep` in reader/mf4")
+	if !pipeline.IsPermanent(err) {
+		t.Error("the error is not permanent")
+	}
+}
+
+// damaged is a recording with a data block in the middle of which bytes are wrong.
+func damaged(t *testing.T) Config {
+	t.Helper()
+	wave := func(t float64) float64 { return float64(int(t*7919) % 1000) }
+	cfg := setup(t, "", group{"VehicleDynamics", []mdf.ChannelSpec{signal("V", "km/h")}, ramp(100, 60, wave), nil},
+		group{"Other", []mdf.ChannelSpec{signal("W", "")}, ramp(10, 60, wave), nil})
+	cfg.Signals = signals(`{v: {channel: V}, w: {channel: W}}`)
+	file := filepath.Join(folder(cfg), "a.mf4")
+	data, err := os.ReadFile(file)
+	must(t, err)
+	for i := len(data) / 2; i < len(data)/2+40; i++ {
+		data[i] ^= 0x5a
+	}
+	must(t, os.WriteFile(file, data, 0o644))
+	return cfg
+}
+
+func TestKeepUsesWhatIsReadableAndReportsTheCut(t *testing.T) {
+	cfg := damaged(t)
+	cfg.OnCorrupt = CorruptKeep
+	got := tables(readOnly(t, cfg))
+	v, w, cut := got["VehicleDynamics"], got["Other"], got[schemas.TableFaults("VehicleDynamics")]
+	if len(v) < 500 || len(v) >= 6000 || len(w) != 600 {
+		t.Fatalf("%d of 6000 rows of the damaged group and %d of 600 of the other", len(v), len(w))
+	}
+	if len(cut) != 1 || cut[0][0] != v[len(v)-1][0] || cut[0][4] != 1 {
+		t.Errorf("faults = %v, want the cut at %v", cut, v[len(v)-1][0])
+	}
+}
+
+func TestATruncatedRecordingFails(t *testing.T) {
+	for _, share := range []float64{0.001, 0.1, 0.5, 0.9, 0.99} {
+		cfg := drive(t, 20)
+		truncate(t, cfg, share)
+		err := failure(t, cfg)
+		wantText(t, err, "a.mf4: corrupt MF4 at offset", "[E-mf4]")
+		if !pipeline.IsPermanent(err) {
+			t.Errorf("cut to %v: error is not permanent", share)
+		}
+	}
+}
