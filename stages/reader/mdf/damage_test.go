@@ -94,6 +94,17 @@ func exhaust(t testing.TB, data []byte) {
 			}
 		}
 	}
+	var shared []Selection
+	for _, g := range f.Groups {
+		if !g.VLSD && g.SharesData(f.Groups[0]) {
+			shared = append(shared, Selection{Group: g})
+		}
+	}
+	if s, err := f.ReadShared(ReadOptions{}, shared...); err == nil {
+		for err == nil {
+			_, err = s.Next(context.Background())
+		}
+	}
 	if err := f.Recount(context.Background()); err == nil {
 		for _, g := range f.Groups {
 			if !g.VLSD {

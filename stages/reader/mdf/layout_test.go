@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"testing"
 )
@@ -152,6 +153,56 @@ func TestUnsortedGroupsAndTheirValues(t *testing.T) {
 	}
 }
 
+func TestGroupsThatShareTheirDataAreReadInOnePass(t *testing.T) {
+	const n = 60000 // several windows
+	b, texts := unsortedFile(1, 1, n, true)
+	f := mustOpen(t, &b.memory)
+	selected := []Selection{{f.Groups[0], f.Groups[0].Channels}, {f.Groups[1], f.Groups[1].Channels}}
+	s, err := f.ReadShared(ReadOptions{}, selected...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var next [2]uint64
+	var places []SharedPosition
+	check := func(blk *Block) {
+		i := blk.Group.Index
+		if blk.First != next[i] {
+			t.Fatalf("group %d: record %d, want %d", i, blk.First, next[i])
+		}
+		next[i] += uint64(blk.N)
+		for k := range blk.N {
+			r := int(blk.First) + k
+			if i == 0 && blk.Columns[1].Values[k] != float64(3*r) || i == 1 && string(blk.Columns[1].At(k)) != texts[r] {
+				t.Fatalf("group %d, record %d is wrong", i, r)
+			}
+		}
+	}
+	read := func() {
+		for {
+			blk, err := s.Next(context.Background())
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(blk)
+			places = append(places, s.Position())
+		}
+		if next != [2]uint64{n, n} {
+			t.Fatalf("records %v", next)
+		}
+	}
+	read()
+	for _, p := range places[:len(places):len(places)] {
+		if err := s.Resume(p); err != nil {
+			t.Fatal(err)
+		}
+		next = [2]uint64(p.Records)
+		read()
+	}
+}
+
 func TestResumeGoesOnAtAnyRecord(t *testing.T) {
 	b, texts := unsortedFile(0, 1, 300, false)
 	f := mustOpen(t, &b.memory)
@@ -270,5 +321,49 @@ func TestFormatErrorSaysWhereAndWhat(t *testing.T) {
 	want := `corrupt MF4 at offset 0x1f4c10 (2051088): block "##DZ" says 65536 bytes, file ends after 40112`
 	if err.Error() != want {
 		t.Errorf("%s, want %s", err, want)
+	}
+}
+
+func TestSeekTimeFindsTheFirstRecordNotBefore(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 100, data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.split("DT", samples(100), 50, 333, 1))
+	u, _ := unsortedFile(0, 1, 100, false)
+	for name, m := range map[string]*memory{"sorted": &b.memory, "unsorted": &u.memory} {
+		group := mustOpen(t, m).Groups[0]
+		r, err := group.Read(ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []float64{-1, 0, 0.1, 5, 12.3, 12.375, 99} {
+			if err := r.SeekTime(context.Background(), at); err != nil {
+				t.Fatal(err)
+			}
+			want := uint64(max(0, math.Ceil(at*8)))
+			blk, err := r.Next(context.Background())
+			if want >= 100 && err == io.EOF {
+				continue
+			}
+			if err != nil || blk.First != want {
+				t.Errorf("%s, %v: %+v, %v; want record %d", name, at, blk, err, want)
+			}
+		}
+	}
+}
+
+func TestDataBlocksListWhatIsThere(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 100, data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.split("DT", samples(100), 500))
+	var ids []string
+	total := int64(0)
+	for blk, err := range mustOpen(t, &b.memory).Groups[0].DataBlocks() {
+		if err != nil || blk.Start != total {
+			t.Fatalf("%+v, %v", blk, err)
+		}
+		ids, total = append(ids, fmt.Sprint(blk.ID, blk.Transposed)), total+blk.Size
+	}
+	if total != 1200 || !slices.Equal(ids, []string{"##DTfalse", "##DZfalse", "##DZtrue"}) {
+		t.Errorf("%v, %d bytes", ids, total)
 	}
 }
