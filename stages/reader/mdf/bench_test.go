@@ -3,6 +3,7 @@ package mdf
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"testing"
@@ -92,6 +93,32 @@ func BenchmarkReadFrames(b *testing.B) {
 			_, err = r.Next(context.Background())
 		}
 		if !errors.Is(err, io.EOF) {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpen20000Channels(b *testing.B) {
+	m := &memory{}
+	w, err := NewWriter(m, WriterOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for g := range 200 {
+		var spec GroupSpec
+		for c := range 99 {
+			spec.Channels = append(spec.Channels, ChannelSpec{Name: fmt.Sprintf("channel_%d_%d", g, c), Unit: "m/s",
+				Comment: fmt.Sprint("comment ", g, c), DataType: UintLE, Bits: 16, Linear: &[2]float64{0, 0.1}})
+		}
+		if _, err := w.AddGroup(spec); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := m.open(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -80,7 +80,7 @@ func conversionFile() *builder {
 // exhaust opens a file and reads all that can be read. It fails on what a damaged file may not do: give a reader more
 // records than its size allows.
 func exhaust(t testing.TB, data []byte) {
-	f, err := Options{MaxBlockBytes: 1 << 22}.NewFile(&memory{data}, int64(len(data)))
+	f, err := Options{MaxBlockBytes: 1 << 22, KeepReadable: true}.NewFile(&memory{data}, int64(len(data)))
 	if err != nil {
 		return
 	}
@@ -357,4 +357,25 @@ func TestOpenNamesTheFile(t *testing.T) {
 	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), path) {
 		t.Error(err)
 	}
+}
+
+func TestGroupsInFrontOfDamageCanBeKept(t *testing.T) {
+	b := newBuilder(0)
+	for range 3 {
+		g := b.groups(cg{cycles: 9, data: 12, first: sampleChannels(b)})
+		b.dg(0, g[0], b.append("DT", nil, samples(9)))
+	}
+	b.b = b.b[:b.lastDG]
+	if _, err := b.open(); !IsTruncated(err) {
+		t.Errorf("cut file: %v", err)
+	}
+	f, err := Options{KeepReadable: true}.NewFile(&b.memory, int64(len(b.b)))
+	if err != nil || len(f.Groups) != 2 || !IsTruncated(f.Damage) {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	got, err := readAll(f.Groups[1], ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSamples(t, got, 9)
 }

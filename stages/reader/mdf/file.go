@@ -16,6 +16,9 @@ type Options struct {
 	// MaxBlockBytes bounds what has to be in memory at once: an inflated transposed block, a record, a
 	// variable-length value. 0 means 64 MiB; the standard recommends blocks of at most 4 MiB.
 	MaxBlockBytes int64
+	// KeepReadable opens a file whose header blocks are damaged with the groups in front of the damage, if there are
+	// any; File.Damage says what it is.
+	KeepReadable bool
 }
 
 func (o Options) maxBlock() int64 {
@@ -46,6 +49,7 @@ type File struct {
 	Comment    string // text of the header comment
 	CommentXML string // the header comment as it stands
 	Groups     []*ChannelGroup
+	Damage     error // with Options.KeepReadable: why further groups are missing, nil if none are
 
 	src    *source
 	opts   Options
@@ -109,7 +113,13 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	if err := f.readHeader(); err != nil {
-		return nil, err
+		if !o.KeepReadable || len(f.Groups) == 0 {
+			return nil, err
+		}
+		f.Damage = err
+		if err := f.bindGroups(); err != nil {
+			return nil, err
+		}
 	}
 	f.finishOpen()
 	return f, nil
