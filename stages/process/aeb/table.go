@@ -133,7 +133,7 @@ func slotNumber(name string) (int, bool) {
 		return 0, false
 	}
 	n, err := strconv.Atoi(digits)
-	return n, err == nil && schemas.TableTrack(n) == name
+	return n, err == nil && n >= 0 && schemas.TableTrack(n) == name
 }
 
 // number is nil where JSON has no such number.
