@@ -128,32 +128,41 @@ func (r *reader) pump(ctx context.Context) {
 	defer close(r.done)
 	defer r.span.close()
 	defer r.tail.leave(r)
-	looked, empty := false, 0
-	for r.hasRoom(ctx) {
+	for empty := 0; r.hasRoom(ctx); {
+		from, told := r.span.from, r.told()
 		err := r.span.fetch(ctx, windowBytes/2, windowMessages/2, r.push)
-		if err == nil {
-			empty = 0
-			continue
-		}
-		if !errors.Is(err, errRangeEnd) {
+		switch {
+		case err != nil && !errors.Is(err, errRangeEnd):
 			r.fail(ctx, err)
 			return
-		}
-		told := r.told()
-		if !looked || told { // nothing there: because nothing was written, or because it was removed?
-			if err := r.missing(ctx); err != nil {
+		case r.span.from > from:
+			empty = 0
+		default:
+			empty++
+			if err := r.nothing(ctx, told, empty); err != nil {
 				r.fail(ctx, err)
 				return
 			}
-			looked = true
 		}
-		if empty++; told && !r.log.broker.pause(ctx, empty) { // a replica that lags
-			return
-		}
-		if !r.await(ctx) {
+		if err != nil && !r.await(ctx) {
 			return
 		}
 	}
+}
+
+// nothing is what to do about a fetch that brought nothing, for the nth time in a row: at first and where there should have
+// been something, find out whether it was removed; else a replica lags, and is given time.
+func (r *reader) nothing(ctx context.Context, told bool, n int) error {
+	if n > 1 && !told {
+		return nil
+	}
+	if err := r.missing(ctx); err != nil {
+		return err
+	}
+	if told && !r.log.broker.pause(ctx, n) {
+		return ctx.Err()
+	}
+	return nil
 }
 
 // told says whether the tail knows of an event that was not read yet.
