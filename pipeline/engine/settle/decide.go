@@ -48,7 +48,9 @@ func (i *Instance) attempt(known *entry) bool {
 	fresh := i.uncounted(known)
 	e := i.ledger.at(keyOf(&i.input))
 	n := e.attempt
-	if fresh {
+	switch {
+	case !fresh || i.count == countOnce: // the first holder only leaves a trace: what follows it in silence may be to blame
+	case n == 0 || !i.reopened: // what another stored since this holder has the job does not tell that he died
 		n++
 	}
 	if n > i.cfg.Attempts {
@@ -160,6 +162,9 @@ func (i *Instance) appended(in *Input) bool {
 		return i.failing()
 	case Stale:
 		return i.refused()
+	case Withheld:
+		i.intent = outputs
+		return true
 	}
 	return i.doubt()
 }

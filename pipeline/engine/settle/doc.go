@@ -13,8 +13,9 @@
 // the last step for the dead letter. After Leave it calls Handle no more.
 //
 // What the shell does of its own accord: it limits how far a stage runs ahead of its consumers, by waiting before it executes
-// a Step (and answers NotBegun when a command comes meanwhile); it limits the bytes of events that wait in the core; it asks
-// for a checkpoint (WantCheckpoint) when idle or when half of the window is not covered; it makes events: ids from Call.First,
+// a Step, or an Append of an attempt record, whose step follows; when a command comes meanwhile it hands that in and then
+// answers NotBegun, or Withheld. Before it waits it asks for a checkpoint, since those upstream may wait for it. It limits the bytes of events that wait in the core; it asks
+// for a checkpoint (WantCheckpoint) each time it begins to wait for events, and when half of the window is not covered; it makes events: ids from Call.First,
 // progress and end events; it keeps the delivery in progress; it trims logs by Floor. An event larger than the broker takes is
 // a permanent failure of its step.
 //

@@ -17,7 +17,7 @@ const (
 	Opened      // answers Open: State, Outcome
 	Restored    // answers Restore: Failure
 	Arrived     // an event was read from an edge: Event
-	Gone        // a reader returned transport.ErrGone, or an event that is no event: Reason
+	Gone        // a reader returned transport.ErrGone, or what is no event: Event's Edge and Reading, Reason
 	Stepped     // answers Step: Outputs, EOF, Failure
 	Appended    // answers Append: N, Outcome
 	Saved       // answers SaveCheckpoint and CommitStore: Outcome
@@ -101,11 +101,12 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Done    Outcome = iota
-	Stale           // transport.ErrStale, pipeline.ErrStale
-	Unknown         // transport.ErrUnknown
-	Full            // transport.ErrFull
-	Failed          // any other error: the store, the broker, a snapshot
+	Done     Outcome = iota
+	Stale            // transport.ErrStale, pipeline.ErrStale
+	Unknown          // transport.ErrUnknown
+	Full             // transport.ErrFull
+	Failed           // any other error: the store, the broker, a snapshot
+	Withheld         // of an attempt record's append: not done, because a command came while the shell waited for room
 )
 
 // Want is what a command asks for.

@@ -91,16 +91,18 @@ type Instance struct {
 	again bool  // the log was full: write goes on
 
 	// this holder
-	known   bool  // the chain is open and was looked at
-	opened  bool  // it was before
-	before  State // of a mutant
-	count   counting
-	claimed bool // of a sink: an attempt was stored since the chain was opened
-	stales  int
-	fails   int // in a row, of broker and store
-	reading uint64
-	since   struct{ inputs, bytes uint64 }
-	want    struct {
+	known    bool  // the chain is open and was looked at
+	opened   bool  // it was before, in this hold
+	reopened bool  // so this holder saw others write meanwhile
+	before   State // of a mutant
+	count    counting
+	claimed  bool // of a sink: an attempt was stored since the chain was opened
+	stales   int
+	fails    int // in a row, of broker and store
+	reading  uint64
+	lacking  inputKey // what was not there when it was read
+	since    struct{ inputs, bytes uint64 }
+	want     struct {
 		checkpoint, drain, cancel, resume bool
 		of                                Request
 	}
@@ -131,7 +133,7 @@ func (i *Instance) happen(in *Input) {
 	case Arrived:
 		i.arrive(in.Event)
 	case Gone:
-		i.leave(Broken, in.Reason)
+		i.gone(&in.Event, in.Reason)
 	case Command:
 		i.command(in.Command)
 	case i.waits:

@@ -4,7 +4,7 @@ import "github.com/milepost-dev/milepost/schemas"
 
 // maxGaps is how often an edge is read again for the same missing event before it is given up: the first readings may meet a
 // reader that another purge overtook, a log that lost an event never gives it.
-const maxGaps = 8
+const maxGaps = 4
 
 // A queue holds the events of one edge that wait to be taken, in order of sequence without a gap.
 type queue struct {
@@ -18,7 +18,7 @@ type queue struct {
 
 // reset forgets all events; the next one is the one behind c.
 func (q *queue) reset(c schemas.EdgeCursor) {
-	*q = queue{events: q.events[:0], last: c.Sequence, from: c.Position, gaps: q.gaps}
+	*q = queue{events: q.events[:0], last: c.Sequence, from: c.Position}
 }
 
 func (q *queue) push(e Event) {
@@ -64,10 +64,28 @@ func (i *Instance) arrive(e Event) {
 
 func (i *Instance) gap(edge int, q *queue) {
 	if q.gaps++; q.gaps > maxGaps {
-		i.leave(Broken, "an edge's log lacks an event")
+		i.lack(edge, "an edge's log lacks an event")
 		return
 	}
 	i.read(edge, q)
+}
+
+func (i *Instance) gone(e *Event, reason string) {
+	if e.Edge < len(i.queues) && i.queues[e.Edge].reading == e.Reading && e.Reading > 0 {
+		i.lack(e.Edge, reason)
+	}
+}
+
+// lack: an event that this holder needs is gone. Either another holder has settled it, and it was trimmed: then opening the
+// chain again shows that; or it is lacking still afterwards.
+func (i *Instance) lack(edge int, reason string) {
+	missing := inputKey{edge, i.queues[edge].last + 1}
+	if i.lacking == missing {
+		i.leave(Broken, reason)
+		return
+	}
+	i.lacking = missing
+	i.reopen()
 }
 
 func (i *Instance) read(edge int, q *queue) {

@@ -64,6 +64,7 @@ func (i *Instance) look(st State) bool {
 	case over != 0:
 		return i.leave(over, "")
 	}
+	i.reopened = i.opened
 	if !i.opened {
 		i.opened, i.count = true, i.counting(&st)
 	}

@@ -39,7 +39,6 @@ type holder struct {
 	current uint64 // key of the input that is tried
 	differs bool   // what it computed differs from what is stored
 	behind  []Record
-	saved   bool // asked for a checkpoint since the last input
 }
 
 type reader struct {
@@ -72,9 +71,9 @@ func (w *world) hinder(n *node) {
 }
 
 func (h *holder) handle(in Input) {
-	h.w.trace(h, "<- %v", in)
+	h.w.trace(h, in)
 	for _, a := range h.core.Handle(in) {
-		h.w.trace(h, "-> %v", a)
+		h.w.trace(h, a)
 		h.do(a)
 	}
 }
@@ -119,22 +118,29 @@ func (h *holder) act() bool {
 		h.execute()
 		return true
 	case h.arrive():
-		h.saved = false
 		return true
-	case h.saved || h.core.since.inputs == 0:
+	case h.core.want.checkpoint || h.core.since.inputs == 0:
 		return false
 	}
-	h.saved = true // idle: a checkpoint lets others go on
-	h.handle(Input{Op: Command, Command: Request{Want: WantCheckpoint}})
-	if h.asked && h.todo.Do == Step {
+	h.handle(Input{Op: Command, Command: Request{Want: WantCheckpoint}}) // idle: a checkpoint lets others go on
+	switch {
+	case h.asked && h.todo.Do == Step:
 		h.reply(Input{Op: Stepped, Failure: NotBegun})
+	case h.asked && h.todo.Do == Append:
+		h.reply(Input{Op: Appended, Outcome: Withheld})
 	}
 	return true
 }
 
 // blocked: too far ahead of the slowest consumer.
 func (h *holder) blocked() bool {
-	if h.todo.Do != Step || len(h.node.to) == 0 {
+	first := h.todo.Step.First
+	switch {
+	case len(h.node.to) == 0:
+		return false
+	case h.todo.Do == Append && h.todo.Append.Control == schemas.ControlAttempt:
+		first = h.core.at.out + 1
+	case h.todo.Do != Step:
 		return false
 	}
 	slowest := ^uint64(0)
@@ -143,7 +149,7 @@ func (h *holder) blocked() bool {
 			slowest = min(slowest, h.w.consumed(h.w.stages[t], h.node.index).Sequence)
 		}
 	}
-	return slowest != ^uint64(0) && h.todo.Step.First > slowest+uint64(h.w.window)
+	return slowest != ^uint64(0) && first > slowest+uint64(h.w.window)
 }
 
 func (h *holder) reply(in Input) { h.answer, h.ready, h.asked = in, true, false }
@@ -272,7 +278,7 @@ func (h *holder) run(c *Call) (eof bool) {
 		}
 	}
 	if len(h.events) == 0 && c.Progress {
-		h.events = append(h.events, ev{kind: Progress, time: c.Event.Time})
+		h.events = append(h.events, ev{kind: Progress, time: progressTime(c)})
 	}
 	return false
 }
@@ -468,14 +474,22 @@ func (w *world) fault(format string, args ...any) {
 	}
 }
 
-func (w *world) trace(h *holder, format string, x any) {
+func (w *world) trace(h *holder, x any) {
 	if !w.tracing {
 		return
 	}
 	switch v := x.(type) {
 	case Input:
-		fmt.Printf("%4d %s %p <- op %d ev %d/%d fail %d outcome %d n %d eof %v outs %d cmd %v out %d behind %d\n", w.now, names[h.node.index], h, v.Op, v.Event.Edge, v.Event.Sequence, v.Failure, v.Outcome, v.N, v.EOF, len(v.Outputs), v.Command, v.State.Out, len(v.State.Behind))
+		fmt.Printf("%4d %s %p    %s\n", w.now, names[h.node.index], h, sayInput(&v))
 	case Action:
-		fmt.Printf("%4d %s %p -> do %d edge %d pos %d step %+v append %+v end %d %s\n", w.now, names[h.node.index], h, v.Do, v.Edge, v.Position, v.Step, v.Append, v.Ending, v.Reason)
+		fmt.Printf("%4d %s %p -> %s\n", w.now, names[h.node.index], h, sayAction(&v))
 	}
+}
+
+// progressTime is the input's time; a reader's input is the read.
+func progressTime(c *Call) int64 {
+	if c.Method == CallRead {
+		return int64(c.Event.Sequence)
+	}
+	return c.Event.Time
 }

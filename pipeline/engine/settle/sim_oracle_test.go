@@ -135,7 +135,7 @@ func (o *oracle) read() {
 		before := len(o.out)
 		o.out = o.n.read(&o.memory, k, o.out)
 		if p := o.n.cfg.ProgressEvery; p > 0 && len(o.out) == before && k%p == 0 {
-			o.out = append(o.out, ev{kind: Progress})
+			o.out = append(o.out, ev{kind: Progress, time: int64(k)})
 		}
 		o.inputs++
 		for j := before; j < len(o.out); j++ {
@@ -262,7 +262,7 @@ func (o *oracle) excuse(c *chain) string {
 		if o.w.patient {
 			return "halted, though the user resumes"
 		}
-	case o.ended:
+	case o.ended && !o.w.held():
 		return "never ended"
 	}
 	return ""
@@ -317,4 +317,14 @@ func (w *world) judge(h *holder, a *Write) {
 	if c := a.Cursor; c == nil || c.Edges[edge].Sequence != stands {
 		w.fault("%s: the dead letter of %v stands at %+v", names[n.index], a.Input, c)
 	}
+}
+
+// held says whether a stage is halted for good: those before it may run out of room.
+func (w *world) held() bool {
+	for _, c := range w.chains {
+		if c.halted() != nil {
+			return true
+		}
+	}
+	return false
 }
