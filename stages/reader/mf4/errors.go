@@ -127,7 +127,11 @@ func openError(recording string, err error) error {
 	}
 	var damage *mdf.FormatError
 	if errors.As(err, &damage) {
-		return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]\n  nothing of it can be read; `milepost inspect` shows what is in a file", recording, damage))
+		why := "its headers are wrong"
+		if mdf.IsTruncated(err) {
+			why = "it was cut off, or a copy of it was"
+		}
+		return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]\n  nothing of it can be read: %s", recording, damage, why))
 	}
 	return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]", recording, err))
 }

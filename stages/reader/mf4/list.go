@@ -25,6 +25,7 @@ import (
 const (
 	ParamAEB         = "aeb"          // the `params` of the binding: an object, as AEB.md section 2 names its keys
 	ParamDuplicateOf = "duplicate_of" // the item that shows the same drive: left out of fleet results
+	ParamTracks      = "tracks"       // number of slots of the binding's object list, so that one without a sample counts 0
 )
 
 // LabelBinding is the label with the name of the item's binding; absent for a recording bound by `signals` alone.
@@ -138,6 +139,9 @@ func (lib *library) item(ctx context.Context, c Config, name, file string, choic
 		}
 		if params != nil {
 			it.Params[ParamAEB] = params
+		}
+		if n := len(lib.set.Bindings[choice.Binding].Tracks); n > 0 {
+			it.Params[ParamTracks], _ = json.Marshal(n)
 		}
 		if choice.DuplicateOf != "" {
 			it.Params[ParamDuplicateOf], _ = json.Marshal(choice.DuplicateOf)
