@@ -177,15 +177,13 @@ func (f *Function) skip(b *batch, to int64) {
 // release gives out the held ticks up to the newest ego sample.
 func (f *Function) release(out func(Tick) error) error {
 	h := &f.held
-	for len(h.ok) > 0 && h.ok[0].T <= f.ego.t {
-		if err := out(h.ok[0]); err != nil {
+	known := 0
+	for ; known < len(h.ok) && h.ok[known].T <= f.ego.t; known++ {
+		if err := out(h.ok[known]); err != nil {
 			return err
 		}
-		h.ok = h.ok[1:]
 	}
-	if len(h.ok) == 0 {
-		h.ok = nil
-	}
+	h.ok = slices.Delete(h.ok, 0, known)
 	for at := f.next - h.lost*TickStep; h.lost > 0 && at <= f.ego.t; at += TickStep {
 		if err := out(lostTick(at)); err != nil {
 			return err
