@@ -1,0 +1,173 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
+)
+
+// A Client asks a running server. Its methods may be called concurrently. An answer that says no is an error that wraps
+// guard.Refusal; anything else means that the server cannot be reached.
+type Client struct {
+	base, token string
+	http        *http.Client
+}
+
+// NewClient makes a client of an endpoint. It connects at the first call.
+func NewClient(e Endpoint) *Client {
+	return &Client{base: e.URL(), token: e.Token, http: &http.Client{Transport: &http.Transport{Proxy: nil}}}
+}
+
+// Status is how everything stands.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, nil, "status")
+}
+
+// Pipelines lists the pipelines with their stages.
+func (c *Client) Pipelines(ctx context.Context) ([]Pipeline, error) {
+	l, err := get[struct{ Pipelines []Pipeline }](ctx, c, nil, "pipelines")
+	return l.Pipelines, err
+}
+
+// Jobs lists all jobs that match, those submitted last first.
+func (c *Client) Jobs(ctx context.Context, f JobFilter) (JobList, error) {
+	q := url.Values{"pipeline": {f.Pipeline}, "status": {f.Status}, "search": {f.Search}, "limit": {strconv.Itoa(maxLimit)}}
+	return all(func(offset int) (JobList, int, int, error) {
+		q.Set("offset", strconv.Itoa(offset))
+		l, err := get[JobList](ctx, c, q, "jobs")
+		return l, len(l.Jobs), l.Matching, err
+	}, func(into *JobList, next JobList) { into.Jobs = append(into.Jobs, next.Jobs...) })
+}
+
+// Job finds a job by id, or by the beginning of one.
+func (c *Client) Job(ctx context.Context, id string) (Job, error) {
+	return get[Job](ctx, c, nil, "jobs", id)
+}
+
+// CancelJob cancels one job.
+func (c *Client) CancelJob(ctx context.Context, id string) (Job, error) {
+	return post[Job](ctx, c, nil, "jobs", id, "cancel")
+}
+
+// ResumeJob lets one failed job go on.
+func (c *Client) ResumeJob(ctx context.Context, id string) (Job, error) {
+	return post[Job](ctx, c, nil, "jobs", id, "resume")
+}
+
+// CancelJobs cancels every job that matches; Wait waits for it.
+func (c *Client) CancelJobs(ctx context.Context, o JobOrder) (Operation, error) {
+	return post[Operation](ctx, c, o, "jobs", "cancel")
+}
+
+// ResumeJobs lets every failed job that matches go on; Wait waits for it.
+func (c *Client) ResumeJobs(ctx context.Context, o JobOrder) (Operation, error) {
+	return post[Operation](ctx, c, o, "jobs", "resume")
+}
+
+// Letters lists all dead letters that match, newest first.
+func (c *Client) Letters(ctx context.Context, f LetterFilter) (LetterList, error) {
+	q := f.Query()
+	q.Set("limit", strconv.Itoa(maxLimit))
+	return all(func(offset int) (LetterList, int, int, error) {
+		q.Set("offset", strconv.Itoa(offset))
+		l, err := get[LetterList](ctx, c, q, "dlq")
+		return l, len(l.Letters), l.Matching, err
+	}, func(into *LetterList, next LetterList) { into.Letters = append(into.Letters, next.Letters...) })
+}
+
+// Letter is one dead letter with the input it holds.
+func (c *Client) Letter(ctx context.Context, pipeline, id string) (LetterDetail, error) {
+	return get[LetterDetail](ctx, c, nil, "dlq", pipeline, id)
+}
+
+// Redrive sends everything that matches back to its stage; Wait waits for it.
+func (c *Client) Redrive(ctx context.Context, o LetterOrder) (Operation, error) {
+	return post[Operation](ctx, c, o, "dlq", "redrive")
+}
+
+// Wait returns when the operation has ended, or with ctx's error. It returns a dry run as it is.
+func (c *Client) Wait(ctx context.Context, op Operation) (Operation, error) {
+	for op.Ended == nil && !op.DryRun {
+		var err error
+		if op, err = get[Operation](ctx, c, url.Values{"wait": {maxWait.String()}}, "operations", op.ID); err != nil {
+			return op, err
+		}
+	}
+	return op, nil
+}
+
+// all pages through a list.
+func all[L any](page func(offset int) (list L, n, matching int, err error), add func(*L, L)) (L, error) {
+	list, n, matching, err := page(0)
+	for have := n; err == nil && have < matching && n > 0; have += n {
+		var next L
+		if next, n, matching, err = page(have); err == nil {
+			add(&list, next)
+		}
+	}
+	return list, err
+}
+
+func get[T any](ctx context.Context, c *Client, q url.Values, path ...string) (T, error) {
+	return call[T](ctx, c, http.MethodGet, c.address(q, path), nil)
+}
+
+func post[T any](ctx context.Context, c *Client, body any, path ...string) (T, error) {
+	data, err := json.Marshal(body)
+	if body == nil {
+		data = nil
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return call[T](ctx, c, http.MethodPost, c.address(nil, path), data)
+}
+
+func (c *Client) address(q url.Values, path []string) string {
+	a := c.base + "/api/v1"
+	for _, p := range path {
+		a += "/" + url.PathEscape(p)
+	}
+	if len(q) > 0 {
+		a += "?" + q.Encode()
+	}
+	return a
+}
+
+func call[T any](ctx context.Context, c *Client, method, address string, body []byte) (v T, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return v, err
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(r)
+	if err != nil {
+		return v, fmt.Errorf("ask the running milepost: %w", err)
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		return v, fmt.Errorf("read the answer of the running milepost: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		var no guard.Refusal
+		if json.Unmarshal(data, &no) != nil || no.Message == "" {
+			no = guard.Refusal{Message: "the server answered " + res.Status, Code: "E-internal"}
+		}
+		return v, no
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return v, fmt.Errorf("the running milepost's answer to %s: %w", address, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,276 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+// A Job is one recording through one pipeline.
+type Job struct {
+	ID          schemas.JobID    `json:"id"`
+	Pipeline    string           `json:"pipeline"`
+	Home        string           `json:"home"` // the pipeline that reads the recording
+	Recording   string           `json:"recording"`
+	Run         string           `json:"run,omitempty"`
+	State       schemas.JobState `json:"state"`
+	Priority    int              `json:"priority"`
+	Queued      time.Time        `json:"queued"`
+	Started     *time.Time       `json:"started"`
+	Ended       *time.Time       `json:"ended"`
+	Stage       string           `json:"stage,omitempty"` // of a failed job: where
+	Error       string           `json:"error,omitempty"`
+	Resumed     int              `json:"resumed"`
+	Resumable   bool             `json:"resumable"`
+	Cancellable bool             `json:"cancellable"`
+}
+
+// A JobFilter chooses jobs; empty fields choose all.
+type JobFilter struct {
+	Pipeline string          `json:"pipeline,omitempty"`
+	Status   string          `json:"status,omitempty"` // states, separated by commas
+	Search   string          `json:"search,omitempty"` // part of the recording, job or error, in any case
+	IDs      []schemas.JobID `json:"ids,omitempty"`    // ids, or beginnings of at least four characters
+}
+
+// A JobList is what a filter chose.
+type JobList struct {
+	Total       int            `json:"total"`    // jobs there are
+	Matching    int            `json:"matching"` // of the filter
+	Offset      int            `json:"offset"`
+	Limit       int            `json:"limit"`
+	Counts      map[string]int `json:"counts"`      // by state, of what matches but for the state
+	Resumable   int            `json:"resumable"`   // of those that match
+	Cancellable int            `json:"cancellable"` // of those that match
+	Jobs        []Job          `json:"jobs"`
+}
+
+func (s *Server) jobs(_ context.Context, q query) (any, error) {
+	offset, limit, err := q.page()
+	if err != nil {
+		return nil, err
+	}
+	f := JobFilter{Pipeline: q.Get("pipeline"), Status: q.Get("status"), Search: q.Get("search")}
+	if err := s.checkJobFilter(f); err != nil {
+		return nil, err
+	}
+	l := JobList{Offset: offset, Limit: limit, Counts: map[string]int{}}
+	var hits []Job
+	for _, j := range s.allJobs() {
+		l.Total++
+		if !f.matchesButState(j) {
+			continue
+		}
+		l.Counts[string(j.State)]++
+		if f.matches(j) {
+			hits = append(hits, j)
+			l.count(j)
+		}
+	}
+	l.Matching, l.Jobs = len(hits), slice(hits, offset, limit)
+	return l, nil
+}
+
+func (l *JobList) count(j Job) {
+	if j.Resumable {
+		l.Resumable++
+	}
+	if j.Cancellable {
+		l.Cancellable++
+	}
+}
+
+func (s *Server) checkJobFilter(f JobFilter) error {
+	if f.Pipeline != "" && s.c.Managers[f.Pipeline] == nil {
+		return s.noPipeline(f.Pipeline)
+	}
+	for _, st := range splitList(f.Status) {
+		if !slices.Contains(jobStates, schemas.JobState(st)) {
+			return badParam("status", st, fmt.Sprintf("a state of a job %v", jobStates))
+		}
+	}
+	return nil
+}
+
+var jobStates = []schemas.JobState{schemas.JobDeferred, schemas.JobScheduled, schemas.JobQueued, schemas.JobStarted,
+	schemas.JobFinished, schemas.JobFailed, schemas.JobCancelled, schemas.JobExpired}
+
+func splitList(v string) []string {
+	return strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (f JobFilter) matches(j Job) bool {
+	states := splitList(f.Status)
+	return f.matchesButState(j) && (len(states) == 0 || slices.Contains(states, string(j.State)))
+}
+
+func (f JobFilter) matchesButState(j Job) bool {
+	if f.Pipeline != "" && j.Pipeline != f.Pipeline {
+		return false
+	}
+	if len(f.IDs) > 0 && !slices.ContainsFunc(f.IDs, func(id schemas.JobID) bool { return isID(id, j.ID) }) {
+		return false
+	}
+	return contains(j.Recording, f.Search) || contains(string(j.ID), f.Search) || contains(j.Error, f.Search)
+}
+
+func isID(given, id schemas.JobID) bool {
+	return given == id || len(given) >= 4 && strings.HasPrefix(string(id), string(given))
+}
+
+func contains(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}
+
+// allJobs lists the jobs of all pipelines, those that were submitted last first.
+func (s *Server) allJobs() []Job {
+	var list []Job
+	for _, name := range s.c.Engine.Pipelines() {
+		if m := s.c.Managers[name]; m != nil {
+			for _, j := range m.Jobs() {
+				list = append(list, s.describe(name, j))
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Job) int { return b.Queued.Compare(a.Queued) })
+	return list
+}
+
+func (s *Server) describe(pipelineName string, j job.Job) Job {
+	return Job{ID: j.ID, Pipeline: pipelineName, Home: s.home(pipelineName), Recording: j.Item, Run: j.Run, State: j.State, Priority: j.Priority,
+		Queued: j.Queued.UTC(), Started: instant(j.Started), Ended: instant(j.Ended), Stage: j.Stage, Error: j.Error, Resumed: j.Resumed,
+		Resumable: j.State == schemas.JobFailed, Cancellable: !j.State.Over()}
+}
+
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// home is the pipeline at the head of a chain of `from`: the one that reads recordings.
+func (s *Server) home(pipelineName string) string {
+	for range s.c.Spec.Pipelines {
+		p := s.c.Spec.Pipeline(pipelineName)
+		if p == nil || len(p.From) == 0 {
+			break
+		}
+		pipelineName = p.From[0].Pipeline
+	}
+	return pipelineName
+}
+
+func (s *Server) job(_ context.Context, q query) (any, error) { return s.findJob(q.Get("job")) }
+
+// findJob takes an id or the beginning of one.
+func (s *Server) findJob(id string) (Job, error) {
+	var found []Job
+	for _, j := range s.allJobs() {
+		if j.ID == schemas.JobID(id) {
+			return j, nil
+		}
+		if isID(schemas.JobID(id), j.ID) {
+			found = append(found, j)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Job{}, notFound("no job %q", id)
+	case 1:
+		return found[0], nil
+	}
+	return Job{}, notFound("job %q could be %s or %s", id, found[0].ID, found[1].ID)
+}
+
+func (s *Server) cancelJob(ctx context.Context, q query, _ json.RawMessage) (any, error) {
+	return s.change(q.Get("job"), func(m *job.Manager, id schemas.JobID) error { return m.Cancel(ctx, id) })
+}
+
+func (s *Server) resumeJob(ctx context.Context, q query, _ json.RawMessage) (any, error) {
+	return s.change(q.Get("job"), func(m *job.Manager, id schemas.JobID) error { return m.Resume(ctx, id) })
+}
+
+// change does something to one job and gives it back as it is then.
+func (s *Server) change(id string, do func(*job.Manager, schemas.JobID) error) (any, error) {
+	j, err := s.findJob(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := do(s.c.Managers[j.Pipeline], j.ID); err != nil {
+		return nil, jobError(err)
+	}
+	return s.findJob(string(j.ID))
+}
+
+func jobError(err error) error {
+	switch {
+	case errors.Is(err, job.ErrNoJob):
+		return notFound("%v", err)
+	case errors.Is(err, job.ErrNotFailed):
+		return conflict(err, "only a failed job can be retried")
+	case errors.Is(err, job.ErrOver):
+		return conflict(err, "a job that is over cannot be cancelled")
+	}
+	return err
+}
+
+// A JobOrder is the body of the bulk commands: everything that the filter matches and that can take the command.
+type JobOrder struct {
+	Filter JobFilter `json:"filter"`
+	DryRun bool      `json:"dry_run,omitempty"` // say what would be touched, touch nothing
+}
+
+func (s *Server) cancelJobs(_ context.Context, _ query, body json.RawMessage) (any, error) {
+	return s.bulk("cancel", body, func(f JobFilter, j Job) bool {
+		return j.Cancellable || j.State == schemas.JobFailed && f.Status == string(schemas.JobFailed)
+	}, func(ctx context.Context, j Job) error { return s.c.Managers[j.Pipeline].Cancel(ctx, j.ID) })
+}
+
+func (s *Server) resumeJobs(_ context.Context, _ query, body json.RawMessage) (any, error) {
+	return s.bulk("resume", body, func(_ JobFilter, j Job) bool { return j.Resumable },
+		func(ctx context.Context, j Job) error { return s.c.Managers[j.Pipeline].Resume(ctx, j.ID) })
+}
+
+func (s *Server) bulk(kind string, body json.RawMessage, can func(JobFilter, Job) bool, do func(context.Context, Job) error) (any, error) {
+	var order JobOrder
+	if err := decodeBody(body, &order); err != nil {
+		return nil, err
+	}
+	if err := s.checkJobFilter(order.Filter); err != nil {
+		return nil, err
+	}
+	var steps []step
+	matching := 0
+	for _, j := range s.allJobs() {
+		if !order.Filter.matches(j) {
+			continue
+		}
+		matching++
+		if can(order.Filter, j) {
+			steps = append(steps, step{name: string(j.ID), stage: j.Pipeline, do: func(ctx context.Context) error { return do(ctx, j) }})
+		}
+	}
+	return s.operate(kind, order.DryRun, matching, steps), nil
+}
+
+// decodeBody is strict: a misspelt filter must not widen a command to everything.
+func decodeBody(body json.RawMessage, into any) error {
+	if len(body) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(strings.NewReader(string(body)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return badBody(err)
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
+	"github.com/milepost-dev/milepost/cmd/internal/api/live"
+)
+
+// query is what an address asks for: its query parameters, and the named parts of its path under their names.
+type query struct{ url.Values }
+
+// A resource answers reading requests. The same query gives the same bytes as long as nothing changed: no ages, no clock.
+type resource func(ctx context.Context, q query) (any, error)
+
+// A command changes something; body is JSON, empty for none.
+type command func(ctx context.Context, q query, body json.RawMessage) (any, error)
+
+// reads are the addresses of everything that can be read.
+func (s *Server) reads() map[string]resource {
+	const p = "/api/v1/pipelines/{pipeline}"
+	return map[string]resource{
+		"/api/v1/status":                  s.status,
+		"/api/v1/pipelines":               s.pipelineList,
+		p:                                 s.pipeline,
+		p + "/stages/{stage}/history":     s.history,
+		"/api/v1/jobs":                    s.jobs,
+		"/api/v1/jobs/{job}":              s.job,
+		"/api/v1/dlq":                     s.dlq,
+		"/api/v1/dlq/{pipeline}/{letter}": s.letter,
+		"/api/v1/operations":              s.operationList,
+		"/api/v1/operations/{operation}":  s.operation,
+	}
+}
+
+// writes are the commands.
+func (s *Server) writes() map[string]command {
+	return map[string]command{
+		"/api/v1/jobs/cancel":                   s.cancelJobs,
+		"/api/v1/jobs/resume":                   s.resumeJobs,
+		"/api/v1/jobs/{job}/cancel":             s.cancelJob,
+		"/api/v1/jobs/{job}/resume":             s.resumeJob,
+		"/api/v1/dlq/redrive":                   s.redrive,
+		"/api/v1/operations/{operation}/cancel": s.cancelOperation,
+	}
+}
+
+// pages says which answers a page's stream carries, by the section's name.
+func (s *Server) pages() map[string]map[string]resource {
+	return map[string]map[string]resource{
+		"status":    {"shell": s.status},
+		"pipelines": {"shell": s.status, "pipelines": s.pipelineList, "history": s.pageHistory},
+		"jobs":      {"shell": s.status, "jobs": s.jobs, "operations": s.operationList},
+		"dlq":       {"shell": s.status, "dlq": s.dlq, "operations": s.operationList},
+	}
+}
+
+func (s *Server) routes(mux *http.ServeMux) {
+	for path, r := range s.reads() {
+		mux.Handle("GET "+path, s.read(path, r))
+	}
+	for path, c := range s.writes() {
+		mux.Handle("POST "+path, s.write(path, c))
+	}
+	mux.HandleFunc("GET /api/v1/events", s.events)
+	mux.Handle("GET /metrics", s.metrics())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, map[string]string{"status": "ok"}) })
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, notFound("no %s %s", r.Method, r.URL.Path))
+	})
+}
+
+// ready says whether the process can take work: its logs can be read.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	for _, name := range s.c.Engine.Pipelines() {
+		if s.c.Managers[name] == nil {
+			refuse(w, &apiError{http.StatusServiceUnavailable, guard.Refusal{Message: "pipeline " + name + " is still being opened", Code: "E-not-ready"}})
+			return
+		}
+	}
+	answer(w, map[string]string{"status": "ready"})
+}
+
+func (s *Server) read(path string, res resource) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := res(r.Context(), queryOf(path, r))
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		answer(w, v)
+	})
+}
+
+func (s *Server) write(path string, c command) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body json.RawMessage
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil && r.ContentLength != 0 {
+			refuse(w, badBody(err))
+			return
+		}
+		v, err := c(r.Context(), queryOf(path, r), body)
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		answer(w, v)
+	})
+}
+
+var wildcard = regexp.MustCompile(`\{(\w+)\}`)
+
+func queryOf(path string, r *http.Request) query {
+	q := r.URL.Query()
+	for _, m := range wildcard.FindAllStringSubmatch(path, -1) {
+		q.Set(m[1], r.PathValue(m[1]))
+	}
+	return query{q}
+}
+
+func answer(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		refuse(w, fmt.Errorf("encode the answer: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(append(body, '\n')) // a client that is gone needs no answer
+}
+
+// events is the one stream of a page: ?page=NAME and the page's own filters. last_event_id stands for the header where a
+// browser cannot set it.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	q := query{r.URL.Query()}
+	name, last := q.Get("page"), q.Get("last_event_id")
+	page := s.pages()[name]
+	if page == nil {
+		refuse(w, badParam("page", name, "one of "+strings.Join(sortedKeys(s.pages()), ", ")))
+		return
+	}
+	q.Del("last_event_id")
+	if last != "" && r.Header.Get("Last-Event-ID") == "" {
+		r.Header.Set("Last-Event-ID", last)
+	}
+	var sections []live.Section
+	for _, section := range sortedKeys(page) {
+		res := page[section]
+		sections = append(sections, live.Section{Name: section, Load: func(ctx context.Context) (json.RawMessage, error) {
+			v, err := res(ctx, q)
+			if err != nil {
+				return nil, err
+			}
+			return json.Marshal(v)
+		}})
+	}
+	s.hub.Serve(w, r, q.Encode(), sections)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Paging
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// page reads offset and limit.
+func (q query) page() (offset, limit int, err error) {
+	if offset, err = q.number("offset", 0, 0, 1<<31); err != nil {
+		return 0, 0, err
+	}
+	limit, err = q.number("limit", defaultLimit, 1, maxLimit)
+	return offset, limit, err
+}
+
+func (q query) number(name string, unset, low, high int) (int, error) {
+	v := q.Get(name)
+	if v == "" {
+		return unset, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < low || n > high {
+		return 0, badParam(name, v, fmt.Sprintf("a whole number from %d to %d", low, high))
+	}
+	return n, nil
+}
+
+func (q query) duration(name string) (time.Duration, error) {
+	v := q.Get(name)
+	if v == "" {
+		return 0, nil
+	}
+	if days, ok := strings.CutSuffix(v, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n < 36500 {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 {
+		return 0, badParam(name, v, "a duration such as 5m, 12h or 30d")
+	}
+	return d, nil
+}
+
+// slice is the part of a list that offset and limit name.
+func slice[T any](list []T, offset, limit int) []T {
+	if offset >= len(list) {
+		return []T{}
+	}
+	return list[offset:min(len(list), offset+limit)]
+}
+
+// Errors
+
+// apiError is an answer that says no, with its status.
+type apiError struct {
+	status int
+	guard.Refusal
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	var e *apiError
+	if !errors.As(err, &e) {
+		e = &apiError{http.StatusInternalServerError, guard.Refusal{Message: err.Error(), Code: "E-internal"}}
+	}
+	e.Write(w, e.status)
+}
+
+func notFound(format string, args ...any) error {
+	return &apiError{http.StatusNotFound, guard.Refusal{Message: fmt.Sprintf(format, args...), Code: "E-not-found"}}
+}
+
+func badParam(name, value, want string) error {
+	return &apiError{http.StatusBadRequest, guard.Refusal{Message: fmt.Sprintf("%s=%q is not %s", name, value, want), Code: "E-param"}}
+}
+
+func badBody(err error) error {
+	return &apiError{http.StatusBadRequest, guard.Refusal{Message: "the body is not the JSON this command takes: " + err.Error(), Code: "E-body"}}
+}
+
+func conflict(err error, next string) error {
+	return &apiError{http.StatusConflict, guard.Refusal{Message: err.Error(), Code: "E-state", Next: next}}
+}

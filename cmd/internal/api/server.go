@@ -1,0 +1,187 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
+	"github.com/milepost-dev/milepost/cmd/internal/api/live"
+	"github.com/milepost-dev/milepost/cmd/internal/dashboard"
+	"github.com/milepost-dev/milepost/pipeline/engine"
+	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/pipeline/spec"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// Config is what a Server answers from.
+type Config struct {
+	Spec     *spec.Spec
+	Engine   *engine.Engine
+	Managers map[string]*job.Manager // by pipeline, one for each that Engine runs
+	Broker   transport.Description
+	Version  string
+	Token    string       // what commands present; empty: only pages of this server may send commands
+	Hosts    []string     // exact values of the Host header; Serve fills an empty list with the listener's loopback names
+	Log      *slog.Logger // nil: slog.Default()
+	Now      func() time.Time
+}
+
+// A Server answers the API and the dashboard's pages. Its methods may be called concurrently.
+type Server struct {
+	c          Config
+	started    time.Time
+	hub        *live.Hub
+	meters     *meters
+	letters    *letterCache
+	operations *operations
+	closing    context.Context // ends with Close
+	cancel     context.CancelFunc
+	work       sync.WaitGroup // of operations
+}
+
+// New makes a server that holds no goroutine yet.
+func New(c Config) *Server {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	s := &Server{c: c, started: c.Now(), hub: live.New(), meters: newMeters(), operations: newOperations(c.Now)}
+	s.letters = newLetterCache(c.Engine, c.Managers, c.Now, s.home)
+	s.closing, s.cancel = context.WithCancel(context.Background())
+	s.meters.take(c.Now(), c.Engine.Status())
+	return s
+}
+
+// Handler answers every request: addresses under /api/v1, /metrics, /healthz, /readyz, and the dashboard's pages. Config.Hosts
+// must be set.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	s.routes(mux)
+	mux.Handle("/", dashboard.Handler())
+	return guard.New(guard.Config{Hosts: s.c.Hosts, Token: s.c.Token}, logged(s.c.Log, mux))
+}
+
+// ErrNotLoopback refuses to listen where other machines could connect: that needs a token for reading, and TLS.
+var ErrNotLoopback = errors.New("only loopback addresses are served")
+
+// Serve answers on the listener until ctx ends, then ends the streams, lets other requests finish for five seconds, and
+// returns nil. The listener is closed in any case.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if !guard.Loopback(l.Addr()) {
+		return errors.Join(fmt.Errorf("listen on %s: %w", l.Addr(), ErrNotLoopback), l.Close())
+	}
+	if len(s.c.Hosts) == 0 {
+		s.c.Hosts = guard.LoopbackHosts(l.Addr().(*net.TCPAddr).Port)
+	}
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelDebug)}
+	server.RegisterOnShutdown(s.Close)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	watched := make(chan struct{})
+	run, stop := context.WithCancel(ctx)
+	go func() { defer close(watched); s.watch(run) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = server.Shutdown(grace)
+	}
+	stop()
+	<-watched
+	s.Close()
+	s.work.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close ends the streams and stops operations between two jobs. It may be called twice.
+func (s *Server) Close() {
+	s.hub.Close()
+	s.cancel()
+}
+
+// watch samples the meters until ctx ends.
+func (s *Server) watch(ctx context.Context) {
+	t := time.NewTicker(sampleEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.meters.take(s.c.Now(), s.c.Engine.Status())
+		}
+	}
+}
+
+// logged writes what went wrong on our side; what a client got wrong is its own business.
+func logged(log *slog.Logger, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil || p == http.ErrAbortHandler {
+				return
+			}
+			log.Error("a request failed", "path", r.URL.Path, "panic", p)
+			guard.Refusal{Message: "the server failed at this request", Code: "E-internal", Next: "its log has more"}.
+				Write(w, http.StatusInternalServerError)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// A Status is what is served, by whom, and how it stands: the first thing every page and `milepost status` show.
+type Status struct {
+	Version     string            `json:"version"`
+	PID         int               `json:"pid"`
+	Started     time.Time         `json:"started"`
+	Files       []string          `json:"files"`
+	Transport   TransportStatus   `json:"transport"`
+	DeadLetters int               `json:"dead_letters"` // open ones
+	Pipelines   []PipelineSummary `json:"pipelines"`
+}
+
+// A TransportStatus names the broker.
+type TransportStatus struct {
+	Kind    string `json:"kind"`
+	Address string `json:"address,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// A PipelineSummary is one pipeline in a line.
+type PipelineSummary struct {
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	From        []string  `json:"from"` // pipeline/stage of what it reads; empty: items of its own
+	State       string    `json:"state"`
+	Jobs        JobCounts `json:"jobs"`
+	DeadLetters int       `json:"dead_letters"`
+}
+
+func (s *Server) status(ctx context.Context, _ query) (any, error) {
+	list, err := s.pipelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st := Status{Version: s.c.Version, PID: os.Getpid(), Started: s.started.UTC(), Files: s.c.Spec.Files, Pipelines: []PipelineSummary{},
+		Transport: TransportStatus{Kind: s.c.Spec.Transport.Kind(), Address: s.c.Broker.Address, Version: s.c.Broker.Version}}
+	for _, p := range list {
+		st.Pipelines = append(st.Pipelines, p.PipelineSummary)
+		st.DeadLetters += p.DeadLetters
+	}
+	return st, nil
+}
