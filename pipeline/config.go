@@ -89,17 +89,18 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes the size with the largest unit that divides it.
+// MarshalText writes what String does.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// String is the size with the largest unit that divides it: 64MiB, 16GB, 0.
+// String is the size in the unit that divides it and makes the smallest number: 64MiB, 16GB, 1000kB is 1MB, 0.
 func (s Size) String() string {
+	best, unit := int64(s), ""
 	for _, u := range sizeUnits {
-		if u.bytes > 1 && s != 0 && int64(s)%u.bytes == 0 {
-			return strconv.FormatInt(int64(s)/u.bytes, 10) + u.suffix
+		if n := int64(s) / u.bytes; u.bytes > 1 && s != 0 && int64(s)%u.bytes == 0 && n < best {
+			best, unit = n, u.suffix
 		}
 	}
-	return strconv.FormatInt(int64(s), 10)
+	return strconv.FormatInt(best, 10) + unit
 }
 
 // JSONSchema describes what UnmarshalText takes.

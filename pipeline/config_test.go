@@ -21,8 +21,10 @@ func TestSize(t *testing.T) {
 			t.Errorf("%q was read as %d", in, s)
 		}
 	}
-	if s := Size(64 << 20).String(); s != "64MiB" {
-		t.Errorf("64 MiB is written as %s", s)
+	for want, s := range map[string]Size{"64MiB": 64 << 20, "16GB": 16e9, "0": 0, "1kB": 1000, "1KiB": 1024, "7": 7, "1500": 1500} {
+		if got := s.String(); got != want {
+			t.Errorf("%d is written as %s, want %s", s, got, want)
+		}
 	}
 }
 

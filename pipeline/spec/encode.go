@@ -46,7 +46,7 @@ func (e encoder) encode(v reflect.Value, in *node, def reflect.Value) *node {
 		return e.raw(v.Bytes(), in)
 	case v.Type().Implements(textMarshaler) || v.CanAddr() && v.Addr().Type().Implements(textMarshaler):
 		return marshalled(v)
-	case takesText(v.Type()) && in != nil && in.scalar() && (!e.identity || opaque(v.Type())):
+	case describedWhole(v.Type()) && v.Kind() != reflect.Slice && in != nil && in.scalar() && (!e.identity || opaque(v.Type())):
 		return text(in.text)
 	case takesText(v.Type()) && opaque(v.Type()):
 		return text(fmt.Sprint(v.Interface()))
@@ -165,7 +165,7 @@ func (e encoder) structure(v reflect.Value, in *node, def reflect.Value) *node {
 		switch {
 		case e.identity && (!f.identity || empty(value)):
 			continue
-		case empty(value) && (!d.IsValid() || empty(d)) && in.get(f.name).null():
+		case empty(value) && (!d.IsValid() || empty(d)) && in.get(f.name).null() && !f.required:
 			continue
 		case f.secret:
 			m.fields = append(m.fields, &field{text(f.name), text(masked)})

@@ -69,6 +69,7 @@ func (l *loader) load(ctx context.Context, files []string) {
 	}
 	l.root = l.overrideTransport(l.root)
 	l.resolve(l.root, nil)
+	l.spec.root = l.root
 	l.build()
 }
 

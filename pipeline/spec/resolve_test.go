@@ -170,6 +170,31 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 }
 
+// What came from a file is secret wherever it ends up, in fields that are not marked too.
+func TestValuesFromFilesAreMasked(t *testing.T) {
+	s := must(t, `version: 1
+transport: { nats: { url: ["${file:secret.txt}", "nats://b"] } }
+sinks: { a: { parquet: { path: "x-${file:secret.txt}" } } }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/mf4, with: { paths: ["${file:secret.txt}"] } }
+      - { name: x, uses: exec, with: { command: [a], env: { KEY: "${file:secret.txt}" } }, to: a }
+      - { name: y, uses: analysis/window, with: { window: { tumbling: 1s }, metrics: { m: { count: "${file:secret.txt}" } }, group_by: "${file:secret.txt}" } }
+`)
+	x := s.Stage(Ref{"p", "x"})
+	if s.Transport.NATS.URL[0] != "hunter2" || x.Config.(*execConfig).Env["KEY"] != "hunter2" {
+		t.Error("the value itself must stay")
+	}
+	if text := string(s.YAML()) + s.Pipeline("p").Identity(); strings.Contains(text, "hunter2") || strings.Count(text, "***") != 10 {
+		t.Errorf("%d masks in %s", strings.Count(text, "***"), text)
+	}
+	_, ps := load(t, "version: 1\ntransport: { nats: { url: x, replicas: \"${file:secret.txt}\" } }\npipelines: { p: { stages: [{ name: r, uses: reader/mf4, with: { paths: [a], raster: \"${file:secret.txt}\" } }] } }\n")
+	if text := render(t, ps); ps.Errors() != 2 || strings.Contains(text, "hunter2") {
+		t.Errorf("problems: %s", text)
+	}
+}
+
 func TestFilesOfSecretsLieBesideTheFile(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -14,8 +14,7 @@ type Spec struct {
 	Sinks     []*Sink     // in order of name
 	Pipelines []*Pipeline // upstream before downstream, otherwise in order of the file
 
-	types map[string]pipeline.StageType
-	root  *node
+	root *node // the tree it was decoded from, which knows what is secret
 }
 
 // A Ref names a stage: its pipeline and its name therein.
