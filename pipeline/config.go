@@ -24,7 +24,7 @@ import (
 // JSONSchema() map[string]any gives its JSON Schema. A configuration may have
 //
 //	Validate() error       refuses the configuration; may join several errors, each a *FieldError where a key is to blame
-//	Warnings() []error     what may be meant but looks wrong; called by lint only
+//	Warnings() []error     what may be meant but looks wrong; may look at files
 
 // A FieldError is an error or a warning about one field of a configuration. Path is as a user would write it: keys and list
 // indices joined by dots, such as "window.tumbling" or "command.1". Code is the stable code without brackets, such as

@@ -37,7 +37,7 @@ func (l *loader) validate(cfg any, n *node, d *decoder) {
 			l.blame(err, n, d, l.report, CodeValue)
 		}
 	}
-	if v, ok := cfg.(interface{ Warnings() []error }); ok && l.opts.Lint {
+	if v, ok := cfg.(interface{ Warnings() []error }); ok && !l.opts.NoAdvice {
 		for _, err := range v.Warnings() {
 			l.blame(err, n, d, l.warn, WarnConfig)
 		}

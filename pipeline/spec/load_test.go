@@ -133,7 +133,7 @@ pipelines.yaml:7:59: warning: command file stages/fuse.py does not exist [W-path
 	if got := render(t, ps); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	if _, ps = load(t, text, func(o *Options) { o.Lint = false }); ps.Warnings() != 1 {
+	if _, ps = load(t, text, func(o *Options) { o.NoAdvice = true }); ps.Warnings() != 1 {
 		t.Errorf("files are looked at without being asked: %s", render(t, ps))
 	}
 }

@@ -175,7 +175,6 @@ var testEnv = map[string]string{"KPI_DSN": "postgres://kpi", "TRACKS": "16", "EM
 
 func testOptions(files map[string]string) Options {
 	return Options{
-		Lint:     true,
 		Registry: testRegistry(),
 		Env:      func(name string) (string, bool) { v, ok := testEnv[name]; return v, ok },
 		ReadFile: func(name string) ([]byte, error) {
