@@ -52,14 +52,33 @@ func BenchmarkReadAllColumns(b *testing.B) {
 			}
 			b.SetBytes(records * 908)
 			for b.Loop() {
-				readThrough(b, f.Groups[0])
+				readThrough(b, f.Groups[0], ReadOptions{})
 			}
 		})
 	}
 }
 
-func readThrough(b *testing.B, g *ChannelGroup) {
-	r, err := g.Read(ReadOptions{}, g.Channels...)
+func BenchmarkReadAhead(b *testing.B) {
+	for _, c := range []Compression{Deflate, TransposedDeflate} {
+		b.Run(fmt.Sprint("compression ", c), func(b *testing.B) {
+			const records = 60000
+			f, err := benchFile(b, c, records).open()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(records * 908)
+			for b.Loop() {
+				readThrough(b, f.Groups[0], ReadOptions{Ahead: 2})
+			}
+		})
+	}
+}
+
+func readThrough(b *testing.B, g *ChannelGroup, opts ReadOptions) {
+	r, err := g.Read(opts, g.Channels...)
+	if err == nil {
+		defer r.Close()
+	}
 	for err == nil {
 		_, err = r.Next(context.Background())
 	}

@@ -207,6 +207,9 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 		ByteOffset: le.Uint32(d[4:]), BitCount: le.Uint32(d[8:]), Flags: le.Uint32(d[12:]),
 		InvalBit: le.Uint32(d[16:]), Precision: -1, dataLink: b.link(5),
 	}
+	if c.Type == VLSD && c.dataLink != 0 {
+		f.note(c.dataLink)
+	}
 	if c.Flags&cnPrecision != 0 {
 		c.Precision = int(d[20])
 	}

@@ -23,7 +23,6 @@ const (
 	TextToValue                       // Refs are the keys, the last of Values is the default
 	TextToText                        // Refs are pairs key, text, then the default
 	BitfieldText                      // masks in Masks, Refs give the text of each masked value
-	conversionTypeEnds = iota
 )
 
 // A Conversion turns raw values into physical ones (CCBLOCK). All arithmetic is binary64, each operation rounded.
@@ -67,6 +66,7 @@ func (f *File) conversion(link int64, depth int) (*Conversion, error) {
 		return nil, corrupt(link, "##CC", "is nested more than %d deep", maxDepth)
 	}
 	f.convs[link] = nil
+	f.note(link)
 	b, err := f.src.block(link, "##CC")
 	if err != nil {
 		return nil, err
@@ -174,8 +174,6 @@ func (c *Conversion) compile(off int64) error {
 		ok = n%2 == 0 && (r == n/2+1 || r == n/2)
 	case TextToValue:
 		ok = n == r+1 || n == r
-	case TextToText:
-		ok = r%2 == 1 || r%2 == 0
 	case BitfieldText:
 		ok = len(c.Masks) == r
 	}

@@ -108,7 +108,7 @@ func exhaust(t testing.TB, data []byte) {
 	if err := f.Recount(context.Background()); err == nil {
 		for _, g := range f.Groups {
 			if !g.VLSD {
-				readAll(g, ReadOptions{Raw: true})
+				readAll(g, ReadOptions{Raw: true, Ahead: 2})
 			}
 		}
 	}

@@ -22,7 +22,8 @@
 //
 // Groups of one file have clocks and rates of their own. To merge them by time, open a reader for each and call the
 // Next of the one that is behind: every reader keeps one block in memory, however long the file. Block.Position and
-// GroupReader.Resume go on at a record after a restart. CAN bus logging groups are read as frames by
+// GroupReader.Resume go on at a record after a restart, GroupReader.SeekTime starts at a time. Groups of unsorted
+// files are read independently of each other too, at the price of a pass each; File.ReadShared reads several in one. CAN bus logging groups are read as frames by
 // ChannelGroup.Frames.
 //
 // # What is read
@@ -42,5 +43,6 @@
 //
 // A reader needs a few megabytes: a window of about 1 MiB of the data, one inflated block if it is transposed (the
 // standard recommends at most 4 MiB, Options.MaxBlockBytes bounds it), the columns of one block, 8 MiB for each
-// variable-length channel, and 72 bytes for each data block of the file.
+// variable-length channel, and 80 bytes for each data block of the file. ReadOptions.Ahead inflates blocks on other
+// cores, for twice the size of a block each.
 package mdf

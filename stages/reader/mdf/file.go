@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -62,7 +63,7 @@ type File struct {
 	convs   map[int64]*Conversion
 	sources map[int64]*Source
 	seen    map[int64]bool
-	starts  []int64 // offsets of the header blocks of an unfinalized file, ascending after open
+	starts  []int64 // offsets of all known blocks of an unfinalized file, ascending after open
 	groupAt map[int64]*ChannelGroup
 
 	channelAt map[int64]*Channel
@@ -127,6 +128,7 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 
 // finishOpen drops what only opening needs.
 func (f *File) finishOpen() {
+	slices.Sort(f.starts)
 	f.src.pages = nil
 	f.texts, f.isXML, f.convs, f.sources, f.seen, f.groupAt, f.channelAt = nil, nil, nil, nil, nil, nil, nil
 }
@@ -221,8 +223,15 @@ func (f *File) once(off int64, id string) error {
 		return corrupt(off, id, "is linked to twice: the links form a cycle")
 	}
 	f.seen[off] = true
-	f.starts = append(f.starts, off)
+	f.note(off)
 	return nil
+}
+
+// note keeps where a block of an unfinalized file starts: the data in front of it can reach no further.
+func (f *File) note(off int64) {
+	if !f.Finalized {
+		f.starts = append(f.starts, off)
+	}
 }
 
 // Group returns the first channel group with records whose acquisition name is name, or nil.

@@ -131,13 +131,12 @@ func (f *File) readDataGroups(link int64) error {
 			return corrupt(link, "##DG", "has the same data as the one at %#x", other)
 		}
 		dataLinks[dg.link] = link
-		f.starts = append(f.starts, dg.link)
+		f.note(dg.link)
 		if err := f.readGroups(dg, b.link(1)); err != nil {
 			return err
 		}
 		link = b.link(0)
 	}
-	slices.Sort(f.starts)
 	return f.bindGroups()
 }
 
@@ -260,5 +259,6 @@ func (f *File) source(link int64) (*Source, error) {
 		}
 	}
 	f.sources[link] = s
+	f.note(link)
 	return s, nil
 }

@@ -50,11 +50,13 @@ func TestRecordsCrossBlockBorders(t *testing.T) {
 			g := b.groups(cg{cycles: 100, data: 12, first: sampleChannels(b)})
 			b.dg(0, g[0], b.split("DT", samples(100), sizes...))
 			f := mustOpen(t, &b.memory)
-			got, err := readAll(f.Groups[0], ReadOptions{BlockRecords: 7})
-			if err != nil {
-				t.Fatal(err)
+			for _, ahead := range []int{0, 1, 4} {
+				got, err := readAll(f.Groups[0], ReadOptions{BlockRecords: 7, Ahead: ahead})
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkSamples(t, got, 100)
 			}
-			checkSamples(t, got, 100)
 		})
 	}
 }
@@ -64,10 +66,11 @@ func TestSeekReadsFromTheRecordOn(t *testing.T) {
 	g := b.groups(cg{cycles: 100, data: 12, first: sampleChannels(b)})
 	b.dg(0, g[0], b.split("DT", samples(100), 50, 333, 1))
 	f := mustOpen(t, &b.memory)
-	r, err := f.Groups[0].Read(ReadOptions{}, f.Groups[0].Channels[1])
+	r, err := f.Groups[0].Read(ReadOptions{Ahead: 2}, f.Groups[0].Channels[1])
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Close()
 	for _, at := range []uint64{99, 0, 41, 7, 7, 60} {
 		if err := r.Seek(at); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,9 @@ type ReadOptions struct {
 	// BlockRecords bounds the records of a block; 0 means as many as fit well into the processor's cache. A block
 	// may have fewer.
 	BlockRecords int
+	// Ahead is how many compressed blocks are inflated on other cores while the records before them are used; 0
+	// means none. Each takes twice the size of a block in memory. With it the reader has to be closed.
+	Ahead int
 }
 
 const (
@@ -33,10 +36,10 @@ func (o ReadOptions) records(g *ChannelGroup) int {
 // next call of Next, Seek, Resume or Close of the GroupReader that returned it.
 type Block struct {
 	Group   *ChannelGroup
-	First   uint64 // number of the first record, from 0
-	N       int    // number of records, at least 1
-	Times   []float64
-	Columns []Column // in the order the channels were asked for
+	First   uint64    // number of the first record, from 0
+	N       int       // number of records, at least 1
+	Times   []float64 // values of the master: seconds since File.Start if its Sync is SyncTime; nil without a master
+	Columns []Column  // in the order the channels were asked for
 	// Records are the data bytes of the records as they stand in the file, without record id; record i starts at
 	// i*Stride.
 	Records []byte
@@ -108,6 +111,9 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 			g.Index, g.recordSize(), limit, ErrLimit)
 	}
 	r := &GroupReader{g: g, opts: opts, max: opts.records(g), src: g.File.newRecordSource(g), last: math.NaN()}
+	if s := r.stream(); s != nil && opts.Ahead > 0 {
+		s.ahead = newAhead(opts.Ahead)
+	}
 	r.block = Block{Group: g, Columns: make([]Column, len(channels))}
 	for i, c := range channels {
 		if c.Group != g {
@@ -139,7 +145,9 @@ func (r *GroupReader) openTimes() error {
 }
 
 // Next returns the next block. After the last record it returns io.EOF. Before an error all records in front of
-// the damage have been delivered; Progress tells how far that is. Errors repeat, apart from those of ctx.
+// the damage have been delivered; Progress tells how far that is. A compressed block that is damaged gives none of its
+// records, unless it inflates to more than 4 MiB: then those of the pieces in front. Errors repeat, apart from those
+// of ctx.
 func (r *GroupReader) Next(ctx context.Context) (*Block, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -336,8 +344,24 @@ func (r *GroupReader) Resume(p Position) error {
 	return r.src.resume(p.Offset)
 }
 
-// Close ends reading; Next returns ErrClosed then. Closing twice is allowed.
+// stream returns the stream of the records, nil if there is none.
+func (r *GroupReader) stream() *stream {
+	switch s := r.src.(type) {
+	case *sortedRows:
+		return s.s
+	case *unsortedRows:
+		return s.d.s
+	case *columnRows:
+		return s.data.s
+	}
+	return nil
+}
+
+// Close ends reading and waits for what is still inflating; Next returns ErrClosed then. Closing twice is allowed.
 func (r *GroupReader) Close() error {
+	if s := r.stream(); s != nil && s.ahead != nil {
+		s.ahead.stop()
+	}
 	r.err = ErrClosed
 	return nil
 }

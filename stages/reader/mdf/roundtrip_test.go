@@ -131,7 +131,7 @@ func checkDrawn(t *rapid.T, g *ChannelGroup, d drawn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	phys, err := readAll(g, ReadOptions{})
+	phys, err := readAll(g, ReadOptions{Ahead: rapid.IntRange(0, 3).Draw(t, "ahead")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 )
 
 const (
@@ -135,8 +137,8 @@ func (s *source) block(off int64, want ...string) (block, error) {
 	if err != nil {
 		return block{}, err
 	}
-	if !contains(want, id) {
-		return block{}, corrupt(off, id, "stands where %s is expected", names(want))
+	if !slices.Contains(want, id) {
+		return block{}, corrupt(off, id, "stands where %s is expected", strings.Join(want, " or "))
 	}
 	if length < headerSize+8*int64(nlink) {
 		return block{}, corrupt(off, id, "says %d bytes and %d links", length, nlink)
@@ -149,24 +151,4 @@ func (s *source) block(off int64, want ...string) (block, error) {
 	}
 	raw, err := s.at(off+headerSize, int(length-headerSize))
 	return block{id: id, off: off, raw: raw, nlink: nlink}, err
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
-func names(want []string) string {
-	s := ""
-	for i, w := range want {
-		if i > 0 {
-			s += " or "
-		}
-		s += w
-	}
-	return s
 }

@@ -34,6 +34,7 @@ func (f *File) rawText(link int64) (string, error) {
 	d, _ := b.data(0)
 	s := string(cutNUL(d))
 	f.texts[link] = s
+	f.note(link)
 	if b.id == "##MD" {
 		f.isXML[link] = true
 	}
