@@ -29,11 +29,17 @@ type command func(ctx context.Context, q query, body json.RawMessage) (any, erro
 // reads are the addresses of everything that can be read.
 func (s *Server) reads() map[string]resource {
 	const p = "/api/v1/pipelines/{pipeline}"
+	const recording = p + "/recordings/{recording}"
 	return map[string]resource{
 		"/api/v1/status":                  s.status,
 		"/api/v1/pipelines":               s.pipelineList,
 		p:                                 s.pipeline,
 		p + "/stages/{stage}/history":     s.history,
+		p + "/recordings":                 s.recordings,
+		recording:                         s.recording,
+		recording + "/documents":          s.documents,
+		recording + "/timeline":           s.timeline,
+		p + "/kpis":                       s.kpis,
 		"/api/v1/jobs":                    s.jobs,
 		"/api/v1/jobs/{job}":              s.job,
 		"/api/v1/dlq":                     s.dlq,
@@ -58,10 +64,13 @@ func (s *Server) writes() map[string]command {
 // pages says which answers a page's stream carries, by the section's name.
 func (s *Server) pages() map[string]map[string]resource {
 	return map[string]map[string]resource{
-		"status":    {"shell": s.status},
-		"pipelines": {"shell": s.status, "pipelines": s.pipelineList, "history": s.pageHistory},
-		"jobs":      {"shell": s.status, "jobs": s.jobs, "operations": s.operationList},
-		"dlq":       {"shell": s.status, "dlq": s.dlq, "operations": s.operationList},
+		"status":     {"shell": s.status},
+		"pipelines":  {"shell": s.status, "pipelines": s.pipelineList, "history": s.pageHistory},
+		"recordings": {"shell": s.status, "recordings": s.recordings},
+		"recording":  {"shell": s.status, "recording": s.recording},
+		"kpis":       {"shell": s.status, "kpis": s.kpis},
+		"jobs":       {"shell": s.status, "jobs": s.jobs, "operations": s.operationList},
+		"dlq":        {"shell": s.status, "dlq": s.dlq, "operations": s.operationList},
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/milepost-dev/milepost/pipeline/engine"
 	"github.com/milepost-dev/milepost/pipeline/job"
 	"github.com/milepost-dev/milepost/pipeline/spec"
+	"github.com/milepost-dev/milepost/pipeline/view"
 	"github.com/milepost-dev/milepost/transport"
 )
 
@@ -25,6 +26,7 @@ type Config struct {
 	Spec     *spec.Spec
 	Engine   *engine.Engine
 	Managers map[string]*job.Manager // by pipeline, one for each that Engine runs
+	Store    *view.Store             // the results; nil: none are kept, and their addresses say so
 	Broker   transport.Description
 	Version  string
 	Token    string       // what commands present; empty: only pages of this server may send commands
@@ -114,8 +116,15 @@ func (s *Server) Close() {
 	s.cancel()
 }
 
-// watch samples the meters until ctx ends.
+// watch samples the meters, and keeps the store's table of jobs, until ctx ends.
 func (s *Server) watch(ctx context.Context) {
+	var projections sync.WaitGroup
+	defer projections.Wait()
+	for name, m := range s.c.Managers {
+		if s.c.Store != nil {
+			projections.Go(func() { s.project(ctx, name, m) })
+		}
+	}
 	t := time.NewTicker(sampleEvery)
 	defer t.Stop()
 	for {
