@@ -119,7 +119,6 @@ func (i *Instance) halted() bool {
 		}
 	}
 	if i.want.resume && i.want.of.names(ref, i.halt.Position) {
-		i.want.resume = false
 		return i.append(decideResume, Write{Kind: WriteControl, Control: schemas.ControlResume, Input: ref, Cursor: i.halt.Cursor})
 	}
 	return i.leave(ending, "")
@@ -245,7 +244,7 @@ func (i *Instance) lettered() bool {
 }
 
 func (i *Instance) resumed() bool {
-	i.halt = nil
+	i.halt, i.want.resume = nil, false
 	for _, e := range i.ledger.entries {
 		e.errs, e.doomed = 0, false
 	}

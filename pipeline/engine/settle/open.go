@@ -68,6 +68,7 @@ func (i *Instance) look(st State) bool {
 	if !i.opened {
 		i.opened, i.count = true, i.counting(&st)
 	}
+	i.want.resume = i.want.resume && i.halt != nil // what it was for is not there any more
 	i.known, i.claimed = true, false
 	return true
 }

@@ -137,12 +137,19 @@ func (c *chain) dropCheckpoints() {
 }
 
 func (c *chain) ownOut() uint64 {
-	for k := len(c.records) - 1; k >= 0; k-- {
-		if r := &c.records[k]; r.check != nil && !r.gone {
-			return r.check.Out
-		}
+	if k := c.checkpoint(); k != nil {
+		return k.Out
 	}
 	return 0
+}
+
+func (c *chain) checkpoint() *transport.Checkpoint {
+	for k := len(c.records) - 1; k >= 0; k-- {
+		if r := &c.records[k]; r.check != nil && !r.gone {
+			return r.check
+		}
+	}
+	return nil
 }
 
 // consumed is the checkpointed cursor of a consumer on the edge from upstream.
@@ -150,8 +157,8 @@ func (w *world) consumed(n *node, upstream int) schemas.EdgeCursor {
 	c := w.chains[n.index]
 	cursor := c.cursor
 	if n.cfg.Role != Sink {
-		if s := c.state(nil); s.Checkpoint != nil {
-			cursor = s.Checkpoint.Cursor
+		if k := c.checkpoint(); k != nil {
+			cursor = k.Cursor
 		}
 	}
 	edge := slices.Index(n.from, upstream)

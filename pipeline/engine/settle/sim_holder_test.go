@@ -36,6 +36,7 @@ type holder struct {
 	events  []ev
 	rows    map[uint64]uint64
 	readers []reader
+	late    bool   // an append of his may still arrive
 	current uint64 // key of the input that is tried
 	differs bool   // what it computed differs from what is stored
 	behind  []Record
@@ -48,8 +49,7 @@ type reader struct {
 }
 
 func (w *world) start(d *delivery) {
-	w.hinder(d.node)
-	h := &holder{w: w, node: d.node, chain: w.chains[d.node.index], core: New(d.node.cfg), delivery: d, readers: make([]reader, len(d.node.from))}
+	h := w.hire(d)
 	d.ready, d.out, d.due = false, true, 0
 	if AckBeforeAppend.on() {
 		d.out = false
@@ -61,11 +61,36 @@ func (w *world) start(d *delivery) {
 	}
 }
 
+// hire makes a holder of a dead one where there is one: making them anew is half the time of a schedule.
+func (w *world) hire(d *delivery) *holder {
+	h := &holder{}
+	if n := len(w.spare); n > 0 {
+		h, w.spare = w.spare[n-1], w.spare[:n-1]
+	}
+	core, n := h.core, len(d.node.from)
+	*h = holder{w: w, node: d.node, chain: w.chains[d.node.index], delivery: d, readers: h.readers[:0], behind: h.behind[:0], calls: h.calls, events: h.events}
+	for range n {
+		h.readers = append(h.readers, reader{})
+	}
+	if core == nil {
+		h.core = New(d.node.cfg)
+		return h
+	}
+	clear(core.ledger.entries)
+	cfg := d.node.cfg.withDefaults()
+	*core = Instance{cfg: cfg, actions: core.actions, outs: core.outs[:0], held: core.held[:0], ledger: ledger{entries: core.ledger.entries}, queues: core.queues[:0]}
+	for range len(cfg.Edges) {
+		core.queues = append(core.queues, queue{})
+	}
+	h.core = core
+	return h
+}
+
 // hinder notes, for the legitimacy of dead letters, whose tries a new holder may spoil.
-func (w *world) hinder(n *node) {
-	for _, h := range w.holders {
-		if h.node == n {
-			w.trouble[h.current]++
+func (h *holder) hinder() {
+	for _, o := range h.w.holders {
+		if o.node == h.node && o != h {
+			h.w.trouble[o.current]++
 		}
 	}
 }
@@ -198,6 +223,9 @@ func (h *holder) execute() {
 		h.rows = nil
 		h.reply(Input{Op: Loaded, Cursor: h.chain.cursor})
 	case Open:
+		if !h.core.opened {
+			h.hinder()
+		}
 		h.known, h.useless = h.chain.last(), false
 		s := h.chain.state(h.behind[:0])
 		h.behind = s.Behind
@@ -230,7 +258,9 @@ func (h *holder) restore() {
 }
 
 func (h *holder) step(c *Call) {
-	h.current = h.node.key(c.Event.Edge, c.Event.Sequence)
+	if c.Method != CallNothing {
+		h.tries(inputKey{c.Event.Edge, c.Event.Sequence})
+	}
 	h.events = h.events[:0]
 	if c.Method != CallNothing {
 		switch p := h.w.plan(h.node, c.Event.Edge, c.Event.Sequence); p {
@@ -239,7 +269,7 @@ func (h *holder) step(c *Call) {
 			return
 		case fails, permanent:
 			h.run(c) // half done
-			h.w.trouble[h.current]++
+			h.w.trouble[h.node.key(c.Event.Edge, c.Event.Sequence)]++
 			h.reply(Input{Op: Stepped, Failure: Failure(p), Outputs: h.outputs(c)})
 			return
 		}
@@ -303,13 +333,33 @@ func (h *holder) outputs(c *Call) []Output {
 	return h.calls
 }
 
+// tries notes what the holder's death will be blamed on: the last input that was tried first.
+func (h *holder) tries(k inputKey) {
+	if l := &h.core.ledger; !l.othersAhead(l.find(k)) {
+		h.current = h.node.key(k.edge, k.sequence)
+	}
+}
+
+// put appends; from then on an attempt counts.
+func (h *holder) put(known *schemas.Position, r stored, fenced bool) bool {
+	if !h.w.append(h.chain, known, r, fenced) {
+		return false
+	}
+	if t := r.rec.Control; t != nil && t.Kind == schemas.ControlAttempt {
+		h.tries(inputKey{h.node.edge(t.Input.Edge), t.Input.Sequence})
+		if h.dead { // it arrived after its writer's death
+			h.w.trouble[h.node.key(h.node.edge(t.Input.Edge), t.Input.Sequence)]++
+		}
+	}
+	return true
+}
+
 // append stores one record a call, so that others come in between.
 func (h *holder) append(a *Write) {
 	if h.useless {
 		h.w.fault("a useless chain was appended to")
 	}
 	if a.Kind == WriteControl && a.Control == schemas.ControlAttempt {
-		h.current = h.node.key(h.core.cfg.edge(a.Input.Edge), a.Input.Sequence)
 		h.w.stats.attempts++
 	}
 	if a.Kind == WriteOutputs && a.From == a.To {
@@ -357,7 +407,7 @@ func (h *holder) store(r stored, apart bool) Outcome {
 		w.stats.unknown++
 		return h.mishap(r)
 	}
-	if !w.append(h.chain, &h.known, r, !apart) {
+	if !h.put(&h.known, r, !apart) {
 		h.useless = true
 		w.stats.stale++
 		return Stale
@@ -371,10 +421,10 @@ func (h *holder) mishap(r stored) Outcome {
 	case 0:
 		return Full
 	case 1:
-		w.append(h.chain, &known, r, true)
+		h.put(&known, r, true)
 	case 2:
-		c := h.chain
-		w.late = append(w.late, func() { w.append(c, &known, r, true) })
+		h.late = true
+		w.late = append(w.late, func() { h.put(&known, r, true) })
 	}
 	h.useless = true
 	return Unknown

@@ -49,9 +49,17 @@ func (w *world) move() bool {
 func (w *world) bury() {
 	for k := 0; k < len(w.holders); k++ {
 		if w.holders[k].dead {
+			w.spares(w.holders[k])
 			w.holders = slices.Delete(w.holders, k, k+1)
 			k--
 		}
+	}
+}
+
+// spares keeps what a dead holder is made of, unless a late append of his is on its way.
+func (w *world) spares(h *holder) {
+	if !h.late {
+		w.spare = append(w.spare, h)
 	}
 }
 

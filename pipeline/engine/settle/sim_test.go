@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,6 +54,7 @@ func TestNaiveIsWrong(t *testing.T) {
 
 // simulate runs schedules 1 to n on all cores, until so many were wrong.
 func simulate(n int, naive bool, enough int) (sum stats, wrong []string) {
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	var next, bad atomic.Int64
 	var mu sync.Mutex
 	var wg sync.WaitGroup

@@ -12,6 +12,7 @@ type world struct {
 	stages      []*node
 	chains      []*chain
 	holders     []*holder
+	spare       []*holder
 	inbox       []*delivery
 	now         int
 	faults      int // how many are left
@@ -178,7 +179,7 @@ func (w *world) planned(n *node, edge int, seq uint64) bool {
 
 // reset draws a new schedule.
 func (w *world) reset(seed uint64, naive bool) {
-	*w = world{seed: seed, holders: w.holders[:0], inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, healed: w.healed, trouble: w.trouble}
+	*w = world{seed: seed, holders: w.holders[:0], spare: append(w.spare, w.holders...), inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, healed: w.healed, trouble: w.trouble}
 	if w.temp == nil {
 		w.temp, w.healed, w.trouble = map[uint64]int{}, map[uint64]bool{}, map[uint64]int{}
 	}
