@@ -95,10 +95,8 @@ func (f *Function) tick(at int64) Tick {
 // moveEgo filters acceleration and curvature.
 func (f *Function) moveEgo(t *Tick) {
 	m := &f.m
-	if m.primed {
+	if m.primed { // else it is 0, as the reset left it
 		m.ae += float64(beta(f.p.TauAccel) * ((t.V-m.vPrev)/tickSeconds - m.ae))
-	} else {
-		m.ae = 0
 	}
 	yaw, raw := 0.0, 0.0
 	if f.yaw.seen && t.T-f.yaw.t <= nanoseconds(f.p.YawTimeout) {
