@@ -11,18 +11,18 @@ type ConversionType uint8
 
 // Conversion types of MDF 4.2, 5.14.
 const (
-	Identity           ConversionType = iota
-	Linear                            // Values[0] + Values[1]·x
-	Rational                          // (v0·x² + v1·x + v2) / (v3·x² + v4·x + v5)
-	Algebraic                         // Formula
-	TableInterpolated                 // pairs key, value
-	TableNearest                      // pairs key, value; the nearest key, the lower one in the middle
-	RangeToValue                      // triples lower, upper, value, then the default
-	ValueToText                       // keys in Values, Refs, the last of them is the default
-	RangeToText                       // pairs lower, upper in Values, Refs, the last is the default
-	TextToValue                       // Refs are the keys, the last of Values is the default
-	TextToText                        // Refs are pairs key, text, then the default
-	BitfieldText                      // masks in Masks, Refs give the text of each masked value
+	Identity          ConversionType = iota
+	Linear                           // Values[0] + Values[1]·x
+	Rational                         // (v0·x² + v1·x + v2) / (v3·x² + v4·x + v5)
+	Algebraic                        // Formula
+	TableInterpolated                // pairs key, value
+	TableNearest                     // pairs key, value; the nearest key, the lower one in the middle
+	RangeToValue                     // triples lower, upper, value, then the default
+	ValueToText                      // keys in Values, Refs, the last of them is the default
+	RangeToText                      // pairs lower, upper in Values, Refs, the last is the default
+	TextToValue                      // Refs are the keys, the last of Values is the default
+	TextToText                       // Refs are pairs key, text, then the default
+	BitfieldText                     // masks in Masks, Refs give the text of each masked value
 )
 
 // A Conversion turns raw values into physical ones (CCBLOCK). All arithmetic is binary64, each operation rounded.

@@ -23,8 +23,8 @@
 // Groups of one file have clocks and rates of their own. To merge them by time, open a reader for each and call the
 // Next of the one that is behind: every reader keeps one block in memory, however long the file. Block.Position and
 // GroupReader.Resume go on at a record after a restart, GroupReader.SeekTime starts at a time. Groups of unsorted
-// files are read independently of each other too, at the price of a pass each; File.ReadShared reads several in one. CAN bus logging groups are read as frames by
-// ChannelGroup.Frames.
+// files are read independently of each other too, at the price of a pass each; File.ReadShared reads several in one
+// pass. CAN bus logging groups are read as frames by ChannelGroup.Frames.
 //
 // # What is read
 //
