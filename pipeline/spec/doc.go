@@ -6,5 +6,6 @@
 //
 // The way of a file through the package, in order: parse.go (bytes to nodes), layer.go (files and --set), variables.go
 // (${…}), decode.go (nodes to Go values by tags), resolve.go, edges.go, types.go (the graph), config.go (the stages' own
-// configuration). render.go and identity.go go the other way. schema.go makes the JSON Schema from the same tags.
+// configuration) and the transport (connect.go). render.go and identity.go go the other way. schema.go and describe.go tell
+// editors and users what the same tags say; graph.go draws.
 package spec

@@ -116,14 +116,6 @@ func (n *node) at(path []string) (*node, bool) {
 	return n, true
 }
 
-func (n *node) set(key *node, value *node) {
-	if f := n.field(key.text); f != nil {
-		f.value = value
-		return
-	}
-	n.fields = append(n.fields, &field{key, value})
-}
-
 // show is the value for a message.
 func (n *node) show() string {
 	switch {
