@@ -305,7 +305,7 @@ func testConcurrent(t *testing.T, fresh func(*testing.T) Store) {
 	for n := range chains {
 		all = append(all, newChain(t, got, n))
 	}
-	all[1].rename(schemas.ChainID{Job: all[0].id.Job, Stage: all[1].id.Stage}) // two stages of one job
+	all[1].rename(schemas.ChainID{Job: all[0].id.Job, Stage: all[1].id.Stage}, all[0].batches[0].Item) // two stages of one job
 	for _, c := range all {
 		sink := mustOpen(t, want)
 		must(t, c.apply(t.Context(), sink, c.calls))
@@ -323,10 +323,10 @@ func testConcurrent(t *testing.T, fresh func(*testing.T) Store) {
 	closeTwice(t, sinks...)
 }
 
-func (c *chain) rename(id schemas.ChainID) {
+func (c *chain) rename(id schemas.ChainID, item string) {
 	c.id = id
 	for i := range c.batches {
-		c.batches[i].Job, c.batches[i].Stage = id.Job, id.Stage
+		c.batches[i].Job, c.batches[i].Stage, c.batches[i].Item = id.Job, id.Stage, item
 	}
 }
 

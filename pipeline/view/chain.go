@@ -1,10 +1,8 @@
 package view
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,15 +76,6 @@ func loadChain(ctx context.Context, q querier, id schemas.ChainID) (*chain, erro
 		}
 	}
 	return c, rows.Err()
-}
-
-func decodeFold(state []byte) (*tableFold, error) {
-	f := &tableFold{}
-	if err := gob.NewDecoder(bytes.NewReader(state)).Decode(f); err != nil {
-		return nil, err
-	}
-	f.index()
-	return f, nil
 }
 
 // saved forgets what a commit has stored.
@@ -192,11 +181,7 @@ func (c *chain) saveFold(ctx context.Context, tx *sql.Tx, name string) error {
 			return err
 		}
 	}
-	var state bytes.Buffer
-	if err := gob.NewEncoder(&state).Encode(f); err != nil {
-		return err
-	}
-	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO folds VALUES (?, ?, ?, ?)", string(c.id.Job), c.id.Stage, name, state.Bytes())
+	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO folds VALUES (?, ?, ?, ?)", string(c.id.Job), c.id.Stage, name, f.encode())
 	return err
 }
 

@@ -41,7 +41,9 @@ const documentTime = "coalesce(d.t_ns, d.at_ns - r.start_ns, 0)"
 // schemas.AEBActivation.
 func (s *Store) Documents(ctx context.Context, f DocumentFilter, p Page) ([]Document, error) {
 	conditions, args := []string{"1"}, []any{}
-	add := func(condition string, values ...any) { conditions, args = append(conditions, condition), append(args, values...) }
+	add := func(condition string, values ...any) {
+		conditions, args = append(conditions, condition), append(args, values...)
+	}
 	if f.Job != "" {
 		add("d.job = ?", string(f.Job))
 	}

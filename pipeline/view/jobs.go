@@ -106,7 +106,9 @@ type Filter struct {
 // where is the condition over jobs j.
 func (f Filter) where() (string, []any) {
 	conditions, args := []string{"1"}, []any{}
-	add := func(condition string, values ...any) { conditions, args = append(conditions, condition), append(args, values...) }
+	add := func(condition string, values ...any) {
+		conditions, args = append(conditions, condition), append(args, values...)
+	}
 	if f.Pipeline != "" {
 		add("j.pipeline = ?", f.Pipeline)
 	}

@@ -1,9 +1,11 @@
 package view
 
 import (
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"math"
 	"math/bits"
-	"slices"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -53,12 +55,17 @@ func (b *bucket) add(values []float64) {
 
 // A tableFold is the state of the pyramid of one table: the buckets in hand at every level. It is a pure function of the rows.
 type tableFold struct {
+	foldHead
+	Signals []signalFold   // in order of appearance
+	byName  map[string]int // place in Signals
+}
+
+// foldHead is the part of a tableFold that is of fixed size.
+type foldHead struct {
 	Rows, Late  uint64
-	First, Last int64          // times of the first and the last row
-	Intervals   [64]uint64     // how many steps of the time column had so many bits
-	Index       [levels]int64  // of the bucket in hand
-	Signals     []signalFold   // in order of appearance
-	byName      map[string]int // place in Signals
+	First, Last int64         // times of the first and the last row
+	Intervals   [64]uint64    // how many steps of the time column had so many bits
+	Index       [levels]int64 // of the bucket in hand
 }
 
 // A signalFold is the bucket in hand of one signal at each level. That of a higher level holds the closed ones below it.
@@ -189,18 +196,47 @@ func (f *tableFold) interval() time.Duration {
 	return 0
 }
 
-func (f *tableFold) clone() *tableFold {
-	c := *f
-	c.Signals, c.byName = slices.Clone(f.Signals), nil
-	c.index()
-	return &c
+// encode writes the state with all its bits: the head, then of each signal name, unit and buckets.
+func (f *tableFold) encode() []byte {
+	out, _ := binary.Append(nil, binary.LittleEndian, f.foldHead) // an error is a type of no fixed size
+	for i := range f.Signals {
+		s := &f.Signals[i]
+		for _, text := range []string{s.Name, s.Unit} {
+			out = append(binary.AppendUvarint(out, uint64(len(text))), text...)
+		}
+		out, _ = binary.Append(out, binary.LittleEndian, s.Open)
+	}
+	return out
 }
 
-func (f *tableFold) index() {
-	f.byName = map[string]int{}
-	for i, s := range f.Signals {
-		f.byName[s.Name] = i
+var errFold = errors.New("damaged overview state")
+
+func decodeFold(state []byte) (*tableFold, error) {
+	f := &tableFold{}
+	n, err := binary.Decode(state, binary.LittleEndian, &f.foldHead)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errFold, err)
 	}
+	for state = state[n:]; len(state) > 0; {
+		var s signalFold
+		for _, text := range []*string{&s.Name, &s.Unit} {
+			length, n := binary.Uvarint(state)
+			if n <= 0 || length > uint64(len(state)-n) {
+				return nil, errFold
+			}
+			*text, state = string(state[n:n+int(length)]), state[n+int(length):]
+		}
+		n, err := binary.Decode(state, binary.LittleEndian, &s.Open)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errFold, err)
+		}
+		state = state[n:]
+		if i := f.signal(s.Name, s.Unit); i != len(f.Signals)-1 {
+			return nil, errFold
+		}
+		f.Signals[len(f.Signals)-1].Open = s.Open
+	}
+	return f, nil
 }
 
 func floorDiv(a, b int64) int64 {

@@ -173,7 +173,7 @@ type grid struct {
 
 func newGrid(from, to time.Duration, px int) grid {
 	g := grid{from: from, to: to}
-	g.columns = int(min(int64(max(1, min(px, maxColumns))), int64((to-from+baseBucket-1)/baseBucket)))
+	g.columns = max(1, min(px, maxColumns, int((to-from)/baseBucket)))
 	for g.level+1 < levels && float64(bucketWidth(g.level+1)) <= g.width() {
 		g.level++
 	}

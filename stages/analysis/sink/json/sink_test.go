@@ -16,7 +16,7 @@ import (
 )
 
 func configOf(folder, form string) Config {
-	return Config{Path: folder + "/{pipeline}/{job}-{item}.json", Form: form, Indent: 1}
+	return Config{Path: folder + "/{pipeline}/{stage}/{item}.json", Form: form, Indent: 1}
 }
 
 // dump is all files that users see.
