@@ -27,6 +27,9 @@ type Reader interface {
 	io.Closer
 }
 
+// A Progresser is a Reader that can say which share of its item it has read, 0 to 1. It is asked between two Reads.
+type Progresser interface{ Progress() float64 }
+
 // A Processor handles the batches of one recording, in order, on one goroutine, each once since the restored state.
 // The same state and batch must emit the same batches: no clock, no randomness, no map order.
 type Processor interface {

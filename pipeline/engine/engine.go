@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,11 +22,12 @@ import (
 type Settings struct {
 	Spec      *spec.Spec
 	Broker    transport.Broker
-	Pipelines []string      // run only these; none is all
-	Stages    []string      // run only these nodes' stages, by name or pipeline/name (a worker); none is all
-	Store     pipeline.Sink // the result store behind the dashboard, in the process that serves it; nil in others
-	Retain    bool          // never trim: every out event stays readable
-	Naive     bool          // at-least-once without fence, checkpoint or comparison: the negative control of kill tests
+	Pipelines []string          // run only these; none is all
+	Stages    []string          // run only these nodes' stages, by name or pipeline/name (a worker); none is all
+	Store     pipeline.Sink     // the result store behind the dashboard, in the process that serves it; nil in others
+	Retain    bool              // never trim: every out event stays readable
+	Appended  func(total int64) // called after records were stored, with how many so far; on any goroutine, nil is nobody
+	Naive     bool              // at-least-once without fence, checkpoint or comparison: the negative control of kill tests
 	Log       *slog.Logger
 }
 
@@ -35,6 +38,9 @@ type Engine struct {
 	retain    bool
 	naive     bool
 	maxEvent  int
+	appends   atomic.Int64
+	appended  func(int64)
+	progress  sync.Map // schemas.JobID to float64, of jobs that a reader of this process works on
 	log       *slog.Logger
 	flows     *flows
 	nodes     []*node // inputs before consumers
@@ -52,7 +58,7 @@ type line struct {
 
 // New builds every stage of the pipelines with its configuration and opens the logs. It starts nothing.
 func New(ctx context.Context, s Settings) (*Engine, error) {
-	e := &Engine{spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
+	e := &Engine{appended: s.Appended, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
 		maxEvent: s.Broker.Describe().MaxEvent, log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
 	b := builder{e: e, s: s, byRef: map[spec.Ref]*node{}, sinks: map[string]pipeline.Sink{}}
 	for _, p := range s.Spec.Pipelines {
@@ -77,6 +83,22 @@ func (e *Engine) Run(ctx context.Context) error {
 		g.Go(func() error { return n.run(ctx) })
 	}
 	return g.Wait()
+}
+
+// stored books records that a node has appended.
+func (n *node) stored(records int) {
+	n.meter.Appends.Add(int64(records))
+	if total := n.e.appends.Add(int64(records)); n.e.appended != nil && records > 0 {
+		n.e.appended(total)
+	}
+}
+
+// Progress is the share of a job's item that its reader has read, 0 to 1; 0 when no reader of this process has it.
+func (e *Engine) Progress(job schemas.JobID) float64 {
+	if p, ok := e.progress.Load(job); ok {
+		return p.(float64)
+	}
+	return 0
 }
 
 // Close closes the sinks. The broker and the store are the caller's.

@@ -135,8 +135,13 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 // call decodes the input and calls what the core says.
 func (i *instance) call(ctx context.Context, c settle.Call) ([]output, error) {
 	if c.Method == settle.CallRead {
-		defer i.n.meter.Step.Since(time.Now())
-		return i.stage.step(ctx, pipeline.Batch{}, c.First)
+		start := time.Now()
+		outputs, err := i.stage.step(ctx, pipeline.Batch{}, c.First)
+		i.n.meter.Step.Since(start)
+		if p, ok := i.stage.reader.(pipeline.Progresser); ok && !i.stage.lost {
+			i.n.e.progress.Store(i.w.id, p.Progress())
+		}
+		return outputs, err
 	}
 	if err := i.take(c.Event); err != nil {
 		return nil, err
@@ -277,7 +282,7 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 	start := time.Now()
 	n, err := i.chain.Append(ctx, records...)
 	i.n.meter.Append.Since(start)
-	i.n.meter.Appends.Add(int64(n))
+	i.n.stored(n)
 	for _, r := range records[:n] {
 		i.stored(r)
 	}
@@ -376,7 +381,7 @@ func (i *instance) save(ctx context.Context, c *transport.Checkpoint) settle.Inp
 	if err == nil {
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
-		i.n.meter.Appends.Add(1)
+		i.n.stored(1)
 		i.covered(ctx, c.Cursor, c.Out)
 	}
 	return settle.Input{Op: settle.Saved, Outcome: i.outcomeOf("write a checkpoint", err)}
@@ -406,7 +411,7 @@ func (i *instance) page(ctx context.Context, state []byte) (hashes []transport.P
 			if _, err := i.chain.Append(ctx, transport.Record{Kind: transport.Page, Page: &p}); err != nil {
 				return nil, err
 			}
-			i.n.meter.Appends.Add(1)
+			i.n.stored(1)
 		}
 		now[p.Hash] = true
 		hashes = append(hashes, p.Hash)

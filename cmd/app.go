@@ -1,0 +1,135 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/spec"
+	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/jetstream"
+	"github.com/milepost-dev/milepost/transport/memory"
+)
+
+// An app is one command line: the flags that all commands share, and where they write. Data goes to stdout; progress, logs and
+// hints go to stderr.
+type app struct {
+	types          *pipeline.Registry
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	files     []string
+	set       []string
+	transport string
+	state     string
+	output    string
+	logLevel  string
+}
+
+const defaultFile = "pipelines.yaml"
+
+func (a *app) flags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringArrayVarP(&a.files, "file", "f", []string{defaultFile}, "pipelines file; several are layered, the last wins")
+	f.StringArrayVar(&a.set, "set", nil, "path=value, laid over the files")
+	f.StringVar(&a.transport, "transport", "", "embedded, memory, nats://host:port or kafka://host:port in place of the file's")
+	f.StringVar(&a.state, "state", "", "state directory in place of the file's (transport.embedded.dir, ./.milepost)")
+	f.StringVarP(&a.output, "output", "o", "table", "table or json")
+	f.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// load reads and checks the pipelines files. Warnings are printed; errors are printed, all of them, and end in exit code 2.
+func (a *app) load(ctx context.Context) (*spec.Spec, error) {
+	s, problems := spec.Load(ctx, a.files, spec.Options{Registry: a.types, Set: a.set, Transport: a.transport})
+	if len(problems) > 0 {
+		if err := problems.Render(a.stderr); err != nil {
+			return nil, err
+		}
+	}
+	if problems.Errors() > 0 {
+		return nil, exitError{code: ExitUsage}
+	}
+	return s, nil
+}
+
+// stateFolder is where run keeps its state.
+func (a *app) stateFolder(s *spec.Spec) string {
+	switch {
+	case a.state != "":
+		return a.state
+	case s != nil && s.Transport.Embedded != nil && s.Transport.Embedded.Dir != "":
+		return s.Transport.Embedded.Dir
+	}
+	return ".milepost"
+}
+
+// broker opens the transport. An unreachable one is exit code 3, with the next step.
+func (a *app) broker(ctx context.Context, s *spec.Spec, log *slog.Logger) (transport.Broker, error) {
+	b, err := a.open(ctx, s, log)
+	if errors.Is(err, transport.ErrUnreachable) {
+		err = fmt.Errorf("%w [E-transport]\n  next: is the server up?\n        no server?  milepost run --transport embedded", err)
+		return nil, exit(ExitUnreachable, err)
+	}
+	return b, exit(ExitFailed, err)
+}
+
+func (a *app) open(ctx context.Context, s *spec.Spec, log *slog.Logger) (transport.Broker, error) {
+	t := s.Transport
+	switch {
+	case t.NATS != nil:
+		return jetstream.Connect(ctx, jetstream.Config{URL: strings.Join(t.NATS.URL, ","), Replicas: t.NATS.Replicas, Options: login(t.NATS), Log: log})
+	case t.Kafka != nil:
+		return nil, errors.New("the Kafka transport is not ready to be run: it comes with the next release [E-transport]")
+	case t.Memory != nil:
+		return memory.New(), nil
+	}
+	sync := jetstream.SyncAlways
+	if !t.Embedded.Sync.Always() {
+		sync = jetstream.SyncLater
+	}
+	return jetstream.Embedded(ctx, jetstream.EmbeddedConfig{Dir: filepath.Join(a.stateFolder(s), "jetstream"), Sync: sync, Log: log})
+}
+
+// login is how a client says who it is.
+func login(t *spec.NATS) (options []nats.Option) {
+	if t.User != "" {
+		options = append(options, nats.UserInfo(t.User, t.Password))
+	}
+	if t.Token != "" {
+		options = append(options, nats.Token(t.Token))
+	}
+	return options
+}
+
+// logger writes to stderr at the level asked for.
+func (a *app) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
+		return nil, exit(ExitUsage, fmt.Errorf("--log-level %s: want debug, info, warn or error", a.logLevel))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: dropTime})), nil
+}
+
+// dropTime leaves the time out of log lines: whoever collects them adds it.
+func dropTime(groups []string, at slog.Attr) slog.Attr {
+	if len(groups) == 0 && at.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return at
+}
+
+// terminal says whether w is a terminal that a person looks at.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("CI") == "" && os.Getenv("NO_COLOR") == ""
+}

@@ -1,0 +1,108 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/milepost-dev/milepost/cmd/internal/api"
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+func jobIDs(args []string) (ids []schemas.JobID) {
+	for _, id := range args {
+		ids = append(ids, schemas.JobID(id))
+	}
+	return ids
+}
+
+func (a *app) dlqCommand() *cobra.Command {
+	c := &cobra.Command{Use: "dlq", Short: "dead-lettered events: look, and send them back"}
+	var f api.LetterFilter
+	ls := &cobra.Command{
+		Use: "ls [pipeline[/stage]]", Short: "list dead letters", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			f.Pipeline, f.Stage, _ = strings.Cut(first(args), "/")
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.listLetters(ctx, client, f) })
+		},
+	}
+	letterFlags(ls, &f)
+	var pipeline string
+	show := &cobra.Command{
+		Use: "show ID", Short: "one dead letter with the input it holds", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
+				return a.showLetter(ctx, client, pipeline, args[0])
+			})
+		},
+	}
+	show.Flags().StringVar(&pipeline, "pipeline", "", "pipeline of the dead letter, where the id is in several")
+	c.AddCommand(ls, show, a.redriveCommand())
+	return c
+}
+
+func letterFlags(c *cobra.Command, f *api.LetterFilter) {
+	c.Flags().StringVar(&f.State, "state", "", "open, skipped, resumed, redriven, cancelled or all")
+	c.Flags().StringVar(&f.Error, "error", "", "part of the error")
+	c.Flags().StringVar(&f.Recording, "recording", "", "part of the recording's name")
+	c.Flags().StringVar(&f.OlderThan, "older-than", "", "by the last attempt: 5m, 12h, 30d")
+	c.Flags().StringVar(&f.NewerThan, "newer-than", "", "likewise")
+}
+
+func (a *app) redriveCommand() *cobra.Command {
+	var o api.LetterOrder
+	c := &cobra.Command{
+		Use: "redrive [pipeline[/stage]] [ID...]", Short: "send dead-lettered events back to their stage",
+		Long: "Redrive lets each job that an event halted take it again (its attempts restart, id and trace are kept). A job that went on behind\n" +
+			"the event (on_error: skip) is made anew from its recording; its results replace the old ones.",
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 && !strings.HasPrefix(args[0], "d-") {
+				o.Filter.Pipeline, o.Filter.Stage, _ = strings.Cut(args[0], "/")
+				args = args[1:]
+			}
+			o.Filter.IDs = args
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
+				op, err := client.Redrive(ctx, o)
+				return a.finish(ctx, client, op, err, "redrive", "event")
+			})
+		},
+	}
+	letterFlags(c, &o.Filter)
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be sent back")
+	return c
+}
+
+func (a *app) listLetters(ctx context.Context, c *api.Client, f api.LetterFilter) error {
+	l, err := c.Letters(ctx, f)
+	if err != nil {
+		return err
+	}
+	return a.show(l.Letters, []string{"ID", "STAGE", "RECORDING", "INPUT", "ATTEMPTS", "AGE", "STATE", "ERROR"}, func() (rows [][]string) {
+		for _, d := range l.Letters {
+			rows = append(rows, []string{d.ID, d.Stage, d.Recording, fmt.Sprint(d.Input.Sequence), fmt.Sprint(d.Attempts),
+				ageText(time.Since(d.Last)), string(d.State), oneLine(d.Error)})
+		}
+		return rows
+	})
+}
+
+func (a *app) showLetter(ctx context.Context, c *api.Client, pipeline, id string) error {
+	if pipeline == "" {
+		l, err := c.Letters(ctx, api.LetterFilter{State: "all", IDs: []string{id}})
+		if err != nil {
+			return err
+		}
+		if len(l.Letters) == 0 {
+			return fmt.Errorf("no dead letter %s\n  milepost dlq ls", id)
+		}
+		pipeline = l.Letters[0].Pipeline
+	}
+	d, err := c.Letter(ctx, pipeline, id)
+	if err != nil {
+		return err
+	}
+	return a.json(d)
+}

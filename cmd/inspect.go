@@ -1,0 +1,203 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+	"github.com/milepost-dev/milepost/stages/reader/mdf/digest"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	var o inspectOptions
+	c := &cobra.Command{
+		Use: "inspect FILE...", Short: "what is in an .mf4: header, groups, channels, gaps", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, file := range args {
+				if err := a.inspect(c.Context(), file, o); err != nil {
+					return exit(ExitFailed, fmt.Errorf("%s: %w [E-mf4]", file, err))
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.channels, "channels", "", "list the channels whose name matches a glob")
+	c.Flags().DurationVar(&o.gap, "gap", 100*time.Millisecond, "report gaps in a group's times longer than this")
+	c.Flags().BoolVar(&o.digest, "digest", false, "print digests of every channel's values as JSON lines")
+	return c
+}
+
+type inspectOptions struct {
+	channels string
+	gap      time.Duration
+	digest   bool
+}
+
+// A fileView is a recording as `inspect -o json` prints it.
+type fileView struct {
+	File      string      `json:"file"`
+	Version   string      `json:"version"`
+	Program   string      `json:"program"`
+	Start     time.Time   `json:"start"`
+	Bytes     int64       `json:"bytes"`
+	Finalized bool        `json:"finalized"`
+	Comment   string      `json:"comment,omitempty"`
+	Seconds   float64     `json:"seconds"` // from the first to the last time of any group
+	Groups    []groupView `json:"groups"`
+	Error     string      `json:"error,omitempty"` // what stopped reading, with what lies in front of it above
+}
+
+type groupView struct {
+	Index    int           `json:"index"`
+	Name     string        `json:"name"`
+	Channels int           `json:"channels"`
+	Records  uint64        `json:"records"`
+	First    float64       `json:"first_s"`
+	Last     float64       `json:"last_s"`
+	Rate     float64       `json:"rate_hz"` // mean
+	Master   string        `json:"master,omitempty"`
+	Bus      bool          `json:"bus"`
+	Gaps     []gapView     `json:"gaps,omitempty"`
+	List     []channelView `json:"list,omitempty"`
+}
+
+type gapView struct {
+	From float64 `json:"from_s"`
+	To   float64 `json:"to_s"`
+}
+
+type channelView struct {
+	Name string `json:"name"`
+	Unit string `json:"unit"`
+	Bits uint32 `json:"bits"`
+}
+
+func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error {
+	if o.digest {
+		return digest.File(ctx, a.stdout, file, filepath.ToSlash(file))
+	}
+	f, err := mdf.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	v := fileView{File: file, Version: fmt.Sprintf("%d.%02d", f.Version/100, f.Version%100), Program: f.Program, Start: f.Start,
+		Bytes: f.Size(), Finalized: f.Finalized, Comment: f.Comment, Groups: []groupView{}}
+	first, last := math.Inf(1), math.Inf(-1)
+	for _, g := range f.Groups {
+		if g.VLSD {
+			continue
+		}
+		view, err := viewGroup(ctx, g, o)
+		if err != nil && v.Error == "" {
+			v.Error = err.Error()
+		}
+		if view.Records > 0 {
+			first, last = min(first, view.First), max(last, view.Last)
+		}
+		v.Groups = append(v.Groups, view)
+	}
+	v.Seconds = max(0, last-first)
+	if a.output == "json" {
+		err = a.json(v)
+	} else {
+		err = a.printFile(v)
+	}
+	if err == nil && v.Error != "" {
+		err = errors.New(v.Error)
+	}
+	return err
+}
+
+// viewGroup reads the times of one group: how many there are, how fast, and where they pause.
+func viewGroup(ctx context.Context, g *mdf.ChannelGroup, o inspectOptions) (groupView, error) {
+	v := groupView{Index: g.Index, Name: g.AcqName, Channels: len(g.Channels), Bus: g.BusEvent}
+	if g.Master != nil {
+		v.Master = g.Master.Name
+	}
+	for _, c := range g.Channels {
+		if ok, err := path.Match(o.channels, c.Name); o.channels != "" && err == nil && ok {
+			v.List = append(v.List, channelView{Name: c.Name, Unit: c.Unit, Bits: c.BitCount})
+		}
+	}
+	r, err := g.Read(mdf.ReadOptions{})
+	if err != nil {
+		return v, err
+	}
+	defer r.Close()
+	for {
+		b, err := r.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return v, err
+		}
+		v.add(b, o.gap)
+	}
+	if v.Records > 1 && v.Last > v.First {
+		v.Rate = float64(v.Records-1) / (v.Last - v.First)
+	}
+	return v, nil
+}
+
+func (v *groupView) add(b *mdf.Block, gap time.Duration) {
+	v.Records += uint64(b.N)
+	for _, t := range b.Times {
+		switch {
+		case b.First == 0 && v.Last == 0 && v.First == 0:
+			v.First = t
+		case t-v.Last > gap.Seconds() && !v.Bus:
+			v.Gaps = append(v.Gaps, gapView{From: v.Last, To: t})
+		}
+		v.Last = t
+	}
+}
+
+func (a *app) printFile(v fileView) error {
+	state := "finalized"
+	if !v.Finalized {
+		state = "unfinalized (the recorder was cut off; repaired while reading)"
+	}
+	fmt.Fprintf(a.stdout, "MDF %s   started %s   %s min   %s   %s\n", v.Version, v.Start.Format(time.RFC3339),
+		clockText(time.Duration(v.Seconds*float64(time.Second))), bytesText(v.Bytes), state)
+	var rows [][]string
+	for _, g := range v.Groups {
+		rows = append(rows, g.row())
+		for _, c := range g.List {
+			rows = append(rows, []string{"", "  " + c.Name, "", "", fmt.Sprintf("%d bit", c.Bits), c.Unit})
+		}
+	}
+	if err := table(a.stdout, []string{"", "group", "channels", "samples", "rate", "master"}, rows); err != nil {
+		return err
+	}
+	for _, g := range v.Groups {
+		for k, gap := range g.Gaps {
+			if k == 5 {
+				fmt.Fprintf(a.stdout, "gaps: %s has %d more\n", g.Name, len(g.Gaps)-k)
+				break
+			}
+			fmt.Fprintf(a.stdout, "gap: %s %.3f-%.3f s\n", g.Name, gap.From, gap.To)
+		}
+	}
+	return nil
+}
+
+func (g groupView) row() []string {
+	rate, master := "-", g.Master
+	if g.Rate > 0 && !g.Bus {
+		rate = fmt.Sprintf("%.0f Hz", g.Rate)
+	}
+	if g.Bus {
+		master += "   (raw bus: bind its signals with a DBC)"
+	}
+	return []string{fmt.Sprint(g.Index), g.Name, fmt.Sprint(g.Channels), countText(float64(g.Records)), rate, master}
+}

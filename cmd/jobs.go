@@ -1,0 +1,214 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/milepost-dev/milepost/cmd/internal/api"
+)
+
+func (a *app) jobsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "jobs", Short: "the jobs of this state directory: one recording through one pipeline each"}
+	var f api.JobFilter
+	ls := &cobra.Command{
+		Use: "ls [pipeline]", Short: "list jobs", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			f.Pipeline = first(args)
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.listJobs(ctx, client, f) })
+		},
+	}
+	ls.Flags().StringVar(&f.Status, "status", "", "only these states, separated by commas: queued,started,finished,failed,cancelled")
+	ls.Flags().StringVar(&f.Search, "search", "", "part of the recording, job id or error")
+	c.AddCommand(ls, &cobra.Command{
+		Use: "show JOB", Short: "one job, by its id or the beginning of it", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.showJob(ctx, client, args[0]) })
+		},
+	}, &cobra.Command{
+		Use: "watch [pipeline]", Short: "print each job as its state changes, until all are over", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			f := api.JobFilter{Pipeline: first(args)}
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.watchJobs(ctx, client, f) })
+		},
+	}, a.cancelCommand(), a.retryCommand())
+	return c
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+var jobHeading = []string{"JOB", "PIPELINE", "RECORDING", "STATUS", "RESUMED", "AGE", "ERROR"}
+
+func jobRow(j api.Job) []string {
+	return []string{string(j.ID), j.Pipeline, j.Recording, string(j.State), fmt.Sprint(j.Resumed), ageText(time.Since(j.Queued)), oneLine(j.Error)}
+}
+
+func oneLine(s string) string {
+	const width = 100
+	for i, c := range s {
+		if c == '\n' || i > width {
+			return s[:i] + " …"
+		}
+	}
+	return s
+}
+
+func (a *app) listJobs(ctx context.Context, c *api.Client, f api.JobFilter) error {
+	l, err := c.Jobs(ctx, f)
+	if err != nil {
+		return err
+	}
+	return a.show(l.Jobs, jobHeading, func() (rows [][]string) {
+		for _, j := range l.Jobs {
+			rows = append(rows, jobRow(j))
+		}
+		return rows
+	})
+}
+
+func (a *app) showJob(ctx context.Context, c *api.Client, id string) error {
+	j, err := c.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		return a.json(j)
+	}
+	rows := [][]string{{"job", string(j.ID)}, {"pipeline", j.Pipeline}, {"recording", j.Recording}, {"status", string(j.State)},
+		{"run", j.Run}, {"queued", j.Queued.Format(time.RFC3339)}, {"resumed", fmt.Sprint(j.Resumed)}}
+	if j.Started != nil {
+		rows = append(rows, []string{"started", j.Started.Format(time.RFC3339)})
+	}
+	if j.Ended != nil {
+		rows = append(rows, []string{"ended", j.Ended.Format(time.RFC3339)})
+	}
+	if j.Error != "" {
+		rows = append(rows, []string{"stage", j.Stage}, []string{"error", j.Error})
+	}
+	for _, r := range rows {
+		fmt.Fprintf(a.stdout, "%-10s %s\n", r[0], r[1])
+	}
+	return nil
+}
+
+// watchEvery is how often jobs watch asks.
+const watchEvery = 500 * time.Millisecond
+
+func (a *app) watchJobs(ctx context.Context, c *api.Client, f api.JobFilter) error {
+	told := map[string]string{}
+	for {
+		l, err := c.Jobs(ctx, f)
+		if err != nil {
+			return err
+		}
+		open := 0
+		slices.Reverse(l.Jobs)
+		for _, j := range l.Jobs {
+			if !j.State.Over() {
+				open++
+			}
+			if told[string(j.ID)] == string(j.State) {
+				continue
+			}
+			told[string(j.ID)] = string(j.State)
+			if err := a.printJob(j); err != nil {
+				return err
+			}
+		}
+		if open == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+func (a *app) printJob(j api.Job) error {
+	if a.output == "json" {
+		return a.json(j)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s  %-10s %s  %s\n", j.ID, j.State, j.Recording, oneLine(j.Error))
+	return err
+}
+
+func (a *app) cancelCommand() *cobra.Command {
+	var o api.JobOrder
+	var all, yes bool
+	c := &cobra.Command{
+		Use: "cancel [JOB...]", Short: "end jobs that are not over",
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 && !all {
+				return exit(ExitUsage, errors.New("name jobs, or give --all"))
+			}
+			if all && !yes && !o.DryRun {
+				return exit(ExitUsage, errors.New("--all cancels every job that is not over: add --yes, or look first with --dry-run"))
+			}
+			o.Filter.IDs = jobIDs(args)
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
+				op, err := client.CancelJobs(ctx, o)
+				return a.finish(ctx, client, op, err, "cancel", "job")
+			})
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "every job that matches --status")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().StringVar(&o.Filter.Status, "status", "", "with --all: only these states")
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be cancelled")
+	return c
+}
+
+func (a *app) retryCommand() *cobra.Command {
+	var o api.JobOrder
+	c := &cobra.Command{
+		Use: "retry JOB...", Short: "let failed jobs go on at the input that halted them", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.Filter.IDs = jobIDs(args)
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
+				op, err := client.ResumeJobs(ctx, o)
+				return a.finish(ctx, client, op, err, "resume", "job")
+			})
+		},
+	}
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be resumed")
+	return c
+}
+
+// finish waits for a bulk operation and prints what it did.
+func (a *app) finish(ctx context.Context, c *api.Client, op api.Operation, err error, verb, noun string) error {
+	if err == nil {
+		op, err = c.Wait(ctx, op)
+	}
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		return a.json(op)
+	}
+	if op.DryRun {
+		fmt.Fprintf(a.stdout, "would %s %d of %s\n", verb, op.Total, plural(op.Matching, noun))
+		for _, n := range op.Names {
+			fmt.Fprintln(a.stdout, "  "+n)
+		}
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "%s: %d of %s done, %d refused\n", verb, op.Done, plural(op.Total, noun), op.Failed)
+	for _, e := range op.Errors {
+		fmt.Fprintln(a.stderr, "  "+e)
+	}
+	if op.Failed > 0 {
+		return exitError{code: ExitFailed}
+	}
+	return nil
+}

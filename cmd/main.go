@@ -1,0 +1,114 @@
+// Package cmd is the command line: every verb of milepost over a registry of stage types.
+//
+// A binary with stage plugins of its own is ten lines: fill a registry, call Main. One file holds one command; what several
+// share is in app.go (files, flags, transport), statedir.go (who holds a state directory) and output.go (tables, JSON).
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/milepost-dev/milepost/pipeline"
+)
+
+// Exit codes.
+const (
+	ExitDone        = 0
+	ExitFailed      = 1 // it ran, but a job failed or an event lies in the DLQ
+	ExitUsage       = 2 // usage or configuration
+	ExitUnreachable = 3 // the transport
+	ExitInterrupted = 130
+)
+
+// Main runs the command line of a binary with these stage types and ends the process with its exit code.
+func Main(types *pipeline.Registry) {
+	ctx, stop := interruptible()
+	code := Run(ctx, types, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Run runs one command line and returns its exit code. ctx ends when the user wants it to drain and leave.
+func Run(ctx context.Context, types *pipeline.Registry, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{types: types, stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return a.exitCode(root.ExecuteContext(ctx))
+}
+
+// exitError is an error with the exit code it stands for. A nil err has been printed already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e exitError) Unwrap() error { return e.err }
+
+// exit gives an error its exit code; nil stays nil.
+func exit(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{code, err}
+}
+
+// exitCode prints an error and says how the process ends. Cobra's own errors are of usage.
+func (a *app) exitCode(err error) int {
+	if err == nil {
+		return ExitDone
+	}
+	code := ExitUsage
+	var e exitError
+	if errors.As(err, &e) {
+		code = e.code
+		if e.err == nil {
+			return code
+		}
+	}
+	fmt.Fprintln(a.stderr, err)
+	return code
+}
+
+// interruptible is a context that ends with the first Ctrl-C or SIGTERM; the second ends the process at once.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(ExitInterrupted)
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}
+
+// root is the command that holds all others.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "milepost", Short: "replay recorded drives through declared pipelines",
+		Long:         "Milepost replays recorded drives (ASAM MDF, .mf4) through the pipelines that pipelines.yaml declares.",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	a.flags(root)
+	root.AddCommand(a.runCommand(), a.workerCommand(), a.lintCommand(), a.graphCommand(), a.schemaCommand(), a.stagesCommand(),
+		a.inspectCommand(), a.jobsCommand(), a.dlqCommand(), a.statusCommand(), a.versionCommand())
+	return root
+}

@@ -1,0 +1,218 @@
+package cmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/engine"
+	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+// redraw is how often the block on a terminal is drawn anew.
+const redraw = 200 * time.Millisecond
+
+// A progress shows how a run goes, on stderr: a live block on a terminal, a line per change elsewhere, or JSON lines.
+type progress struct {
+	mode string
+	out  io.Writer
+	mu   sync.Mutex
+	rows int // of the block that is on the screen
+	told map[schemas.JobID]schemas.JobState
+	last map[string]sample
+}
+
+// sample is what a node had done at a time, for rates.
+type sample struct {
+	at                      time.Time
+	in, out, inBytes, bytes int64
+}
+
+func (a *app) newProgress(mode string) (*progress, error) {
+	switch mode {
+	case "auto":
+		mode = "plain"
+		if terminal(a.stderr) {
+			mode = "block"
+		}
+	case "plain", "json", "none":
+	default:
+		return nil, exit(ExitUsage, fmt.Errorf("--progress %s: want auto, plain, json or none", mode))
+	}
+	return &progress{mode: mode, out: a.stderr, told: map[schemas.JobID]schemas.JobState{}, last: map[string]sample{}}, nil
+}
+
+// logger makes log lines go above the block.
+func (p *progress) logger(log *slog.Logger) *slog.Logger {
+	if p.mode != "block" {
+		return log
+	}
+	return slog.New(slog.NewTextHandler(p, &slog.HandlerOptions{ReplaceAttr: dropTime}))
+}
+
+// Write puts a log line above the block.
+func (p *progress) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	return p.out.Write(line)
+}
+
+// appended prints the number of stored appends, for those who watch from outside.
+func (p *progress) appended(total int64) {
+	if p.mode != "json" {
+		return
+	}
+	p.line(struct {
+		Appends int64 `json:"appends"`
+	}{total})
+}
+
+func (p *progress) line(v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.out, "%s\n", data)
+}
+
+// show follows a session until the function that it returns is called.
+func (p *progress) show(x *session) (stop func()) {
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		t := time.NewTicker(redraw)
+		defer t.Stop()
+		for {
+			p.update(x)
+			select {
+			case <-done:
+				p.update(x)
+				return
+			case <-t.C:
+			}
+		}
+	}()
+	return func() { close(done); <-gone }
+}
+
+func (p *progress) update(x *session) {
+	for _, name := range x.engine.Pipelines() {
+		for _, j := range x.jobs(name) {
+			p.changed(x, name, j)
+		}
+	}
+	if p.mode == "block" {
+		p.draw(x)
+	}
+}
+
+// changed tells of a job that came to an end, once.
+func (p *progress) changed(x *session, name string, j job.Job) {
+	if p.told[j.ID] == j.State || !j.State.Over() {
+		return
+	}
+	first := p.told[j.ID] == ""
+	p.told[j.ID] = j.State
+	took := j.Ended.Sub(j.Started)
+	switch {
+	case p.mode == "json":
+		p.line(map[string]any{"pipeline": name, "recording": j.Item, "job": j.ID, "state": j.State, "error": j.Error, "took_ms": took.Milliseconds()})
+	case p.mode == "plain" && j.State == schemas.JobFinished && first:
+		x.log.Info("recording done", "pipeline", name, "recording", j.Item, "took", took.Round(time.Millisecond))
+	case p.mode == "plain":
+		x.log.Error("recording "+string(j.State), "pipeline", name, "recording", j.Item, "stage", j.Stage, "error", j.Error)
+	}
+}
+
+// draw puts the block in the place of the one before.
+func (p *progress) draw(x *session) {
+	var b bytes.Buffer
+	status := x.engine.Status()
+	for _, name := range x.engine.Pipelines() {
+		p.pipeline(&b, x, name, status)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	p.rows = bytes.Count(b.Bytes(), []byte{'\n'})
+	p.out.Write(b.Bytes()) //nolint:errcheck // a terminal that is gone is no reason to stop
+}
+
+// erase takes the block off the screen; p.mu is held.
+func (p *progress) erase() {
+	if p.rows > 0 {
+		fmt.Fprintf(p.out, "\x1b[%dA\x1b[J", p.rows)
+		p.rows = 0
+	}
+}
+
+func (p *progress) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rows = 0 // what is on the screen stays
+}
+
+// pipeline draws one pipeline: a bar, a line a stage, what is in work.
+func (p *progress) pipeline(w io.Writer, x *session, name string, status []engine.NodeStatus) {
+	jobs := x.jobs(name)
+	done, over, size, total := 0.0, 0, 0.0, 0.0
+	var now []string
+	for _, j := range jobs {
+		bytes, fraction := itemBytes(j), x.engine.Progress(j.ID)
+		if j.State.Over() {
+			over, fraction = over+1, 1
+		} else if fraction > 0 && len(now) < 4 {
+			now = append(now, fmt.Sprintf("%s %.0f%%", j.Item, 100*fraction))
+		}
+		done, size, total = done+fraction, size+fraction*bytes, total+bytes
+	}
+	share := done / float64(max(1, len(jobs)))
+	fmt.Fprintf(w, "%s  %s  %2.0f%%  %d/%d recordings  %s/%s\n", name, bar(share, 20), 100*share, over, len(jobs), bytesText(int64(size)), bytesText(int64(total)))
+	fmt.Fprintf(w, "  %-24s %9s %9s %8s %9s %8s %5s\n", "stage", "in/s", "out/s", "lag", "p95", "retries", "dlq")
+	for _, s := range status {
+		if s.Pipeline == name {
+			in, out := p.rates(s)
+			fmt.Fprintf(w, "  %-24s %9s %9s %8d %9s %8d %5d\n", s.Stage, countText(in), countText(out), s.Lag, s.StepP95.Round(10*time.Microsecond), s.Retries, s.DeadLetters)
+		}
+	}
+	if len(now) > 0 {
+		fmt.Fprintf(w, "  now  %s\n", strings.Join(now, "  "))
+	}
+}
+
+// rates are the events a second since the last drawing but one second at least.
+func (p *progress) rates(s engine.NodeStatus) (in, out float64) {
+	key, at := s.Pipeline+"/"+s.Stage, time.Now()
+	old := p.last[key]
+	if d := at.Sub(old.at).Seconds(); d > 0 && !old.at.IsZero() {
+		in, out = float64(s.In-old.in)/d, float64(s.Out-old.out)/d
+	}
+	if at.Sub(old.at) > time.Second {
+		p.last[key] = sample{at: at, in: s.In, out: s.Out, bytes: s.OutBytes}
+	}
+	return in, out
+}
+
+func itemBytes(j job.Job) float64 {
+	var it pipeline.Item
+	if json.Unmarshal(j.Source, &it) != nil {
+		return 0
+	}
+	return float64(it.Bytes)
+}
+
+// bar draws a share, 0 to 1, as width characters.
+func bar(share float64, width int) string {
+	n := int(share*float64(width) + 0.5)
+	return strings.Repeat("█", n) + strings.Repeat("░", width-n)
+}

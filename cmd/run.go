@@ -1,0 +1,174 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+// runFlags are the flags of `run`.
+type runFlags struct {
+	exit     bool
+	again    bool
+	progress string
+	listen   string
+	retain   bool
+	naive    bool
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use: "run [pipeline...]", Short: "run pipelines over all items",
+		Long: "Run replays every item of the pipelines through their stages and serves the dashboard meanwhile. What is finished already is shown,\n" +
+			"not repeated. On a terminal the dashboard stays until Ctrl-C; in a pipe, in CI or with --exit the command leaves at the end.",
+		RunE: func(c *cobra.Command, args []string) error { return a.run(c.Context(), args, f) },
+	}
+	c.Flags().BoolVar(&f.exit, "exit", false, "leave at the end, on a terminal too")
+	c.Flags().BoolVar(&f.again, "again", false, "run finished items again, as another generation")
+	c.Flags().StringVar(&f.progress, "progress", "auto", "auto, plain, json or none")
+	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7070", "address of dashboard and API on loopback; a taken port is replaced by a free one")
+	c.Flags().BoolVar(&f.retain, "retain", false, "keep every event in the streams instead of trimming what all have read")
+	c.Flags().BoolVar(&f.naive, "naive", false, "at least once, as everybody does it: for the test that tells the difference")
+	if err := c.Flags().MarkHidden("naive"); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (a *app) run(ctx context.Context, pipelines []string, f runFlags) error {
+	s, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range pipelines {
+		if s.Pipeline(name) == nil {
+			return exit(ExitUsage, fmt.Errorf("no pipeline %q in %v [E-ref]\n  milepost graph", name, a.files))
+		}
+	}
+	log, err := a.logger()
+	if err != nil {
+		return err
+	}
+	p, err := a.newProgress(f.progress)
+	if err != nil {
+		return err
+	}
+	x, err := a.openSession(ctx, s, sessionOptions{pipelines: pipelines, retain: f.retain, naive: f.naive, again: f.again, appended: p.appended}, p.logger(log))
+	if err != nil {
+		return err
+	}
+	err = a.replay(ctx, x, f, p)
+	return errors.Join(err, x.close())
+}
+
+// replay runs the session from its first line on the screen to its last.
+func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) error {
+	server, err := a.serve(x, f.listen)
+	if err != nil {
+		return exit(ExitFailed, err)
+	}
+	defer server.close()
+	fmt.Fprintf(a.stderr, "milepost %s   %s   transport %s\ndashboard        %s\n\n", Version, a.files[len(a.files)-1], a.describe(x), server.url(x.engine.Pipelines()[0]))
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- x.run(work) }()
+	started := time.Now()
+	err = a.follow(ctx, x, p)
+	finished := err == nil
+	if finished {
+		a.summary(x, time.Since(started), server)
+		if terminal(a.stderr) && !f.exit {
+			fmt.Fprintf(a.stderr, "  dashboard stays     %s   (Ctrl-C to leave)\n", server.url(x.engine.Pipelines()[0]))
+			<-ctx.Done()
+		}
+	}
+	p.close()
+	stop()
+	if drained := <-ended; err == nil || drained != nil {
+		err = errors.Join(err, drained)
+	}
+	switch {
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(a.stderr, "interrupted: what was taken is stored, the next run goes on there")
+		return exitError{code: ExitInterrupted}
+	case err != nil:
+		return exit(ExitFailed, err)
+	case x.failures() > 0:
+		return exitError{code: ExitFailed}
+	}
+	return nil
+}
+
+// follow submits the items and shows progress until every job is over.
+func (a *app) follow(ctx context.Context, x *session, p *progress) error {
+	run, err := x.submit(ctx)
+	if err != nil {
+		return err
+	}
+	stop := p.show(x)
+	err = x.wait(ctx)
+	stop()
+	if err != nil {
+		return err
+	}
+	return x.fleet(ctx, run)
+}
+
+// summary prints what came out, and what to do next.
+func (a *app) summary(x *session, took time.Duration, server *server) {
+	for _, name := range x.engine.Pipelines() {
+		jobs := x.jobs(name)
+		n := count(jobs)
+		fmt.Fprintf(a.stderr, "done  %s  %d recordings, %d failed, in %s\n", name, len(jobs), n[schemas.JobFailed]+n[schemas.JobCancelled], clockText(took))
+		for _, j := range jobs {
+			if j.State == schemas.JobFailed {
+				fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s; the others went on\n", j.Item, j.Error, j.Stage)
+			}
+		}
+		if n[schemas.JobFailed] > 0 {
+			fmt.Fprintf(a.stderr, "  %s in the DLQ   milepost dlq ls %s\n", plural(n[schemas.JobFailed], "event"), name)
+		}
+	}
+}
+
+func count(jobs []job.Job) map[schemas.JobState]int {
+	n := map[schemas.JobState]int{}
+	for _, j := range jobs {
+		n[j.State]++
+	}
+	return n
+}
+
+// failures is how many jobs of the run did not finish.
+func (x *session) failures() (n int) {
+	for _, name := range x.engine.Pipelines() {
+		for _, j := range x.jobs(name) {
+			if j.State != schemas.JobFinished {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// describe says where the events are.
+func (a *app) describe(x *session) string {
+	d := x.broker.Describe()
+	if x.spec.Transport.Kind() == "embedded" {
+		path := x.state.path
+		if !filepath.IsAbs(path) {
+			path = "." + string(os.PathSeparator) + filepath.Clean(path)
+		}
+		return fmt.Sprintf("embedded (state %s, kept between runs)", path)
+	}
+	return d.Kind + " " + d.Address
+}

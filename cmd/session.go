@@ -1,0 +1,199 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/engine"
+	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/pipeline/spec"
+	"github.com/milepost-dev/milepost/pipeline/view"
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// A session is a process that owns the jobs of its pipelines: it holds the state directory, runs the stages and keeps the
+// results that the dashboard shows.
+type session struct {
+	spec     *spec.Spec
+	state    *stateDir
+	broker   transport.Broker
+	store    *view.Store
+	engine   *engine.Engine
+	managers map[string]*job.Manager
+	log      *slog.Logger
+	again    bool // a finished version is made another generation of
+
+	mu   sync.Mutex
+	runs map[string][]schemas.JobID // per pipeline, the jobs of this run
+}
+
+// sessionOptions are what run's flags decide.
+type sessionOptions struct {
+	pipelines []string
+	retain    bool
+	naive     bool
+	again     bool
+	appended  func(total int64)
+}
+
+// openSession takes the state directory and builds everything; nothing runs yet.
+func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, log *slog.Logger) (_ *session, err error) {
+	x := &session{spec: s, log: log, again: o.again, managers: map[string]*job.Manager{}, runs: map[string][]schemas.JobID{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, x.close())
+		}
+	}()
+	if x.state, err = holdState(a.stateFolder(s)); err != nil {
+		return nil, exit(ExitUsage, err)
+	}
+	if x.broker, err = a.broker(ctx, s, log); err != nil {
+		return nil, err
+	}
+	if x.store, err = view.Open(ctx, filepath.Join(x.state.path, "results.db")); err != nil {
+		return nil, exit(ExitFailed, fmt.Errorf("open the result store: %w", err))
+	}
+	x.engine, err = engine.New(ctx, engine.Settings{Spec: s, Broker: x.broker, Pipelines: o.pipelines, Store: x.store, Retain: o.retain,
+		Naive: o.naive, Appended: o.appended, Log: log})
+	if err != nil {
+		return nil, exit(ExitUsage, err)
+	}
+	for _, name := range x.engine.Pipelines() {
+		if x.managers[name], err = x.engine.Jobs(ctx, name); err != nil {
+			return nil, exit(ExitFailed, err)
+		}
+	}
+	return x, nil
+}
+
+// run works until ctx ends, then drains.
+func (x *session) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return x.engine.Run(ctx) })
+	for _, m := range x.managers {
+		g.Go(func() error { return m.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// submit lists the items of every pipeline and queues a job for each that has none yet, and the jobs that derive from them.
+func (x *session) submit(ctx context.Context) (run string, err error) {
+	all := []string{}
+	for _, name := range x.engine.Pipelines() {
+		subs, err := x.submissions(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		for _, s := range subs {
+			all = append(all, string(s.ID))
+			x.runs[name] = append(x.runs[name], s.ID)
+		}
+		x.mu.Lock()
+		run = "r-" + string(schemas.NewJobID(all...))[2:]
+		x.mu.Unlock()
+		for i := range subs {
+			subs[i].Run = run
+		}
+		if _, err := x.managers[name].Submit(ctx, subs...); err != nil {
+			return "", err
+		}
+	}
+	return run, nil
+}
+
+func (x *session) submissions(ctx context.Context, name string) (subs []job.Submission, err error) {
+	p := x.spec.Pipeline(name)
+	if len(p.From) > 0 {
+		for _, id := range x.runs[p.From[0].Pipeline] {
+			up, _ := x.managers[p.From[0].Pipeline].Job(id)
+			subs = append(subs, job.Submission{ID: x.engine.Derived(name, id), Item: up.Item, Source: up.Source, Upstream: id})
+		}
+		return subs, nil
+	}
+	items, err := x.engine.List(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range items {
+		source, err := json.Marshal(it)
+		if err != nil {
+			return nil, err
+		}
+		subs = append(subs, job.Submission{ID: x.id(name, it), Item: it.Name, Source: source})
+	}
+	return subs, nil
+}
+
+// id is the item's job; with --again, that of the first generation that is not there yet.
+func (x *session) id(name string, it pipeline.Item) schemas.JobID {
+	for generation := 0; ; generation++ {
+		id := x.engine.JobID(name, it, generation)
+		if j, ok := x.managers[name].Job(id); !x.again || !ok || !j.State.Over() {
+			return id
+		}
+	}
+}
+
+// jobs lists the run's jobs of one pipeline, in the order of submission.
+func (x *session) jobs(name string) (jobs []job.Job) {
+	for _, id := range x.runs[name] {
+		if j, ok := x.managers[name].Job(id); ok {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// wait returns when every job of the run is over.
+func (x *session) wait(ctx context.Context) error {
+	for _, name := range x.engine.Pipelines() {
+		if err := x.managers[name].Wait(ctx, x.runs[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fleet folds what the run's finished jobs gave.
+func (x *session) fleet(ctx context.Context, run string) error {
+	var errs []error
+	for _, name := range x.engine.Pipelines() {
+		errs = append(errs, x.engine.Fleet(ctx, name, run, x.jobs(name), x.results))
+	}
+	return errors.Join(errs...)
+}
+
+// results reads what a stage emitted for a job from the result store.
+func (x *session) results(ctx context.Context, id schemas.JobID, stage, eventType string) (docs []pipeline.Doc, err error) {
+	found, err := x.store.Documents(ctx, view.DocumentFilter{Job: id, Stage: stage, Types: []string{eventType}}, view.Page{})
+	for _, d := range found {
+		docs = append(docs, d.Doc)
+	}
+	return docs, err
+}
+
+func (x *session) close() error {
+	var errs []error
+	if x.engine != nil {
+		errs = append(errs, x.engine.Close())
+	}
+	if x.store != nil {
+		errs = append(errs, x.store.Close())
+	}
+	if x.broker != nil {
+		errs = append(errs, x.broker.Close())
+	}
+	if x.state != nil {
+		errs = append(errs, x.state.release())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,52 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/milepost-dev/milepost/pipeline/engine"
+)
+
+func (a *app) workerCommand() *cobra.Command {
+	var stages []string
+	c := &cobra.Command{
+		Use: "worker [pipeline...]", Short: "only consume: one more process for the same pipelines",
+		Long: "Worker takes jobs of stages from a broker that others reach too; `milepost run` on the same broker owns the jobs and the results.",
+		RunE: func(c *cobra.Command, args []string) error { return a.work(c.Context(), args, stages) },
+	}
+	c.Flags().StringSliceVar(&stages, "stages", nil, "only these stages, by name or pipeline/name")
+	return c
+}
+
+func (a *app) work(ctx context.Context, pipelines, stages []string) error {
+	s, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	if kind := s.Transport.Kind(); kind == "embedded" || kind == "memory" {
+		return exit(ExitUsage, fmt.Errorf("a worker needs a broker that other processes reach, not transport %s [E-transport]\n"+
+			"  next: milepost worker --transport nats://127.0.0.1:4222", kind))
+	}
+	log, err := a.logger()
+	if err != nil {
+		return err
+	}
+	broker, err := a.broker(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+	e, err := engine.New(ctx, engine.Settings{Spec: s, Broker: broker, Pipelines: pipelines, Stages: stages, Log: log})
+	if err != nil {
+		return exit(ExitUsage, err)
+	}
+	log.Info("working", "transport", broker.Describe().Address, "stages", stages)
+	err = errors.Join(e.Run(ctx), e.Close())
+	if err == nil && ctx.Err() != nil {
+		return exitError{code: ExitInterrupted}
+	}
+	return exit(ExitFailed, err)
+}
