@@ -166,8 +166,30 @@ func (c *chain) save(ctx context.Context, tx *sql.Tx) error {
 			return fmt.Errorf("overview of table %s: %w", name, err)
 		}
 	}
+	return c.saveChunks(ctx, tx)
+}
+
+func (c *chain) saveChunks(ctx context.Context, tx *sql.Tx) error {
+	load, err := tx.PrepareContext(ctx, "SELECT data FROM chunks WHERE series = ? AND level = ? AND chunk = ?")
+	if err != nil {
+		return err
+	}
+	defer load.Close()
+	store, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	defer store.Close()
 	for k, buckets := range c.closed {
-		if err := c.saveChunk(ctx, tx, k, buckets); err != nil {
+		series := c.series[k.seriesKey]
+		stored, err := readChunk(load.QueryRowContext(ctx, series, k.level, k.chunk))
+		if err != nil {
+			return fmt.Errorf("overview of %s.%s: %w", k.table, k.signal, err)
+		}
+		for _, b := range buckets {
+			stored.put(int(b.index-k.chunk*chunkBuckets), b.bucket)
+		}
+		if _, err = store.ExecContext(ctx, series, k.level, k.chunk, stored.encode()); err != nil {
 			return fmt.Errorf("overview of %s.%s: %w", k.table, k.signal, err)
 		}
 	}
@@ -199,23 +221,9 @@ func (c *chain) saveSeries(ctx context.Context, tx *sql.Tx, k seriesKey, unit st
 	return nil
 }
 
-func (c *chain) saveChunk(ctx context.Context, tx *sql.Tx, k chunkKey, buckets []closed) error {
-	series := c.series[k.seriesKey]
-	stored, err := loadChunk(ctx, tx, series, k.level, k.chunk)
-	if err != nil {
-		return err
-	}
-	for _, b := range buckets {
-		stored.put(int(b.index-k.chunk*chunkBuckets), b.bucket)
-	}
-	_, err = tx.ExecContext(ctx, "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)", series, k.level, k.chunk, stored.encode())
-	return err
-}
-
-// loadChunk returns an empty chunk where there is none.
-func loadChunk(ctx context.Context, q querier, series int64, level int, number int64) (*chunk, error) {
+// readChunk returns an empty chunk where there is none.
+func readChunk(row *sql.Row) (*chunk, error) {
 	var data []byte
-	row := q.QueryRowContext(ctx, "SELECT data FROM chunks WHERE series = ? AND level = ? AND chunk = ?", series, level, number)
 	if err := row.Scan(&data); errors.Is(err, sql.ErrNoRows) {
 		return &chunk{}, nil
 	} else if err != nil {

@@ -76,8 +76,9 @@ func checkColumns(t *testing.T, line Timeline, times []int64, values []float64) 
 	for i, from := range line.T {
 		low, high := math.Inf(1), math.Inf(-1)       // of samples that must be in the column
 		lowest, highest := math.Inf(1), math.Inf(-1) // of those that may be
-		for k, at := range times {
-			switch s := float64(at) / 1e9; {
+		first, _ := slices.BinarySearch(times, int64((from-line.BucketS)*1e9))
+		for k := first; k < len(times) && float64(times[k])/1e9 < from+line.ColumnS+line.BucketS; k++ {
+			switch s := float64(times[k]) / 1e9; {
 			case s >= from+line.BucketS && s < from+line.ColumnS-line.BucketS:
 				low, high = min(low, values[k]), max(high, values[k])
 				fallthrough
