@@ -11,10 +11,11 @@ import (
 
 // frames reads the CAN frames of one group of bus logging: an output gets a row for each frame of its bus and id.
 type frames struct {
-	r     *mdf.FrameReader
-	bus   uint8 // of the group, where its frames do not say; 0: unknown
-	small [1 << 11][]*frameOutput
-	large map[uint32][]*frameOutput // extended ids
+	r      *mdf.FrameReader
+	sorted bool
+	bus    uint8 // of the group, where its frames do not say; 0: unknown
+	small  [1 << 11][]*frameOutput
+	large  map[uint32][]*frameOutput // extended ids
 }
 
 // A frameOutput is an output fed by one message.
@@ -84,6 +85,13 @@ func (f *frames) frame(to *source, o *frameOutput, bus uint8, t int64, timed boo
 	if there, ok := o.row.fill(payload, o.output.row); there {
 		to.put(o.output, t, ok)
 	}
+}
+
+func (f *frames) seek(ctx context.Context, seconds float64) error {
+	if f.sorted {
+		return f.r.SeekTime(ctx, seconds)
+	}
+	return nil
 }
 
 func (f *frames) resume(at mdf.Position) error { return f.r.Resume(at) }

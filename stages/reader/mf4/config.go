@@ -1,7 +1,6 @@
 package mf4
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -107,12 +106,12 @@ func (c Config) durations() (errs []error) {
 
 // Warnings names the recordings that no binding chooses: they are not replayed. It lists the folders of Paths.
 func (c Config) Warnings() []error {
-	found, err := list(context.Background(), c)
+	names, err := c.unbound()
 	if err != nil {
 		return nil // an error of its own, found by List
 	}
 	var warnings []error
-	for _, name := range found.unbound {
+	for _, name := range names {
 		err := fmt.Errorf("recording %s: no entry of %s fits it; it is not replayed", name, c.Bindings)
 		warnings = append(warnings, &pipeline.FieldError{Path: "bindings", Code: "W-binding", Err: err})
 	}

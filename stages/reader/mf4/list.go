@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -31,36 +33,58 @@ const (
 // LabelBinding is the label with the name of the item's binding; absent for a recording bound by `signals` alone.
 const LabelBinding = "binding"
 
-// listing is what the globs found.
-type listing struct {
-	items   []pipeline.Item
-	unbound []string // names of recordings that no binding chooses
+// A lister lists recordings. It remembers the identity of files, so that listing again does not read them again.
+type lister struct {
+	mu    sync.Mutex
+	known map[string]known // by path
+}
+
+// known is what a file looked like when its content was hashed.
+type known struct {
+	size     int64
+	changed  time.Time
+	identity string
 }
 
 // list finds the recordings of a configuration, in order of their names.
-func list(ctx context.Context, c Config) (listing, error) {
+func (l *lister) list(ctx context.Context, c Config) ([]pipeline.Item, error) {
 	lib, err := newLibrary(c)
 	if err != nil {
-		return listing{}, err
+		return nil, err
 	}
 	files, err := c.files()
 	if err != nil {
-		return listing{}, err
+		return nil, err
 	}
-	var l listing
+	var items []pipeline.Item
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		choice := lib.set.Match(name)
 		if choice == nil && len(c.Signals) == 0 {
-			l.unbound = append(l.unbound, name)
-			continue
+			continue // said by Config.Warnings
 		}
-		it, err := lib.item(ctx, c, name, files[name], choice)
+		it, err := l.item(ctx, lib, c, name, files[name], choice)
 		if err != nil {
-			return listing{}, err
+			return nil, err
 		}
-		l.items = append(l.items, it)
+		items = append(items, it)
 	}
-	return l, nil
+	return items, nil
+}
+
+// unbound are the names of recordings that no binding chooses.
+func (c Config) unbound() ([]string, error) {
+	if len(c.Signals) > 0 {
+		return nil, nil
+	}
+	set, err := binding.Load(c.Bindings)
+	if err != nil {
+		return nil, err
+	}
+	files, err := c.files()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool { return set.Match(name) != nil }), nil
 }
 
 // files are the recordings by name: the path below the part of the glob that has no wildcards.
@@ -120,12 +144,12 @@ func workingDir() string {
 }
 
 // item describes one recording. A file that cannot be read is an item too: its job fails and says why, the others go on.
-func (lib *library) item(ctx context.Context, c Config, name, file string, choice *binding.Log) (pipeline.Item, error) {
+func (l *lister) item(ctx context.Context, lib *library, c Config, name, file string, choice *binding.Log) (pipeline.Item, error) {
 	it := pipeline.Item{Name: name, URL: file, Labels: maps.Clone(c.Labels), Params: map[string]json.RawMessage{}}
 	if it.Labels == nil {
 		it.Labels = map[string]string{}
 	}
-	content, size, err := identify(ctx, file)
+	content, size, err := l.identify(ctx, file)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return it, err
 	}
@@ -158,6 +182,34 @@ const (
 	sampleBytes = 64 << 10
 	samples     = 64
 )
+
+// identify is the function identify for a file that has changed since it was last asked for.
+func (l *lister) identify(ctx context.Context, file string) (string, int64, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return "unreadable", 0, err
+	}
+	l.mu.Lock()
+	k, ok := l.known[file]
+	l.mu.Unlock()
+	if ok && k.size == st.Size() && k.changed.Equal(st.ModTime()) {
+		return k.identity, k.size, nil
+	}
+	identity, size, err := identify(ctx, file)
+	if err != nil || size != st.Size() || time.Since(st.ModTime()) < settled {
+		return identity, size, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known == nil {
+		l.known = map[string]known{}
+	}
+	l.known[file] = known{size, st.ModTime(), identity}
+	return identity, size, nil
+}
+
+// settled is how long ago a file must have changed for its time to tell the next change: clocks of file systems are coarse.
+const settled = 2 * time.Second
 
 // identify returns what stands for the content of a file, and its size. A file that cannot be read has an identity too.
 func identify(ctx context.Context, file string) (string, int64, error) {

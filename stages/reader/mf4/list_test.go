@@ -92,7 +92,7 @@ func TestLargeFilesAreIdentifiedBySamples(t *testing.T) {
 func TestListRefuses(t *testing.T) {
 	cfg := setup(t, "")
 	cfg.Signals = readSignals
-	if _, err := list(t.Context(), cfg); err == nil {
+	if _, err := new(lister).list(t.Context(), cfg); err == nil {
 		t.Error("a glob that matches nothing is taken")
 	} else {
 		wantText(t, err, "matches no file; the working directory is")
@@ -101,7 +101,7 @@ func TestListRefuses(t *testing.T) {
 	write(t, filepath.Join(dir, "x", "a.mf4"), "1")
 	write(t, filepath.Join(dir, "y", "a.mf4"), "2")
 	cfg.Paths = pipeline.Strings{filepath.Join(dir, "x", "*.mf4"), filepath.Join(dir, "y", "*.mf4")}
-	_, err := list(t.Context(), cfg)
+	_, err := new(lister).list(t.Context(), cfg)
 	wantText(t, err, `would both be named "a.mf4"; write one glob for both`)
 	cfg.Paths = pipeline.Strings{filepath.Join(dir, "{x,y}", "*.mf4"), filepath.Join(dir, "**", "a.mf4")}
 	items, _ := build(t, cfg)

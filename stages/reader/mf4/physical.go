@@ -10,6 +10,7 @@ import (
 // records reads the channels of one group: each output gets a row a record.
 type records struct {
 	r       *mdf.GroupReader
+	sorted  bool
 	outputs []*output
 	rows    []recordRow // by output
 }
@@ -21,11 +22,18 @@ type recordRow interface {
 
 func (p *records) next(ctx context.Context, to *source) error {
 	b, err := p.r.Next(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		p.hand(b, to, true)
 	}
+	return err
+}
+
+// hand gives the samples of a block to a source.
+func (p *records) hand(b *mdf.Block, to *source, marks bool) {
 	for i, seconds := range b.Times {
-		to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
+		if marks {
+			to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
+		}
 		t, ok := to.tick(seconds)
 		for k, o := range p.outputs {
 			if ok {
@@ -34,6 +42,13 @@ func (p *records) next(ctx context.Context, to *source) error {
 				to.lost(o)
 			}
 		}
+	}
+}
+
+// seek is for sorted groups; others would be walked through all the same.
+func (p *records) seek(ctx context.Context, seconds float64) error {
+	if p.sorted {
+		return p.r.SeekTime(ctx, seconds)
 	}
 	return nil
 }

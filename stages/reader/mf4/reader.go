@@ -21,10 +21,7 @@ var Type = pipeline.ReaderType[Config]{
 	Name: "reader/mf4", Summary: "replays recordings in MDF 4 files as physical signals", Version: "1",
 	Emits:   []string{schemas.Signals},
 	Default: Defaults,
-	List: func(ctx context.Context, c Config) ([]pipeline.Item, error) {
-		l, err := list(ctx, c)
-		return l.items, err
-	},
+	List:    new(lister).list,
 	Build: func(_ context.Context, c Config) (pipeline.Open[pipeline.Reader], error) {
 		lib, err := newLibrary(c)
 		if err != nil {

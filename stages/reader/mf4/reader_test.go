@@ -259,6 +259,32 @@ func TestPartOfARecording(t *testing.T) {
 	wantRows(t, tables(readOnly(t, cfg))["a"], [][]float64{{2e9, 2}, {2.1e9, 2.1}, {2.2e9, 2.2}, {2.3e9, 2.3}, {2.4e9, 2.4}})
 }
 
+// TestFromSkipsWhatLiesBefore counts: only what is wanted, and what may have stepped back into it, is read.
+func TestFromSkipsWhatLiesBefore(t *testing.T) {
+	cfg := setup(t, "", group{"a", []mdf.ChannelSpec{signal("V", "")}, ramp(100, 600, func(t float64) float64 { return t }), nil})
+	cfg.Signals = signals(`{v: {channel: V}}`)
+	whole := tables(readOnly(t, cfg))["a"]
+	cfg.From = 580 * time.Second
+	items, open := build(t, cfg)
+	r, err := open(t.Context(), items[0])
+	must(t, err)
+	defer r.Close()
+	var got [][]float64
+	for {
+		b, err := r.Read(t.Context())
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		must(t, err)
+		got = append(got, tables([]pipeline.Batch{b})["a"]...)
+	}
+	wantRows(t, got, whole[58000:])
+	source := r.(*recordingReader).plan.sources[0]
+	if first := source.marks[0].Position.Record; first < 50000 {
+		t.Errorf("the first place noted is record %d of 60000", first)
+	}
+}
+
 func TestReadEndsWithItsContext(t *testing.T) {
 	cfg := drive(t, 5)
 	items, _ := build(t, cfg)

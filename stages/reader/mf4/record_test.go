@@ -21,7 +21,9 @@ type group struct {
 	bad   map[int][]int // rows in which a channel (from 0) is invalid
 }
 
-func signal(name, unit string) mdf.ChannelSpec {
+type spec = mdf.ChannelSpec
+
+func signal(name, unit string) spec {
 	return mdf.ChannelSpec{Name: name, Unit: unit, DataType: mdf.FloatLE, Bits: 64, Invalidation: true}
 }
 

@@ -180,16 +180,14 @@ func (r *resolver) track(i int, t *binding.Track) {
 // plan puts the sources together: the groups of channels, in the order of the file, then those of frames.
 func (r *resolver) plan() (*plan, error) {
 	p := &plan{streams: r.streams, messages: r.messages}
-	add := func(g *mdf.ChannelGroup, in blocks, outputs []*output) {
-		p.sources = append(p.sources, &source{number: int32(len(p.sources)), group: g, in: in, outputs: outputs})
-	}
-	for _, g := range slices.SortedFunc(maps.Keys(r.groups), func(a, b *mdf.ChannelGroup) int { return a.Index - b.Index }) {
-		gp := r.groups[g]
-		in, err := g.Read(mdf.ReadOptions{BlockRecords: blockRecords(g)}, gp.channels...)
-		if err != nil {
-			return nil, openError(r.recording, fmt.Errorf("group %s: %w", groupName(g), err))
+	groups := slices.SortedFunc(maps.Keys(r.groups), func(a, b *mdf.ChannelGroup) int { return a.Index - b.Index })
+	for len(groups) > 0 {
+		var together []*mdf.ChannelGroup
+		first := groups[0]
+		together, groups = split(groups, func(g *mdf.ChannelGroup) bool { return g == first || !g.Sorted() && g.SharesData(first) })
+		if err := r.addGroups(p, together); err != nil {
+			return nil, openError(r.recording, fmt.Errorf("group %s: %w", groupName(first), err))
 		}
-		add(g, &records{in, gp.outputs, gp.rows}, gp.outputs)
 	}
 	if len(r.uses) == 0 {
 		return p, nil
@@ -198,20 +196,67 @@ func (r *resolver) plan() (*plan, error) {
 		if !g.HasFrames() {
 			continue
 		}
-		in, err := g.Frames()
-		if err != nil {
+		if err := r.addFrames(p, g); err != nil {
 			return nil, openError(r.recording, fmt.Errorf("group %s: %w", groupName(g), err))
 		}
-		fr := &frames{r: in, bus: busOf(g)}
-		var outputs []*output
-		for _, u := range r.uses {
-			o := &frameOutput{output: newOutput(u.to), bus: u.message.bus, row: u.row, message: u.message}
-			fr.add(u.message.id, o)
-			outputs = append(outputs, o.output)
-		}
-		add(g, fr, outputs)
 	}
 	return p, nil
+}
+
+// split takes the elements that belong to the first part out, in order.
+func split[T any](all []T, first func(T) bool) (in, out []T) {
+	for _, x := range all {
+		if first(x) {
+			in = append(in, x)
+		} else {
+			out = append(out, x)
+		}
+	}
+	return in, out
+}
+
+func (p *plan) add(g *mdf.ChannelGroup, in blocks, outputs []*output) *source {
+	s := &source{number: int32(len(p.sources)), group: g, in: in, outputs: outputs}
+	p.sources = append(p.sources, s)
+	return s
+}
+
+// addGroups adds the source of one group, or those of several that share their data.
+func (r *resolver) addGroups(p *plan, groups []*mdf.ChannelGroup) error {
+	if len(groups) > 1 {
+		shared, err := readShared(r.file, groups, r.groups)
+		if err != nil {
+			return err
+		}
+		for i, m := range shared.members {
+			m.source = p.add(groups[i], m, m.outputs)
+		}
+		return nil
+	}
+	g := groups[0]
+	gp := r.groups[g]
+	in, err := g.Read(mdf.ReadOptions{BlockRecords: blockRecords(g)}, gp.channels...)
+	if err != nil {
+		return err
+	}
+	p.add(g, &records{in, g.Sorted(), gp.outputs, gp.rows}, gp.outputs)
+	return nil
+}
+
+func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
+	in, err := g.Frames()
+	if err != nil {
+		return err
+	}
+	fr := &frames{r: in, sorted: g.Sorted(), bus: busOf(g)}
+	var outputs []*output
+	for _, u := range r.uses {
+		o := &frameOutput{output: newOutput(u.to), bus: u.message.bus, row: u.row, message: u.message}
+		fr.add(u.message.id, o)
+		outputs = append(outputs, o.output)
+	}
+	p.add(g, fr, outputs)
+	return nil
 }
 
 // blockRecords bounds a block so that many groups with few rows each do not hold much, and a restart repeats little.

@@ -20,6 +20,7 @@ func newOutput(to *stream) *output { return &output{to: to, row: make([]float64,
 // blocks reads one channel group block by block and hands the samples of each block to its source.
 type blocks interface {
 	next(ctx context.Context, to *source) error
+	seek(ctx context.Context, seconds float64) error // nothing, where that would be no faster than reading
 	resume(p mdf.Position) error
 	progress() mdf.Progress
 	close() error
@@ -36,6 +37,7 @@ type source struct {
 	window   int64 // [ns]
 	from, to int64 // rows outside [from, to) are not wanted
 
+	placed  bool  // where to begin is known
 	newest  int64 // time of all records so far
 	started bool  // there was one
 	ended   bool
@@ -53,16 +55,14 @@ const markRecords = 1024
 // A place is a record and what was known before it: where a source goes on after a restart. It stands in snapshots.
 type place struct {
 	Position mdf.Position `json:"position"`
+	Started  bool         `json:"started"`
 	Newest   int64        `json:"newest"`
 	Outputs  []*int64     `json:"outputs"` // newest time of each; null before its first sample
 }
 
-// mark takes note of a place, which is that of record number n, before the record is handed over.
-func (s *source) mark(n uint64, at func() mdf.Position) {
-	if n%markRecords != 0 || !s.started {
-		return
-	}
-	p := place{Position: at(), Newest: s.newest}
+// here is what is known now, at the place of a record.
+func (s *source) here(at mdf.Position) place {
+	p := place{Position: at, Started: s.started, Newest: s.newest}
 	for _, o := range s.outputs {
 		var newest *int64
 		if o.any {
@@ -71,14 +71,25 @@ func (s *source) mark(n uint64, at func() mdf.Position) {
 		}
 		p.Outputs = append(p.Outputs, newest)
 	}
+	return p
+}
+
+// mark takes note of the place of record number n before the record is handed over.
+func (s *source) mark(n uint64, at func() mdf.Position) {
+	if n%markRecords != 0 || !s.started {
+		return
+	}
 	if len(s.marks) == 0 || s.marks[len(s.marks)-1].Position.Record != n {
-		s.marks = append(s.marks, p)
+		s.marks = append(s.marks, s.here(at()))
 	}
 }
 
 // place is the last mark before which all rows lie below to, and so were delivered; nil for the start of the recording.
 // That rows below to were delivered means that the source has been read beyond to: no later mark can qualify.
 func (s *source) place(to int64) *place {
+	if m, ok := s.in.(*member); ok {
+		return m.place(to)
+	}
 	for len(s.marks) > 1 && s.marks[1].Newest < to {
 		s.marks = s.marks[1:]
 	}
@@ -90,7 +101,8 @@ func (s *source) place(to int64) *place {
 
 // goTo resumes at a place.
 func (s *source) goTo(p place) error {
-	s.started, s.newest, s.marks = true, p.Newest, []place{p}
+	s.placed = true
+	s.started, s.newest, s.marks = p.Started, p.Newest, []place{p}
 	for i, newest := range p.Outputs {
 		if newest != nil && i < len(s.outputs) {
 			s.outputs[i].newest, s.outputs[i].any = *newest, true
@@ -99,8 +111,31 @@ func (s *source) goTo(p place) error {
 	return s.in.resume(p.Position)
 }
 
+// skip goes to what lies in front of from by more than rows may step back in time. A recording whose times do not ascend,
+// or that is damaged on the way, is read from its start.
+func (s *source) skip(ctx context.Context) error {
+	s.placed = true
+	to := float64(s.from)/1e9 - float64(2*s.window)/1e9 - 1
+	if to <= 0 {
+		return nil
+	}
+	if err := s.in.seek(ctx, to); err != nil {
+		if ctx.Err() != nil {
+			s.placed = false
+			return ctx.Err()
+		}
+		return s.in.resume(mdf.Position{})
+	}
+	return nil
+}
+
 // advance reads one block. Its error is io.EOF at the end, or what the decoder says.
 func (s *source) advance(ctx context.Context) error {
+	if !s.placed {
+		if err := s.skip(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.in.next(ctx, s); err != nil {
 		return err
 	}

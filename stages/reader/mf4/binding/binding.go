@@ -52,23 +52,21 @@ type Binding struct {
 // A Ref finds one signal: (mean of its parts + Offset) × Factor. Either Channel or Channels (a physical signal), or ID with
 // Signal or Signals (a bus signal) is set.
 type Ref struct {
-	Channel  Names  `yaml:"channel,omitempty"`  // the first of these that the recording has
-	Channels Names  `yaml:"channels,omitempty"` // the mean of all of these, at records where all are valid
-	Group    string `yaml:"group,omitempty"`    // only in the channel group of this acquisition name
+	Channel  Names  `yaml:"channel,omitempty" doc:"Channel, or several of which the first that the recording has is taken."`
+	Channels Names  `yaml:"channels,omitempty" doc:"Channels whose mean is the value, at records where all are valid."`
+	Group    string `yaml:"group,omitempty" doc:"Channel group in which to look; any without it."`
 
-	Bus         int    `yaml:"bus,omitempty"` // CAN_DataFrame.BusChannel; 0: any
-	ID          uint32 `yaml:"id,omitempty"`  // without the bit for extended frames
-	DBC         string `yaml:"dbc,omitempty"`
-	Signal      string `yaml:"signal,omitempty"`
-	Signals     Names  `yaml:"signals,omitempty"`      // the mean of all of these
-	ValidSignal string `yaml:"valid_signal,omitempty"` // frames in which this is 0 do not count
+	Bus         int    `yaml:"bus,omitempty" doc:"CAN bus, as in CAN_DataFrame.BusChannel; any without it."`
+	ID          uint32 `yaml:"id,omitempty" doc:"Identifier of the CAN frame, without the bit for extended frames."`
+	DBC         string `yaml:"dbc,omitempty" doc:"DBC file that describes the frame."`
+	Signal      string `yaml:"signal,omitempty" doc:"Signal of the frame."`
+	Signals     Names  `yaml:"signals,omitempty" doc:"Signals of the frame whose mean is the value."`
+	ValidSignal string `yaml:"valid_signal,omitempty" doc:"Signal of the frame; frames in which it is 0 do not count."`
 
-	Unit     string   `yaml:"unit,omitempty"` // wanted; converted from the recording's where both are known
-	Factor   *float64 `yaml:"factor,omitempty"`
-	Offset   float64  `yaml:"offset,omitempty"`
-	Optional bool     `yaml:"optional,omitempty"` // a recording without it is replayed without it
-
-	Notes `yaml:",inline"`
+	Unit     string   `yaml:"unit,omitempty" doc:"Unit that is wanted; converted from the recording's unless factor is given."`
+	Factor   *float64 `yaml:"factor,omitempty" doc:"The value is (recorded + offset) times this."`
+	Offset   float64  `yaml:"offset,omitempty" doc:"Added to what was recorded, before factor."`
+	Optional bool     `yaml:"optional,omitempty" doc:"A recording without it is replayed without it."`
 }
 
 // A Track is one slot of an object list. With ID, the names are signals of that message and those left empty are the
@@ -85,8 +83,6 @@ type Track struct {
 	Valid     string   `yaml:"valid,omitempty"`      // absent: true
 	NewTrack  string   `yaml:"new_track,omitempty"`  // absent: false
 	Optional  bool     `yaml:"optional,omitempty"`
-
-	Notes `yaml:",inline"`
 }
 
 // A Log chooses the binding of the recordings that Pattern names.
