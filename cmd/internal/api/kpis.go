@@ -32,7 +32,7 @@ func (s *Server) kpis(ctx context.Context, q query) (any, error) {
 	if m == nil {
 		return nil, s.noPipeline(name)
 	}
-	k := KPIs{Pipeline: name, Run: q.Get("run"), Runs: []string{}, Histograms: []view.Histogram{}}
+	k := KPIs{Pipeline: name, Run: q.Get("run"), Runs: []string{}, Histograms: []view.Histogram{}, Worst: []view.Worst{}}
 	jobs := m.Jobs()
 	for _, j := range slices.Backward(jobs) {
 		if !slices.Contains(k.Runs, j.Run) {
@@ -70,7 +70,7 @@ func (k *KPIs) load(ctx context.Context, st *view.Store, pipelines []string) (er
 	}
 	for _, name := range pipelines {
 		f := view.Filter{Pipeline: name, Latest: true}
-		k.Histograms, k.Worst = []view.Histogram{}, nil
+		k.Histograms, k.Worst = []view.Histogram{}, []view.Worst{}
 		for _, h := range []string{"ttc_hist", "areq_hist"} {
 			hist, err := st.Histogram(ctx, f, h)
 			if err != nil {

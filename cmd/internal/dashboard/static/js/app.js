@@ -56,7 +56,7 @@ function start(page, params) {
       for (const [k, v] of Object.entries(changes)) v === null || v === "" ? ctx.query.delete(k) : ctx.query.set(k, v);
       const q = ctx.query.toString();
       history.replaceState(null, "", location.pathname + (q ? "?" + q : ""));
-      listen();
+      if (Object.keys(changes).some((k) => !page.local?.includes(k))) listen();
       draw();
     },
   };
@@ -64,7 +64,8 @@ function start(page, params) {
   function listen() {
     stream?.close();
     const want = page.stream(ctx);
-    stream = open(want.page, { ...Object.fromEntries(ctx.query), ...want.params }, {
+    const shared = [...ctx.query].filter(([k]) => !page.local?.includes(k));
+    stream = open(want.page, { ...Object.fromEntries(shared), ...want.params }, {
       update(sections) {
         link.at = Date.now();
         ctx.problem = null;

@@ -12,7 +12,7 @@ function filters(ctx, d) {
     search(ctx, "search", "Search", "name"),
     choice(ctx, "status", "Status", [["", "any"], ...statuses.map((s) => [s, s])]),
     labels.length > 0 && choice(ctx, "label", "Label", [["", "any"], ...labels.map((l) => [l, l])]),
-    choice(ctx, "sort", "Order", [["", "as submitted"], ["min_ttc", "smallest TTC first"], ["events", "most events first"], ["findings", "most findings first"]]),
+    choice(ctx, "sort", "Order", [["", "as submitted"], ["min_ttc", "smallest TTC first"], ["activations", "most events first"], ["item", "by name"], ["findings", "most findings first"]]),
     h("p", { class: "hits" }, `${count(d.matching)} of ${plural(d.total, "recording")}`));
 }
 

@@ -1,0 +1,170 @@
+// Signals under one another over one time axis: a band from the least to the greatest value of each column, the mean as a line.
+
+import uPlot from "../vendor/uPlot.esm.js";
+import { h } from "./dom.js";
+import { fixed, num } from "./format.js";
+
+const HEIGHT = 128;
+
+// color reads what the style sheet says, so that charts follow the theme.
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+export class Plots {
+  constructor(box, on) {
+    Object.assign(this, { box, on, plots: [], line: null, marks: [], key: "", at: null, ratio: devicePixelRatio });
+    this.sync = uPlot.sync("timeline");
+    this.size = new ResizeObserver(() => { if (this.plots.length && box.clientWidth !== this.width) { this.width = box.clientWidth; this.resize(); on.resized(); } });
+    this.size.observe(box);
+    this.theme = matchMedia("(prefers-color-scheme: dark)");
+    this.themed = () => this.rebuild();
+    this.theme.addEventListener("change", this.themed);
+  }
+
+  // show draws a timeline of the API with the function's events on it.
+  show(line, marks) {
+    const key = line.series.map((s) => s.ref).join();
+    this.line = line;
+    this.marks = marks;
+    if (key !== this.key || !this.plots.length) { this.key = key; return this.rebuild(); }
+    this.plots.forEach((p, i) => p.setData(this.data(line.series[i]), true));
+    this.read();
+  }
+
+  rebuild() {
+    this.plots.forEach((p) => p.destroy());
+    this.plots = [];
+    this.width = this.box.clientWidth;
+    this.box.replaceChildren();
+    if (!this.line) return;
+    this.reads = [];
+    this.line.series.forEach((s, i) => {
+      const now = h("span", { class: "now" }), name = h("div", { class: "plot-name" }, h("strong", {}, `${s.table}.${s.name}`), h("span", { class: "muted" }, s.unit ? ` ${s.unit}` : ""), now);
+      const holder = h("div", { class: "plot", "data-signal": s.ref });
+      this.box.append(name, holder);
+      this.reads.push(now);
+      this.plots.push(new uPlot(this.options(i, i === this.line.series.length - 1), this.data(s), holder));
+    });
+    if (this.at !== null) this.cursor(this.at);
+  }
+
+  data(s) { return [this.line.t_s, s.min, s.max, s.mean]; }
+
+  options(i, last) {
+    const line = color(`--series-${(i % 4) + 1}`), grid = { stroke: color("--grid"), width: 1 }, axis = { stroke: color("--muted"), font: "11px " + color("--font"), grid, ticks: { ...grid, size: 4 } };
+    return {
+      width: this.width, height: HEIGHT + (last ? 18 : 0), legend: { show: false }, padding: [6, 8, last ? 0 : 4, 0],
+      scales: { x: { time: false, range: () => this.on.window() }, y: { range: (u, lo, hi) => (lo === null ? [0, 1] : span(lo, hi)) } },
+      series: [{}, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: line, width: 1.5, points: { show: false } }],
+      bands: [{ series: [2, 1], fill: fade(line, 0.28) }],
+      axes: [{ ...axis, show: true, size: last ? 28 : 6, values: last ? (u, ticks) => ticks.map((t) => `${+t.toFixed(2)} s`) : () => [] }, { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => num(t)) }],
+      cursor: {
+        sync: { key: "timeline", setSeries: false }, y: false, drag: { x: true, y: false, setScale: false, dist: 4 },
+        points: { show: (u, n) => n === 3 && undefined, size: 6, fill: line }, bind: { mousedown: (u, t, handle) => (e) => (e.shiftKey ? this.pan(u, e) : handle(e)), dblclick: () => () => this.on.range(0, this.on.limit()) },
+      },
+      hooks: {
+        drawClear: [(u) => this.shade(u, i === 0)],
+        setSelect: [(u) => { if (u.select.width > 3) { const a = u.posToVal(u.select.left, "x"), b = u.posToVal(u.select.left + u.select.width, "x"); u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false); this.on.range(a, b); } }],
+        setCursor: [(u) => { if (u === this.plots[0] && u.cursor.idx !== null && u.cursor.event) { this.at = u.posToVal(u.cursor.left, "x"); this.read(); this.on.moved(this.at); } else if (u === this.plots[0]) this.read(); }],
+      },
+    };
+  }
+
+  // shade marks the function's events behind the signals: from its first tick to its last, a line where braking begins.
+  shade(u, named) {
+    const { ctx } = u, { left, top, width, height } = u.bbox, px = (t) => u.valToPos(t, "x", true), [a, b] = this.on.window();
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(left, top, width, height);
+    ctx.clip();
+    for (const e of this.marks) {
+      if (e.to < a || e.from > b) continue;
+      const stroke = color(e.stage >= 2 ? "--bad" : "--warn"), x = px(e.from);
+      ctx.fillStyle = fade(stroke, 0.12);
+      ctx.fillRect(x, top, Math.max(2, px(e.to) - x), height);
+      ctx.strokeStyle = ctx.fillStyle = stroke;
+      ctx.lineWidth = devicePixelRatio;
+      ctx.setLineDash(e.stage >= 2 ? [] : [4 * devicePixelRatio, 3 * devicePixelRatio]);
+      const at = px(e.brake ?? e.from);
+      ctx.beginPath();
+      ctx.moveTo(at, top);
+      ctx.lineTo(at, top + height);
+      ctx.stroke();
+      if (named) this.name(ctx, e, at, top, left + width);
+    }
+    ctx.restore();
+  }
+
+  name(ctx, e, x, top, right) {
+    const r = devicePixelRatio, text = e.stage >= 2 ? `AEB brake ${fixed(e.brake, 1)} s` : `AEB warn ${fixed(e.from, 1)} s`;
+    ctx.font = `${11 * r}px ${color("--font")}`;
+    ctx.textBaseline = "top";
+    const fits = x + ctx.measureText(text).width + 14 * r < right;
+    ctx.textAlign = fits ? "left" : "right";
+    ctx.beginPath();
+    ctx.moveTo(x - 4 * r, top);
+    ctx.lineTo(x + 4 * r, top);
+    ctx.lineTo(x, top + 7 * r);
+    ctx.closePath();
+    ctx.fill();
+    ctx.fillText(text, x + (fits ? 7 : -7) * r, top + 2 * r);
+  }
+
+  pan(u, e) {
+    e.preventDefault();
+    const [a, b] = this.on.window(), per = (b - a) / u.over.clientWidth, from = e.clientX;
+    let to = from;
+    const move = (m) => { to = m.clientX; };
+    const up = () => { removeEventListener("mousemove", move); removeEventListener("mouseup", up); this.on.range(a - (to - from) * per, b - (to - from) * per); };
+    addEventListener("mousemove", move);
+    addEventListener("mouseup", up);
+  }
+
+  // cursor puts the cursor at a time; values are read there.
+  cursor(t) {
+    this.at = t;
+    for (const p of this.plots) p.setCursor({ left: p.valToPos(t, "x"), top: 10 }, false);
+    this.read();
+  }
+
+  index(t) {
+    const { t_s, column_s } = this.line;
+    return Math.max(0, Math.min(t_s.length - 1, Math.floor((t - t_s[0]) / column_s)));
+  }
+
+  read() {
+    if (this.at === null || !this.line) return;
+    const i = this.index(this.at);
+    this.line.series.forEach((s, n) => { if (this.reads[n]) this.reads[n].textContent = value(s, i); });
+  }
+
+  // text is what the cursor stands on, in words.
+  text(t) {
+    if (!this.line) return `${fixed(t, 2)} s`;
+    const i = this.index(t), mark = this.marks.find((e) => t >= e.from && t <= e.to);
+    return `${fixed(t, 2)} s: ` + this.line.series.map((s) => `${s.table}.${s.name} ${value(s, i)} ${s.unit}`.trim()).join(", ") + (mark ? ", during an AEB event" : "");
+  }
+
+  resize() { this.plots.forEach((p, i) => p.setSize({ width: this.width, height: HEIGHT + (i === this.plots.length - 1 ? 18 : 0) })); }
+
+  close() {
+    this.size.disconnect();
+    this.theme.removeEventListener("change", this.themed);
+    this.plots.forEach((p) => p.destroy());
+    this.plots = [];
+  }
+}
+
+// value is a column's mean, with its extremes where they are told apart.
+function value(s, i) {
+  if (s.mean[i] === null) return "no sample";
+  return num(s.min[i]) === num(s.max[i]) ? num(s.mean[i]) : `${num(s.mean[i])} (${num(s.min[i])} to ${num(s.max[i])})`;
+}
+
+// span leaves a little room above and below, and makes a line of equal values visible.
+function span(lo, hi) {
+  const room = (hi - lo) * 0.08 || Math.abs(hi) * 0.1 || 1;
+  return [lo >= 0 && lo - room < 0 ? 0 : lo - room, hi + room];
+}
+
+// fade gives a hexadecimal colour an opacity.
+const fade = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
