@@ -16,11 +16,11 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 		return err
 	}
 	if dir := a.stateFolder(s); held(dir) {
-		e, err := api.ReadEndpoint(dir)
+		h, err := readHolder(dir)
 		if err != nil {
 			return exit(ExitFailed, err)
 		}
-		return exit(ExitFailed, f(ctx, api.NewClient(e)))
+		return exit(ExitFailed, f(ctx, api.NewClient(h.endpoint())))
 	}
 	x, err := a.openSession(ctx, s, sessionOptions{}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -35,9 +35,5 @@ func (a *app) alone(ctx context.Context, x *session, f func(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	e, err := api.ReadEndpoint(x.state.path)
-	if err == nil {
-		err = f(ctx, api.NewClient(e))
-	}
-	return errors.Join(err, server.close())
+	return errors.Join(f(ctx, api.NewClient(server.endpoint())), server.close())
 }

@@ -14,9 +14,9 @@ import (
 
 // A server answers API and dashboard for a session.
 type server struct {
-	address string
-	stop    context.CancelFunc
-	served  chan error
+	holder
+	stop   context.CancelFunc
+	served chan error
 }
 
 // serve listens on loopback and writes into the state directory where. A taken port is replaced by a free one.
@@ -29,13 +29,13 @@ func (a *app) serve(x *session, address string) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the dashboard: %w", err)
 	}
-	e := api.Endpoint{Address: l.Addr().String(), PID: os.Getpid(), Token: api.NewToken(), Started: time.Now().UTC()}
-	if err := e.Write(x.state.path); err != nil {
+	h := holder{Address: l.Addr().String(), PID: os.Getpid(), Token: api.NewToken(), Started: time.Now().UTC()}
+	if err := x.state.announce(h); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &server{address: e.Address, stop: stop, served: make(chan error, 1)}
-	go func() { s.served <- x.api(e.Token).Serve(ctx, l) }()
+	s := &server{holder: h, stop: stop, served: make(chan error, 1)}
+	go func() { s.served <- x.api(h.Token).Serve(ctx, l) }()
 	return s, nil
 }
 
@@ -46,7 +46,7 @@ func (x *session) api(token string) *api.Server {
 }
 
 // url is the dashboard's page of a pipeline.
-func (s *server) url(pipeline string) string { return "http://" + s.address + "/p/" + pipeline }
+func (s *server) url(pipeline string) string { return s.endpoint().URL() + "/p/" + pipeline }
 
 func (s *server) close() error {
 	s.stop()

@@ -60,7 +60,7 @@ func (n *node) accepts(eventType string) bool {
 func (n *node) run(ctx context.Context) error {
 	c, err := n.jobs.Subscribe(ctx, transport.Subscription{Durable: n.name, AckWait: ackWait})
 	if err != nil {
-		return fmt.Errorf("subscribe %s to its jobs: %w", n.key(), err)
+		return n.over(ctx, fmt.Errorf("subscribe: %w", err))
 	}
 	defer c.Close()
 	h := &held{n: n, jobs: map[schemas.JobID]*holding{}}
@@ -69,7 +69,7 @@ func (n *node) run(ctx context.Context) error {
 	for {
 		d, err := c.Next(ctx)
 		if err != nil {
-			h.wait()
+			h.wg.Wait()
 			return errors.Join(g.Wait(), n.over(ctx, err))
 		}
 		h.take(ctx, d)
@@ -198,8 +198,6 @@ func (n *node) jobOf(producer *node, job schemas.JobID) schemas.JobID {
 	}
 	return n.e.pipelines[n.pipeline].derive(job)
 }
-
-func (h *held) wait() { h.wg.Wait() }
 
 // keepAlive keeps the deliveries of all jobs in work from going to another worker.
 func (h *held) keepAlive(ctx context.Context) error {
