@@ -45,6 +45,10 @@ func (i *Instance) saved(in *Input) bool {
 	case Done:
 		return i.saveDone()
 	case Stale:
+		if i.cfg.Naive {
+			i.since.inputs = 0
+			return i.ask(Opened, Action{Do: Open})
+		}
 		return i.refused()
 	case Full:
 		return i.failing()
@@ -89,10 +93,10 @@ func (i *Instance) close() bool {
 	switch {
 	case i.at.out < i.stored && i.compares():
 		return i.nondeterministic("fewer events came out when they were computed again")
-	case i.cfg.Role != Sink:
+	case i.cfg.Role != Sink && !EndEarly.on():
 		end.Out = i.at.out + 1
 		return i.append(decideEndEvent, Write{Kind: WriteEnd, Sequence: end.Out, End: end})
-	case i.since.inputs > 0:
+	case i.since.inputs > 0 && !EndUncommitted.on():
 		return i.save()
 	}
 	i.end = end

@@ -52,6 +52,7 @@ func (c Config) withDefaults() Config {
 	if c.CheckpointInputs == 0 {
 		c.CheckpointInputs = DefaultCheckpointInputs
 	}
+	c.Naive = c.Naive && c.Role != Sink
 	if c.Role == Reader {
 		c.Edges = []string{""}
 	}

@@ -83,6 +83,10 @@ func (i *Instance) giveUp(e *entry) bool {
 		c := i.base.cursor()
 		w.Cursor = &c
 	}
+	if LetterUnstored.on() && w.Decision == schemas.Skip {
+		i.write = w
+		return i.lettered()
+	}
 	return i.decide(decideLetter, w)
 }
 
@@ -96,6 +100,9 @@ func (i *Instance) cancel() bool {
 		return i.reopen()
 	}
 	i.again = false
+	if CancelUnstored.on() {
+		return i.leave(Cancelled, "")
+	}
 	return i.decide(decideCancel, i.controlOf(Write{Control: schemas.ControlCancel}))
 }
 
@@ -112,6 +119,9 @@ func (i *Instance) decide(d decision, w Write) bool {
 func (i *Instance) halted() bool {
 	ref := schemas.InputRef{}
 	ending := Halted
+	if TwoRecords.on() {
+		ref = i.halt.Control.Input
+	}
 	if l := i.halt.Letter; l != nil {
 		ref = l.Input
 		if l.Decision == schemas.Stop {
@@ -126,7 +136,7 @@ func (i *Instance) halted() bool {
 
 // names says whether the resume is about what halts the job: one that comes again later is about something else.
 func (r *Request) names(input schemas.InputRef, at schemas.Position) bool {
-	return (r.Input == (schemas.InputRef{}) || r.Input == input) && (r.Letter == 0 || r.Letter == at)
+	return ResumeTwice.on() || (r.Input == (schemas.InputRef{}) || r.Input == input) && (r.Letter == 0 || r.Letter == at)
 }
 
 // control appends a control record at the present place.
@@ -148,10 +158,20 @@ func (i *Instance) append(d decision, w Write) bool {
 }
 
 func (i *Instance) appended(in *Input) bool {
+	switch {
+	case in.Outcome == Unknown && UnknownIsStored.on(), in.Outcome == Stale && StaleGoesOn.on():
+		return i.holds()
+	case in.Outcome == Unknown && UnknownAgain.on():
+		i.again = true
+		return i.ask(Opened, Action{Do: Open})
+	}
 	switch in.Outcome {
 	case Done:
 		i.fails = 0
 		return i.holds()
+	case Withheld:
+		i.intent = outputs
+		return true
 	case Full:
 		if i.write.Kind == WriteOutputs {
 			i.emitted(in.N)
@@ -159,21 +179,19 @@ func (i *Instance) appended(in *Input) bool {
 		}
 		i.again = true
 		return i.failing()
-	case Stale:
+	}
+	switch {
+	case i.cfg.Naive: // once more, whatever it was
+		i.again = true
+		return i.ask(Opened, Action{Do: Open})
+	case in.Outcome == Stale:
 		return i.refused()
-	case Withheld:
-		i.intent = outputs
-		return true
 	}
 	return i.doubt()
 }
 
 // refused opens the chain again, to see what another wrote; the second time the job is left to him.
 func (i *Instance) refused() bool {
-	if i.cfg.Naive {
-		i.again = true
-		return i.ask(Opened, Action{Do: Open})
-	}
 	if i.stales++; i.stales > 1 {
 		return i.leave(Lost, "")
 	}
@@ -182,10 +200,7 @@ func (i *Instance) refused() bool {
 
 // doubt opens the chain again, to see whether it was stored.
 func (i *Instance) doubt() bool {
-	i.known, i.again = false, i.cfg.Naive
-	if i.cfg.Naive {
-		return i.ask(Opened, Action{Do: Open})
-	}
+	i.known, i.again = false, false
 	if i.fails++; i.fails > 1 {
 		i.lose()
 		return i.pause(i.fails - 1)
@@ -224,13 +239,18 @@ func (i *Instance) attempted() bool {
 	e := i.ledger.at(keyOf(&i.input))
 	e.attempt, e.mine = i.write.Attempts, true
 	i.ledger.record(e)
-	if i.count == countOnce {
+	if i.count == countOnce || CountFirstOnly.on() {
 		i.count = countNone
 	}
 	return true
 }
 
 func (i *Instance) lettered() bool {
+	switch {
+	case i.write.Decision == schemas.Skip:
+	case TwoRecords.on():
+		return i.control(decideHalt, Write{Control: schemas.ControlHalt, Input: i.write.Input})
+	}
 	switch i.write.Decision {
 	case schemas.Halt:
 		return i.leave(Halted, "")
@@ -239,6 +259,7 @@ func (i *Instance) lettered() bool {
 	}
 	e := i.ledger.at(keyOf(&i.input))
 	e.skip, e.doomed = true, false
+	i.dirty = i.dirty && !SkipKeepsState.on()
 	i.ledger.record(e)
 	return true
 }
@@ -252,6 +273,6 @@ func (i *Instance) resumed() bool {
 		return true
 	}
 	e := i.ledger.at(inputKey{i.cfg.edge(i.write.Input.Edge), i.write.Input.Sequence})
-	*e = entry{recorded: true}
+	*e = entry{recorded: true, skip: ResumeBehind.on()}
 	return true
 }

@@ -91,10 +91,11 @@ type Instance struct {
 	again bool  // the log was full: write goes on
 
 	// this holder
-	known    bool  // the chain is open and was looked at
-	opened   bool  // it was before, in this hold
-	reopened bool  // so this holder saw others write meanwhile
-	before   State // of a mutant
+	known    bool    // the chain is open and was looked at
+	opened   bool    // it was before, in this hold
+	reopened bool    // so this holder saw others write meanwhile
+	half     Failure // of a mutant
+	before   State   // of a mutant
 	count    counting
 	claimed  bool // of a sink: an attempt was stored since the chain was opened
 	stales   int

@@ -42,6 +42,9 @@ func (i *Instance) open(in *Input) bool {
 	if in.Outcome != Done {
 		return i.failing()
 	}
+	if (i.cfg.Naive || UnknownAgain.on() && i.again) && i.known {
+		return true
+	}
 	if ChainBeforeStore.on() && i.cfg.Role == Sink {
 		i.before = in.State
 		return i.ask(Loaded, Action{Do: Load})
@@ -79,8 +82,6 @@ func (i *Instance) counting(st *State) counting {
 	case i.cfg.Naive || NoAttempt.on():
 		return countNone
 	case st.Out == 0 && st.Checkpoint == nil && len(st.Behind) == 0 && len(i.store.Edges) == 0:
-		return countOnce
-	case CountFirstOnly.on():
 		return countOnce
 	}
 	return countEach
@@ -175,7 +176,7 @@ func (i *Instance) readLetter(r *Record) error {
 		return err
 	}
 	e.skip = r.Letter.Decision == schemas.Skip
-	if !e.skip {
+	if !e.skip && !TwoRecords.on() {
 		halt := *r
 		i.halt = &halt
 	}
@@ -199,7 +200,7 @@ func (i *Instance) readControl(r *Record) error {
 	if err != nil {
 		return err
 	}
-	e.skip, e.attempt = false, c.Attempt
+	e.skip, e.attempt = ResumeBehind.on() && c.Kind == schemas.ControlResume, c.Attempt
 	return nil
 }
 

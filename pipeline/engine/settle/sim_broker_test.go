@@ -19,6 +19,7 @@ const (
 	TrimAhead                               // rule 9: trimming by what consumers have read, not by their checkpoints
 	StoreUncompared                         // sinks: commit does not compare the cursor it began with
 	StoreApart                              // sinks: rows are stored before, and apart from, the cursor
+	TrustOffsets                            // rule 3: reading begins where the broker says that one has read to
 	lastMutant
 )
 

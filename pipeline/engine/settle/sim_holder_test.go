@@ -111,6 +111,9 @@ func (h *holder) do(a Action) {
 		}
 	case Read:
 		h.readers[a.Edge] = reader{on: true, next: h.upstream(a.Edge).find(a.Position), reading: a.Reading}
+		if seen := h.chain.seen; TrustOffsets.on() && a.Edge < len(seen) {
+			h.readers[a.Edge].next = max(h.readers[a.Edge].next, int(seen[a.Edge]))
+		}
 	case Leave:
 		h.leave(a)
 	default:
@@ -347,7 +350,7 @@ func (h *holder) put(known *schemas.Position, r stored, fenced bool) bool {
 	}
 	if t := r.rec.Control; t != nil && t.Kind == schemas.ControlAttempt {
 		h.tries(inputKey{h.node.edge(t.Input.Edge), t.Input.Sequence})
-		if h.dead { // it arrived after its writer's death
+		if h.late { // its writer has gone on, or is dead
 			h.w.trouble[h.node.key(h.node.edge(t.Input.Edge), t.Input.Sequence)]++
 		}
 	}

@@ -5,13 +5,16 @@ func (i *Instance) take(e *Event) bool {
 	i.input, i.held = *e, i.held[:0]
 	known := i.ledger.find(keyOf(e))
 	if known != nil && known.skip {
+		if SkipCounts.on() {
+			return i.settle()
+		}
 		return i.pass()
 	}
 	call := i.call()
 	switch {
 	case call.Method == CallNothing && !call.Progress:
 		return i.settle()
-	case i.cfg.Nondeterministic && i.at.out < i.stored:
+	case i.cfg.Nondeterministic && i.at.out < i.stored && !RunStored.on():
 		return i.settleStored()
 	case known != nil && known.doomed:
 		return i.giveUp(known)
@@ -28,8 +31,11 @@ func (i *Instance) take(e *Event) bool {
 func (i *Instance) call() Call {
 	last := i.last()
 	c := Call{Event: i.input, First: i.at.out + 1, Method: i.method(last)}
-	k := i.cfg.ProgressEvery
-	c.Progress = k > 0 && i.cfg.Role != Sink && !last && (i.input.Kind != Data || (i.at.inputs+1)%k == 0)
+	k, n := i.cfg.ProgressEvery, i.at.inputs+1
+	if ProgressByTime.on() {
+		n = i.since.inputs + 1
+	}
+	c.Progress = k > 0 && i.cfg.Role != Sink && !last && (i.input.Kind != Data || n%k == 0)
 	return c
 }
 
@@ -71,6 +77,10 @@ func (i *Instance) stepped(in *Input) bool {
 		i.dirty = true
 		return true
 	case Temporary, Permanent:
+		if HalfSteps.on() && len(in.Outputs) > 0 {
+			i.half, i.held, i.kept = in.Failure, append(i.held[:0], in.Outputs...), 0
+			return i.compare()
+		}
 		i.dirty = true
 		return i.fail(in.Failure)
 	}
@@ -125,6 +135,10 @@ func (i *Instance) settleStored() bool {
 
 // settle moves the place behind the input in hand, whose outputs are all stored.
 func (i *Instance) settle() bool {
+	if f := i.half; f != OK {
+		i.half = OK
+		return i.fail(f)
+	}
 	for k := range i.held {
 		i.at.outBytes += uint64(i.held[k].Bytes)
 	}
