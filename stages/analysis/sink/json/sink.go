@@ -86,8 +86,9 @@ type pending struct {
 
 // held are the documents of one batch, and where they go. Docs may be empty: the file name counts.
 type held struct {
-	file, item string
-	docs       []pipeline.Doc
+	file string
+	of   origin
+	docs []pipeline.Doc
 }
 
 func open(c Config) (*sink, error) {
@@ -127,7 +128,7 @@ func (s *sink) drop(id schemas.ChainID) {
 
 // Write implements pipeline.Sink. Documents are held in memory until Commit.
 func (s *sink) Write(_ context.Context, b pipeline.Batch) error {
-	h := held{item: b.Item}
+	h := held{of: origin{Item: b.Item, Pipeline: b.Pipeline}}
 	if len(s.config.Types) == 0 || slices.Contains(s.config.Types, b.Type) {
 		for _, d := range b.Docs {
 			h.docs = append(h.docs, slices.Clone(d))
@@ -200,7 +201,7 @@ func (s *sink) changes(r record, p *pending) ([]change, error) {
 		}
 		c := byFile[h.file]
 		if c == nil {
-			c = &change{File: h.file, Item: h.item, Lines: s.config.Form == FormLines}
+			c = &change{File: h.file, Of: h.of, Lines: s.config.Form == FormLines}
 			byFile[h.file] = c
 		}
 		if err := c.add(h.docs, s.config.Indent); err != nil {

@@ -204,6 +204,7 @@ func TestItemsThatShareAFileAreRefused(t *testing.T) {
 	must(t, s.Commit(t.Context(), chainID, cursor(0), cursor(1)))
 	for name, change := range map[string]func(*pipeline.Batch){
 		"another extension": func(b *pipeline.Batch) { b.Item = "drive.MF4" },
+		"another pipeline":  func(b *pipeline.Batch) { b.Pipeline = "q" },
 		"another stage":     func(b *pipeline.Batch) { b.Stage = "health" },
 		"fleet.json":        func(b *pipeline.Batch) { b.Item = "fleet.mf4" },
 	} {

@@ -35,15 +35,21 @@ type record struct {
 // A change is the new content of a file, or lines behind what it has.
 type change struct {
 	File    string `json:"file"`
-	Item    string `json:"item"`
+	Of      origin `json:"of"`
 	Lines   bool   `json:"-"`
 	Content []byte `json:"content"`
+}
+
+// An origin is what a path must tell apart besides stages; jobs of one origin are versions of each other.
+type origin struct {
+	Item     string `json:"item"`
+	Pipeline string `json:"pipeline"`
 }
 
 // An owner is the chain that writes a file.
 type owner struct {
 	schemas.ChainID
-	Item string `json:"item"`
+	origin
 }
 
 // store is a folder of files with their records. locked excludes other goroutines and other processes; all other methods are
@@ -233,14 +239,16 @@ func (s *store) claim(id schemas.ChainID, c change, mine bool) error {
 	case err != nil || o.ChainID == id:
 		return err
 	case o.Job == "":
-	case o.Item != c.Item:
-		return pipeline.Permanent(fmt.Errorf("items %q and %q would both be written to %s: use {name} in path", o.Item, c.Item, c.File))
+	case o.Item != c.Of.Item:
+		return pipeline.Permanent(fmt.Errorf("items %q and %q would both be written to %s: use {name} in path", o.Item, c.Of.Item, c.File))
+	case o.Pipeline != c.Of.Pipeline:
+		return pipeline.Permanent(fmt.Errorf("pipelines %q and %q would both write %s: use {pipeline} in path", o.Pipeline, c.Of.Pipeline, c.File))
 	case o.Stage != id.Stage:
 		return pipeline.Permanent(fmt.Errorf("stages %q and %q would both be written to %s: use {stage} in path", o.Stage, id.Stage, c.File))
 	case c.Lines && mine:
 		return pipeline.Permanent(fmt.Errorf("job %s has written %s anew", o.Job, c.File))
 	}
-	return s.write(ownerFile(c.File), owner{ChainID: id, Item: c.Item}, durable)
+	return s.write(ownerFile(c.File), owner{ChainID: id, origin: c.Of}, durable)
 }
 
 // append writes lines at the committed length of the file and drops what lies behind it.
