@@ -193,27 +193,21 @@ func (m *Manager) step(ctx context.Context) bool {
 
 // due returns a job whose state has to change, and the change; m.mu is held.
 func (m *Manager) due() (*Job, schemas.JobEvent) {
-	active := 0
-	for _, j := range m.table.jobs {
-		if j.State != schemas.JobStarted {
-			continue
-		}
+	for _, j := range m.table.started {
 		if e, ok := m.outcome(j); ok {
 			return j, e
 		}
-		active++
 	}
-	next := m.table.queued()
-	if len(next) == 0 {
+	next := m.table.next()
+	switch {
+	case next == nil:
+		return nil, schemas.JobEvent{}
+	case m.stopped != nil:
+		return next, schemas.JobEvent{State: schemas.JobCancelled, Error: m.stopped.Error()}
+	case len(m.table.started) >= m.c.Active:
 		return nil, schemas.JobEvent{}
 	}
-	if m.stopped != nil {
-		return next[0], schemas.JobEvent{State: schemas.JobCancelled, Error: m.stopped.Error()}
-	}
-	if active >= m.c.Active {
-		return nil, schemas.JobEvent{}
-	}
-	return next[0], schemas.JobEvent{State: schemas.JobStarted}
+	return next, schemas.JobEvent{State: schemas.JobStarted}
 }
 
 // outcome says what the stages made of a started job.
@@ -354,7 +348,7 @@ func (m *Manager) Cancel(ctx context.Context, ids ...schemas.JobID) error {
 func (m *Manager) Jobs() []Job {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rows := m.table.sorted(func(*Job) bool { return true }, compareOrder)
+	rows := m.table.list()
 	jobs := make([]Job, len(rows))
 	for i, j := range rows {
 		jobs[i] = *j

@@ -2,6 +2,7 @@ package job
 
 import (
 	"cmp"
+	"container/heap"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -43,11 +44,31 @@ type outcome struct {
 
 // table is the fold of the jobs log and of the stages' decisions. Not safe for concurrent use.
 type table struct {
-	jobs  map[schemas.JobID]*Job
-	heard uint64
+	jobs    map[schemas.JobID]*Job
+	started map[schemas.JobID]*Job
+	queue   queue // may hold jobs that are not queued any more
+	heard   uint64
 }
 
-func newTable() *table { return &table{jobs: map[schemas.JobID]*Job{}} }
+func newTable() *table {
+	return &table{jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}}
+}
+
+// A queue is a heap of jobs by priority, then by submission.
+type queue []*Job
+
+func (q queue) Len() int      { return len(q) }
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(*Job)) }
+func (q queue) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(q[i].Priority, q[j].Priority), compareOrder(q[i], q[j])) < 0
+}
+
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
 
 // job returns the row, an empty one with no state if nothing is known of it yet: a stage's decision may be read before the
 // job's first event.
@@ -75,9 +96,13 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 		t.heard++
 		j.Item, j.Source, j.Run, j.Priority, j.Order, j.Queued = s.Event.Item, e.Item, e.Run, e.Priority, t.heard, e.At
 	}
+	delete(t.started, j.ID)
 	switch {
 	case e.State == schemas.JobStarted:
+		t.started[j.ID] = j
 		j.start(e)
+	case e.State == schemas.JobQueued:
+		heap.Push(&t.queue, j)
 	case e.State.Over():
 		j.Ended, j.Stage, j.Error = e.At, e.Stage, e.Error
 	}
@@ -155,24 +180,26 @@ func (j *Job) complete(stages []string) bool {
 	return true
 }
 
-// queued lists the jobs that wait for their turn, the next one first.
-func (t *table) queued() []*Job {
-	return t.sorted(func(j *Job) bool { return j.State == schemas.JobQueued }, func(a, b *Job) int {
-		if a.Priority != b.Priority {
-			return a.Priority - b.Priority
+// next is the job that is queued before all others; nil when none is.
+func (t *table) next() *Job {
+	for len(t.queue) > 0 {
+		if j := t.queue[0]; j.State == schemas.JobQueued {
+			return j
 		}
-		return compareOrder(a, b)
-	})
+		heap.Pop(&t.queue)
+	}
+	return nil
 }
 
-func (t *table) sorted(keep func(*Job) bool, compare func(a, b *Job) int) []*Job {
-	var jobs []*Job
+// list is every job in order of submission.
+func (t *table) list() []*Job {
+	jobs := make([]*Job, 0, len(t.jobs))
 	for _, j := range t.jobs {
-		if j.State != "" && keep(j) {
+		if j.State != "" {
 			jobs = append(jobs, j)
 		}
 	}
-	slices.SortFunc(jobs, compare)
+	slices.SortFunc(jobs, compareOrder)
 	return jobs
 }
 
