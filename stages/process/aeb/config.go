@@ -1,6 +1,13 @@
 package aeb
 
-import "time"
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/milepost-dev/milepost/pipeline"
+)
 
 // Config is the stage's `with:` block; its defaults are those of AEB.md, section 2. The `params` of a recording's binding
 // override it.
@@ -97,7 +104,25 @@ func (c Config) params() Params {
 }
 
 // Validate refuses numbers that the formulas cannot take.
-func (c Config) Validate() error { return c.params().Validate() }
+func (c Config) Validate() error {
+	var errs []error
+	for _, r := range c.params().refused() {
+		errs = append(errs, pipeline.FieldErrorf(c.field(r.key), "must be %s", r.want))
+	}
+	return errors.Join(errs...)
+}
+
+// field is the key of the configuration for that of a parameter; of a list, the first that can be to blame.
+func (c Config) field(key string) string {
+	if key == "n_arm" {
+		names := []string{"arm_warn", "arm_brake", "arm_full"}
+		return names[slices.IndexFunc([]int{c.ArmWarn, c.ArmBrake, c.ArmFull}, func(n int) bool { return n < 1 })]
+	}
+	if list, ok := map[string]string{"areq": "decel_warn", "areq_full": "decel", "ettc": "ttc_warn"}[key]; ok {
+		return list
+	}
+	return strings.TrimSuffix(key, "_ms")
+}
 
 func duration(s float64) time.Duration { return time.Duration(s*1e9 + 0.5) }
 

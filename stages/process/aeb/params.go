@@ -152,9 +152,19 @@ var paramKeys = func() []string {
 // Validate refuses numbers that the formulas cannot take.
 func (p Params) Validate() error {
 	var errs []error
+	for _, r := range p.refused() {
+		errs = append(errs, fmt.Errorf("params: %s must be %s", r.key, r.want))
+	}
+	return errors.Join(errs...)
+}
+
+// refusal says what the number of a key must be.
+type refusal struct{ key, want string }
+
+func (p Params) refused() (all []refusal) {
 	refuse := func(bad bool, key, want string) {
 		if bad {
-			errs = append(errs, fmt.Errorf("params: %s must be %s", key, want))
+			all = append(all, refusal{key, want})
 		}
 	}
 	v := reflect.ValueOf(p)
@@ -163,23 +173,17 @@ func (p Params) Validate() error {
 			refuse(math.IsNaN(f) || math.IsInf(f, 0) || math.Abs(f) > 1e12, key, "a finite number")
 		}
 	}
-	refuse(p.EgoTimeout < 0, "ego_timeout_ms", "0 or more")
-	refuse(p.TrackTimeout < 0, "track_timeout_ms", "0 or more")
-	refuse(p.YawTimeout < 0, "yaw_timeout_ms", "0 or more")
+	atLeast0 := map[string]float64{"ego_timeout_ms": p.EgoTimeout, "track_timeout_ms": p.TrackTimeout, "yaw_timeout_ms": p.YawTimeout, "tau_kappa": p.TauKappa,
+		"tau_accel": p.TauAccel, "kappa_min_speed": p.KappaMinSpeed, "c_min": p.CMin, "a_clamp": p.AClamp, "thw_min_speed": p.THWMinSpeed}
+	above0 := map[string]float64{"a_rel_min": p.ARelMin, "x_eff_min": p.XEffMin, "lead_brake_min": p.LeadBrakeMin, "rss_b_ego": p.RSSBEgo, "rss_b_obj": p.RSSBObj}
+	for _, key := range paramKeys { // in their order
+		refuse(atLeast0[key] < 0, key, "0 or more")
+		limit, ok := above0[key]
+		refuse(ok && limit <= 0, key, "above 0")
+	}
 	refuse(p.ConfirmN < 1, "confirm_n", "1 or more")
 	refuse(slices.Min(p.NArm[1:]) < 1, "n_arm", "1 or more for each stage")
-	refuse(p.TauKappa < 0, "tau_kappa", "0 or more")
-	refuse(p.TauAccel < 0, "tau_accel", "0 or more")
-	refuse(p.KappaMinSpeed < 0, "kappa_min_speed", "0 or more")
-	refuse(p.CMin < 0, "c_min", "0 or more")
-	refuse(p.ARelMin <= 0, "a_rel_min", "above 0")
-	refuse(p.AClamp < 0, "a_clamp", "0 or more")
-	refuse(p.XEffMin <= 0, "x_eff_min", "above 0")
-	refuse(p.LeadBrakeMin <= 0, "lead_brake_min", "above 0")
-	refuse(p.RSSBEgo <= 0, "rss_b_ego", "above 0")
-	refuse(p.RSSBObj <= 0, "rss_b_obj", "above 0")
-	refuse(p.THWMinSpeed < 0, "thw_min_speed", "0 or more")
-	return errors.Join(errs...)
+	return all
 }
 
 // floats lists the numbers of one field.

@@ -194,9 +194,11 @@ func TestWrongParamsAreRefused(t *testing.T) {
 		}
 	}
 	cfg := Type.Default
-	cfg.Standoff, cfg.XEffMin = 1, 0
-	if _, err := Type.Assemble(t.Context(), &cfg); err == nil {
-		t.Error("a configuration that cannot be computed with is taken")
+	cfg.EgoTimeout, cfg.ArmFull, cfg.XEffMin = -1, 0, 0
+	_, err := Type.Assemble(t.Context(), &cfg)
+	want := "process/aeb: ego_timeout: must be 0 or more\nx_eff_min: must be above 0\narm_full: must be 1 or more for each stage"
+	if err == nil || err.Error() != want {
+		t.Errorf("a configuration that cannot be computed with: %v", err)
 	}
 }
 

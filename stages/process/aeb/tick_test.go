@@ -289,6 +289,8 @@ func TestFormulas(t *testing.T) {
 		// 2·23/10 = 4.6 > 10/2.5 = 4: the lead stops first
 		{"target stops first", Tick{V: 20, X: 24, C: 10, VO: 10, AO: -2.5}, 2.4, -4 + math.Sqrt(16+19.2), 400 / (2 * (23 + 100/5.0)), 10 + 400/12.0 - 100/16.0 + 1},
 		// 2·20/10 = 4 = 8/2
+		{"target has nearly stopped", Tick{V: 10, X: 21, C: 9.5, VO: 0.5, AO: -2}, 21 / 9.5, (-9.5 + math.Sqrt(9.5*9.5+84)) / 2, 100 / (2 * (20 + 0.25/4)), 5 + 100/12.0 - 0.25/16 + 1},
+		{"target rolls back", Tick{V: 10, X: 21, C: 10.5, VO: -0.5, AO: -2}, 2, (-10.5 + math.Sqrt(10.5*10.5+84)) / 2, 100 / 40.0, 5 + 100/12.0 + 1},
 		{"both at once", Tick{V: 18, X: 21, C: 10, VO: 8, AO: -2}, 2.1, -5 + math.Sqrt(25+21), 2 + 2.5, 9 + 324/12.0 - 64/16.0 + 1},
 		{"target brakes a little", Tick{V: 20, X: 24, C: 10, VO: 10, AO: -0.49}, 2.4, (-10 + math.Sqrt(100+2*0.49*24)) / 0.49, 100 / 46.0, 10 + 400/12.0 - 100/16.0 + 1},
 		{"target brakes enough to count", Tick{V: 20, X: 24, C: 10, VO: 10, AO: -0.5}, 2.4, (-10 + math.Sqrt(100+24)) / 0.5, 0.5 + 100/46.0, 10 + 400/12.0 - 100/16.0 + 1},
