@@ -138,7 +138,7 @@ func TestCorpusSuite(t *testing.T) {
 		for how, change := range map[string]func(*Config){
 			"native": func(*Config) {}, "small": func(c *Config) { c.SliceBytes = 64 << 10 },
 			"raster": func(c *Config) { c.Raster = 10 * time.Millisecond }, "paced": func(c *Config) { c.Speed = "5x" },
-			"part": func(c *Config) { c.From, c.To, c.ReorderWindow = 3*time.Second, 400*time.Second, 0 },
+			"part": func(c *Config) { c.From, c.To, c.ReorderWindow = 3*time.Second, 700*time.Second, 0 },
 		} {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				cfg := Defaults

@@ -131,7 +131,8 @@ func openError(recording string, err error) error {
 		if mdf.IsTruncated(err) {
 			why = "it was cut off, or a copy of it was"
 		}
-		return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]\n  nothing of it can be read: %s", recording, damage, why))
+		return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]\n  nothing of it was read: %s\n  next: `on_corrupt: keep` "+
+			"in reader/mf4 uses the groups in front of the damage, if there are any", recording, damage, why))
 	}
 	return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]", recording, err))
 }

@@ -1,6 +1,7 @@
 package mf4
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -73,6 +74,20 @@ func TestWhatIsNoRecordingIsAPermanentError(t *testing.T) {
 	}
 }
 
+// spoilLast overwrites the last occurrence of some bytes of a recording.
+func spoilLast(t *testing.T, cfg Config, mark string) {
+	t.Helper()
+	file := filepath.Join(folder(cfg), "a.mf4")
+	data, err := os.ReadFile(file)
+	must(t, err)
+	at := bytes.LastIndex(data, []byte(mark))
+	if at < 0 {
+		t.Fatalf("no %q in the recording", mark)
+	}
+	copy(data[at:], bytes.Repeat([]byte{'?'}, len(mark)))
+	must(t, os.WriteFile(file, data, 0o644))
+}
+
 // truncate cuts a recording in the middle of its data.
 func truncate(t *testing.T, cfg Config, share float64) {
 	t.Helper()
@@ -120,6 +135,21 @@ func TestKeepUsesWhatIsReadableAndReportsTheCut(t *testing.T) {
 	if len(cut) != 1 || cut[0][0] != v[len(v)-1][0] || cut[0][4] != 1 {
 		t.Errorf("faults = %v, want the cut at %v", cut, v[len(v)-1][0])
 	}
+}
+
+func TestKeepUsesTheGroupsInFrontOfDamagedHeaders(t *testing.T) {
+	cfg := setup(t, "")
+	record(t, filepath.Join(folder(cfg), "a.mf4"), group{"a", []spec{signal("V", "")}, ramp(100, 20, constant(1)), nil},
+		group{"b", []spec{signal("W", "")}, ramp(100, 20, func(t float64) float64 { return t * t * t }), nil})
+	cfg.Signals = signals(`{v: {channel: V}, w: {channel: W}}`)
+	spoilLast(t, cfg, "##CG")
+	wantText(t, failure(t, cfg), "a.mf4: corrupt MF4 at offset", "nothing of it was read: its headers are wrong")
+	cfg.OnCorrupt = CorruptKeep
+	got := tables(readOnly(t, cfg))
+	if len(got["a"]) != 2000 || len(got) != 2 {
+		t.Errorf("%d rows of the group in front of the damage, tables %v", len(got["a"]), len(got))
+	}
+	wantRows(t, got[schemas.TableFaults("a")], [][]float64{{19.99e9, 0, 0, 0, 1}})
 }
 
 func TestATruncatedRecordingFails(t *testing.T) {

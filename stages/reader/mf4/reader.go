@@ -78,7 +78,7 @@ func newReader(lib *library, c Config, speed float64, name string, file *os.File
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	m, err := mdf.NewFile(file, st.Size())
+	m, err := mdf.Options{KeepReadable: c.OnCorrupt == CorruptKeep}.NewFile(file, st.Size())
 	if err != nil {
 		return nil, openError(name, err)
 	}
@@ -171,6 +171,9 @@ func (r *recordingReader) advance(ctx context.Context, s *source) error {
 	switch {
 	case err == nil:
 		return r.checkHeld()
+	case errors.Is(err, io.EOF) && s.group.File.Damage != nil: // groups are missing
+		s.cut()
+		return nil
 	case errors.Is(err, io.EOF):
 		s.ended = true
 		return nil

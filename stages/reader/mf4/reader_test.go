@@ -126,7 +126,7 @@ func wheels(t float64, bus uint8, a, b uint16, ok byte) mdf.Frame {
 	return mdf.Frame{Time: t, Bus: bus, ID: 170, Data: []byte{byte(a >> 8), byte(a), byte(b >> 8), byte(b), ok}}
 }
 
-func canSetup(t *testing.T, frames ...mdf.Frame) Config {
+func canSetup(t testing.TB, frames ...mdf.Frame) Config {
 	t.Helper()
 	cfg := setup(t, canBindings)
 	write(t, filepath.Join(folder(cfg), "dbc", "car.dbc"), canDBC)

@@ -27,7 +27,7 @@ func signal(name, unit string) spec {
 	return mdf.ChannelSpec{Name: name, Unit: unit, DataType: mdf.FloatLE, Bits: 64, Invalidation: true}
 }
 
-func record(t *testing.T, file string, groups ...group) {
+func record(t testing.TB, file string, groups ...group) {
 	t.Helper()
 	w, err := mdf.Create(file, mdf.WriterOptions{Start: began, Compression: mdf.TransposedDeflate, BlockBytes: 4096})
 	must(t, err)
@@ -50,7 +50,7 @@ func record(t *testing.T, file string, groups ...group) {
 	must(t, w.Close())
 }
 
-func recordFrames(t *testing.T, file string, frames ...mdf.Frame) {
+func recordFrames(t testing.TB, file string, frames ...mdf.Frame) {
 	t.Helper()
 	w, err := mdf.Create(file, mdf.WriterOptions{Start: began})
 	must(t, err)
@@ -62,21 +62,21 @@ func recordFrames(t *testing.T, file string, frames ...mdf.Frame) {
 	must(t, w.Close())
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
 	must(t, os.WriteFile(file, []byte(text), 0o644))
 }
 
 // setup is a folder with a recording a.mf4 of groups and a bindings file, and the configuration that reads it.
-func setup(t *testing.T, bindings string, groups ...group) Config {
+func setup(t testing.TB, bindings string, groups ...group) Config {
 	t.Helper()
 	dir := t.TempDir()
 	cfg := Defaults
@@ -94,7 +94,7 @@ func setup(t *testing.T, bindings string, groups ...group) Config {
 func folder(c Config) string { return filepath.Dir(c.Paths[0]) }
 
 // items assembles the stage as the engine does.
-func build(t *testing.T, cfg Config) ([]pipeline.Item, pipeline.Open[pipeline.Reader]) {
+func build(t testing.TB, cfg Config) ([]pipeline.Item, pipeline.Open[pipeline.Reader]) {
 	t.Helper()
 	parts, err := Type.Assemble(t.Context(), &cfg)
 	must(t, err)

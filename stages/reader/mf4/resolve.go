@@ -47,7 +47,8 @@ type busUse struct {
 	message *message
 }
 
-// resolve finds the signals of a recording. The error is permanent and lists all that it lacks.
+// resolve finds the signals of a recording. The error is permanent and lists all that it lacks. A recording whose headers are
+// damaged lacks what was in the lost groups; what is left is used (the caller has asked for that).
 func (lib *library) resolve(f *mdf.File, recording string) (*plan, error) {
 	r := &resolver{lib: lib, file: f, recording: recording, groups: map[*mdf.ChannelGroup]*groupPlan{},
 		names: map[string]bool{schemas.TableEgo: true, schemas.TableYaw: true, schemas.TableBrake: true}}
@@ -62,7 +63,10 @@ func (lib *library) resolve(f *mdf.File, recording string) (*plan, error) {
 	if len(r.uses) > 0 && !slices.ContainsFunc(f.Groups, (*mdf.ChannelGroup).HasFrames) {
 		r.missing = append(r.missing, missing{signal: r.uses[0].message.signals[0], reason: "no group with CAN frames (CAN_DataFrame)"})
 	}
-	if len(r.missing) > 0 {
+	switch {
+	case f.Damage != nil && len(r.groups)+len(r.uses) == 0:
+		return nil, openError(recording, f.Damage)
+	case f.Damage == nil && len(r.missing) > 0:
 		return nil, missingError(recording, f, r.missing)
 	}
 	return r.plan()
