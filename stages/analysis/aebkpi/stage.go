@@ -25,16 +25,20 @@ type Config struct {
 // tickLength is the grid of the function.
 const tickLength = 50 * time.Millisecond
 
-// Validate refuses what is off the grid of 50 ms.
+// Validate refuses what is off the grid of 50 ms, and numbers that the estimate cannot take.
 func (c Config) Validate() error {
 	var errs []error
-	if c.Delay%tickLength != 0 {
-		errs = append(errs, pipeline.FieldErrorf("delay", "%v is not a multiple of %v", c.Delay, tickLength))
+	refuse := func(bad bool, field, format string, args ...any) {
+		if bad {
+			errs = append(errs, pipeline.FieldErrorf(field, format, args...))
+		}
 	}
-	if c.Length%tickLength != 0 {
-		errs = append(errs, pipeline.FieldErrorf("length", "%v is not a multiple of %v", c.Length, tickLength))
+	refuse(c.Delay%tickLength != 0, "delay", "%v is not a multiple of %v", c.Delay, tickLength)
+	refuse(c.Length%tickLength != 0, "length", "%v is not a multiple of %v", c.Length, tickLength)
+	for _, r := range c.closedLoop().refused() {
+		refuse(true, r.field, "must be %s", r.want)
 	}
-	return errors.Join(append(errs, c.closedLoop().validate())...)
+	return errors.Join(errs...)
 }
 
 func (c Config) closedLoop() ClosedLoop {
@@ -44,18 +48,30 @@ func (c Config) closedLoop() ClosedLoop {
 
 const maxEstimateTicks = 100_000 // of 50 ms: more than an hour
 
-func (p ClosedLoop) validate() error {
-	var errs []error
-	refuse := func(bad bool, format string, args ...any) {
+// refusal says what the number of a field, or of a key of params, must be.
+type refusal struct{ field, key, want string }
+
+func (p ClosedLoop) refused() (all []refusal) {
+	refuse := func(bad bool, field, key, want string) {
 		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
+			all = append(all, refusal{field, key, want})
 		}
 	}
-	refuse(p.DelayTicks < 0 || p.DelayTicks > maxEstimateTicks, "closed loop: a delay of %d ticks", p.DelayTicks)
-	refuse(p.MaxTicks < 1 || p.MaxTicks > maxEstimateTicks, "closed loop: a length of %d ticks", p.MaxTicks)
-	refuse(!(p.Ramp > 0) || math.IsInf(p.Ramp, 0), "closed loop: a ramp of %v m/s³", p.Ramp)
-	for stage, d := range p.Decel {
-		refuse(!(d >= 0) || math.IsInf(d, 0), "closed loop: a deceleration of %v m/s² for stage %d", d, stage)
+	ticks := fmt.Sprintf("to %d ticks", maxEstimateTicks)
+	refuse(p.DelayTicks < 0 || p.DelayTicks > maxEstimateTicks, "delay", "cf_delay_ticks", "0 "+ticks)
+	refuse(p.MaxTicks < 1 || p.MaxTicks > maxEstimateTicks, "length", "cf_max_ticks", "1 "+ticks)
+	refuse(!(p.Ramp > 0) || math.IsInf(p.Ramp, 0), "ramp", "cf_ramp", "above 0")
+	for stage, field := range []string{"", "", "partial", "full"} {
+		d := p.Decel[stage]
+		refuse(!(d >= 0) || math.IsInf(d, 0), field, "cf_decel", "0 or more for each stage")
+	}
+	return all
+}
+
+func (p ClosedLoop) validate() error {
+	var errs []error
+	for _, r := range p.refused() {
+		errs = append(errs, fmt.Errorf("params: %s must be %s", r.key, r.want))
 	}
 	return errors.Join(errs...)
 }

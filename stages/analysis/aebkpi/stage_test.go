@@ -2,6 +2,7 @@ package aebkpi
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -150,8 +151,9 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 	} {
 		cfg := Type.Default
 		change(&cfg)
-		if _, err := Type.Assemble(t.Context(), &cfg); err == nil {
-			t.Errorf("%+v is taken", cfg)
+		var field *pipeline.FieldError
+		if _, err := Type.Assemble(t.Context(), &cfg); !errors.As(err, &field) || field.Path == "" {
+			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
 	for _, p := range []string{`{"cf_decel":[1,2]}`, `{"cf_ramp":"x"}`, `{"cf_max_ticks":0}`, `[]`} {
