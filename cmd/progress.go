@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +74,21 @@ func (p *progress) appended(total int64) {
 	p.line(struct {
 		Appends int64 `json:"appends"`
 	}{total})
+}
+
+// totals is the last of the JSON lines: what every node has done in this process, and what that took of memory.
+func (p *progress) totals(x *session, took time.Duration) {
+	if p.mode != "json" {
+		return
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	p.line(struct {
+		Totals     []engine.NodeStatus `json:"totals"`
+		TookMS     int64               `json:"took_ms"`
+		Mallocs    uint64              `json:"mallocs"`
+		AllocBytes uint64              `json:"alloc_bytes"`
+	}{x.engine.Totals(), took.Milliseconds(), m.Mallocs, m.TotalAlloc})
 }
 
 func (p *progress) line(v any) {

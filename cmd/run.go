@@ -91,6 +91,7 @@ func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) e
 			<-ctx.Done()
 		}
 	}
+	p.totals(x, time.Since(started))
 	p.close()
 	stop()
 	if drained := <-ended; err == nil || drained != nil {

@@ -71,6 +71,7 @@ func (i *instance) open(ctx context.Context) settle.Input {
 		i.flow, err = i.n.e.flows.open(ctx, i.n, i.w.id, state.Out, state.OutBytes)
 	}
 	i.chain, i.pages = chain, map[transport.PageHash]bool{}
+	i.before = triedBefore(&st)
 	if state.Checkpoint != nil {
 		for _, h := range state.Checkpoint.Pages {
 			i.pages[h] = true
@@ -93,7 +94,6 @@ func (i *instance) restore(ctx context.Context, c *transport.Checkpoint) settle.
 	var state []byte
 	if c != nil {
 		state = c.Snapshot
-		i.n.meter.Reruns.Add(1)
 	}
 	var err error
 	i.saved, i.taken = time.Now(), 0
@@ -109,6 +109,9 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 	i.acquire()
 	i.taken++
 	i.outputs = nil
+	if i.before.again(c, i.refOf(c.Event)) {
+		i.n.meter.Reruns.Add(1)
+	}
 	in := settle.Input{Op: settle.Stepped}
 	outputs, err := i.call(ctx, c)
 	if i.n.parts.Reader != nil && ended(err) {

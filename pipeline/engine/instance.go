@@ -42,6 +42,7 @@ type instance struct {
 	stage     *stage
 	store     *store
 	edges     []*edge
+	before    tried // when the chain was opened
 	arrivals  chan arrival
 
 	last    pipeline.Batch // the input of the step in hand

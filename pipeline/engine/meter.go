@@ -16,7 +16,7 @@ type Meter struct {
 	Checkpoints       atomic.Int64
 	Errors, Retries   atomic.Int64 // steps that failed; steps tried again
 	DeadLetters       atomic.Int64
-	Reruns            atomic.Int64 // inputs taken again after a crash or takeover
+	Reruns            atomic.Int64 // inputs taken again after a crash or takeover, as far as the chain shows it
 	Active            atomic.Int64 // instances that hold a job now
 	Decode, Encode    Timer        // of events
 	Append            Timer        // until the broker has stored

@@ -55,6 +55,15 @@ func (e *Engine) Status() []NodeStatus {
 	return list
 }
 
+// Totals is Status with the nodes that are not of the file: the result store behind each stage, under "dashboard@<stage>".
+func (e *Engine) Totals() []NodeStatus {
+	list := make([]NodeStatus, 0, len(e.nodes))
+	for _, n := range e.nodes {
+		list = append(list, n.status())
+	}
+	return list
+}
+
 func (n *node) status() NodeStatus {
 	m := n.meter
 	s := NodeStatus{
