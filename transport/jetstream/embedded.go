@@ -65,11 +65,13 @@ func (b *Broker) serve(ctx context.Context, c EmbeddedConfig) (err error) {
 	if b.server, err = server.NewServer(serverOptions(c)); err != nil {
 		return err
 	}
-	b.server.SetLoggerV2(serverLog{b.slog}, false, false, false)
-	b.server.Start()
-	if !b.server.ReadyForConnections(b.startLimit(ctx)) {
+	words := serverLog{b.slog, make(chan error, 1)}
+	b.server.SetLoggerV2(words, false, false, false)
+	b.server.Start() // reads the store; what goes wrong is only logged
+	if err = words.died(); err == nil && !b.server.ReadyForConnections(b.startLimit(ctx)) {
 		err = errors.New("it is not ready in time")
-	} else {
+	}
+	if err == nil {
 		err = b.connect(ctx, "", append(b.options(ctx), nats.Name("milepost"), nats.InProcessServer(b.server)))
 	}
 	if err != nil {
@@ -102,8 +104,21 @@ func serverOptions(c EmbeddedConfig) *server.Options {
 	return o
 }
 
-// serverLog hands the server's words to slog.
-type serverLog struct{ *slog.Logger }
+// serverLog hands the server's words to slog. The server expects Fatalf to end the process; here the first is kept.
+type serverLog struct {
+	*slog.Logger
+	fatal chan error
+}
+
+// died returns what the server took for fatal.
+func (l serverLog) died() error {
+	select {
+	case err := <-l.fatal:
+		return err
+	default:
+		return nil
+	}
+}
 
 func (l serverLog) say(level slog.Level, format string, v []any) {
 	if l.Enabled(context.Background(), level) {
@@ -121,6 +136,15 @@ func (l serverLog) Warnf(format string, v ...any) {
 	l.say(slog.LevelWarn, format, v)
 }
 func (l serverLog) Errorf(format string, v ...any) { l.say(slog.LevelError, format, v) }
-func (l serverLog) Fatalf(format string, v ...any) { l.say(slog.LevelError, format, v) }
+
+// Fatalf keeps what the server dies of.
+func (l serverLog) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Errorf(format, v...):
+	default:
+		l.say(slog.LevelError, format, v)
+	}
+}
+
 func (l serverLog) Debugf(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
 func (l serverLog) Tracef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
