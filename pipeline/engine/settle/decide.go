@@ -33,7 +33,7 @@ func (i *Instance) counts(known *entry, c *Call) bool {
 	switch {
 	case c.Method == CallNothing || i.cfg.Naive || i.at.out < i.stored:
 		return false
-	case i.cfg.Role == Sink && !i.claimed && !NoClaim.on():
+	case i.cfg.Role == Sink && !i.claimed && !NoClaim.on() && !ChainBeforeStore.on():
 		return true
 	}
 	return i.uncounted(known)
@@ -41,6 +41,18 @@ func (i *Instance) counts(known *entry, c *Call) bool {
 
 func (i *Instance) uncounted(known *entry) bool {
 	return i.count != countNone && (known == nil || !known.mine) && !i.ledger.othersAhead(known)
+}
+
+// opensUncounted says whether opening a reader is to be counted as a try of its next read, which then is the input in hand:
+// a file that kills its worker does so when it is opened.
+func (i *Instance) opensUncounted() bool {
+	if i.cfg.Role != Reader || i.cfg.Naive || i.base.out < i.stored || i.base.ended() || OpenUncounted.on() {
+		return false
+	}
+	i.at.set(&i.base)
+	i.ledger.settle(&i.base)
+	i.input = *i.next()
+	return i.uncounted(i.ledger.find(keyOf(&i.input)))
 }
 
 // attempt stores that the input in hand is tried for the n-th time, or gives it up when its workers have died too often.

@@ -199,6 +199,8 @@ func (i *Instance) advance() bool {
 		return i.halted()
 	case i.want.drain:
 		return i.drain()
+	case (i.dirty || !i.restored) && i.opensUncounted():
+		return i.attempt(i.ledger.find(keyOf(&i.input)))
 	case i.dirty || !i.restored:
 		return i.restore()
 	case i.due() && i.clean():

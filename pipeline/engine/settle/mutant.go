@@ -16,6 +16,7 @@ const (
 	CheckpointAhead             // a checkpoint while stored outputs or records lie ahead
 	NoAttempt                   // rule 6: attempts are not stored
 	CountFirstOnly              // attempts of the first step after a takeover only
+	OpenUncounted               // rule 6: a reader's opening is not counted as a try
 	LetterCursor                // rule 6: the dead letter does not carry the cursor
 	LetterUnstored              // rule 6: a dead letter acts without being stored
 	TwoRecords                  // rule 6: dead letter and halt are two records
@@ -32,7 +33,7 @@ const (
 	ProgressByTime              // rule 7: progress counted since the instance was opened
 	NoProgressHere              // rule 7: progress on one side of a join only
 	RunStored                   // rule 8: stored inputs of a non-deterministic stage are run again
-	ChainBeforeStore            // a sink's chain is read before its store
+	ChainBeforeStore            // a sink's chain is read before its store, and NoClaim, which alone would make up for it
 	NoClaim                     // a sink's holder does not say that it is there
 	NoStoreFence                // a sink's store is not fenced before a decision
 	EndUncommitted              // a sink ends before its store is committed

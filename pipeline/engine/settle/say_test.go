@@ -3,6 +3,8 @@ package settle
 import (
 	"fmt"
 	"strings"
+
+	"github.com/milepost-dev/milepost/schemas"
 )
 
 var doNames = [...]string{"", "load", "open", "drop", "restore", "read", "step", "append", "checkpoint", "commit", "wait", "leave"}
@@ -57,8 +59,15 @@ func sayWrite(a *Write) string {
 	return strings.TrimSpace(fmt.Sprintf("control %s %s/%d n %d %s", a.Control, a.Input.Edge, a.Input.Sequence, a.Attempts, a.Reason))
 }
 
-func sayCursor(edges any) string {
-	return strings.ReplaceAll(strings.ReplaceAll(fmt.Sprintf("%v", edges), "[{", "["), "}]", "]")
+func sayCursor(edges []schemas.EdgeCursor) string {
+	var b strings.Builder
+	for _, e := range edges {
+		fmt.Fprintf(&b, " %s/%d", e.Stage, e.Sequence)
+		if e.Ended {
+			b.WriteString(" ended")
+		}
+	}
+	return "[" + strings.TrimSpace(b.String()) + "]"
 }
 
 func sayInput(in *Input) string {

@@ -15,7 +15,7 @@ const (
 	LetterApart                             // rule 6: so are dead letters
 	AckBeforeAppend                         // rule 3: the delivery is acked when it is taken
 	ExpiringRecords                         // rule 9: a TTL in the chain
-	LastRemoved                             // rule 9: the last record under the prefix is removed
+	LastRemoved                             // rule 9: a job that is over is removed, and with it the last record under the prefix
 	TrimAhead                               // rule 9: trimming by what consumers have read, not by their checkpoints
 	StoreUncompared                         // sinks: commit does not compare the cursor it began with
 	StoreApart                              // sinks: rows are stored before, and apart from, the cursor
@@ -65,7 +65,7 @@ func (c *chain) last() schemas.Position {
 // state is what Open says.
 func (c *chain) state(behind []Record) State {
 	s := State{}
-	if n := len(c.archive); n > 0 {
+	if n := len(c.archive); n > 0 && c.last() > 0 {
 		s.Out = c.archive[n-1].seq
 	}
 	from := 0
@@ -102,6 +102,11 @@ func (w *world) append(c *chain, known *schemas.Position, r stored, fenced bool)
 // trim removes what nobody needs any more.
 func (w *world) trim(n *node) {
 	c := w.chains[n.index]
+	if LastRemoved.on() && c.over() {
+		for k := range c.records {
+			c.records[k].gone = true
+		}
+	}
 	n.consumers = n.consumers[:0]
 	for _, t := range n.to {
 		if !w.chains[t].over() {
@@ -116,7 +121,7 @@ func (w *world) trim(n *node) {
 	last := c.last()
 	for k := range c.records {
 		r := &c.records[k]
-		if r.rec.Position <= below && r.rec.Control == nil && r.rec.Letter == nil && r.check == nil && (r.rec.Position != last || LastRemoved.on()) {
+		if r.rec.Position <= below && r.rec.Control == nil && r.rec.Letter == nil && r.check == nil && r.rec.Position != last {
 			r.gone = true
 			c.trimmed = max(c.trimmed, int(r.ev.seq))
 		}
@@ -130,7 +135,7 @@ func (c *chain) dropCheckpoints() {
 		if c.records[k].check == nil {
 			continue
 		}
-		if !last || LastRemoved.on() && c.over() {
+		if !last {
 			c.records[k].gone = true
 		}
 		last = false

@@ -249,6 +249,10 @@ func (h *holder) execute() {
 }
 
 func (h *holder) restore() {
+	if h.node.cursed && h.todo.Checkpoint == nil && len(h.chain.archive) == 0 && !h.w.healed[h.node.key(0, 1)] {
+		h.die()
+		return
+	}
 	h.memory, h.differs = memory{}, false
 	if c := h.todo.Checkpoint; c != nil && !StateForgotten.on() {
 		h.memory = memoryOf(c.Snapshot)
@@ -281,6 +285,7 @@ func (h *holder) step(c *Call) {
 		h.reply(Input{Op: Stepped, EOF: true})
 		return
 	}
+	h.w.pass(h.node, c.Event.Edge, c.Event.Sequence)
 	h.reply(Input{Op: Stepped, Outputs: h.outputs(c)})
 }
 
@@ -334,156 +339,6 @@ func (h *holder) outputs(c *Call) []Output {
 		}
 	}
 	return h.calls
-}
-
-// tries notes what the holder's death will be blamed on: the last input that was tried first.
-func (h *holder) tries(k inputKey) {
-	if l := &h.core.ledger; !l.othersAhead(l.find(k)) {
-		h.current = h.node.key(k.edge, k.sequence)
-	}
-}
-
-// put appends; from then on an attempt counts.
-func (h *holder) put(known *schemas.Position, r stored, fenced bool) bool {
-	if !h.w.append(h.chain, known, r, fenced) {
-		return false
-	}
-	if t := r.rec.Control; t != nil && t.Kind == schemas.ControlAttempt {
-		h.tries(inputKey{h.node.edge(t.Input.Edge), t.Input.Sequence})
-		if h.late { // its writer has gone on, or is dead
-			h.w.trouble[h.node.key(h.node.edge(t.Input.Edge), t.Input.Sequence)]++
-		}
-	}
-	return true
-}
-
-// append stores one record a call, so that others come in between.
-func (h *holder) append(a *Write) {
-	if h.useless {
-		h.w.fault("a useless chain was appended to")
-	}
-	if a.Kind == WriteControl && a.Control == schemas.ControlAttempt {
-		h.w.stats.attempts++
-	}
-	if a.Kind == WriteOutputs && a.From == a.To {
-		h.reply(Input{Op: Appended, N: 0})
-		return
-	}
-	r := h.record(a)
-	if outcome := h.store(r, a.Kind == WriteLetter && LetterApart.on()); outcome != Done {
-		h.reply(Input{Op: Appended, N: a.From - h.core.write.From, Outcome: outcome})
-		return
-	}
-	if a.Kind == WriteOutputs {
-		if a.From++; a.From < a.To {
-			return
-		}
-	}
-	h.check(a)
-	h.reply(Input{Op: Appended, N: 1})
-}
-
-func (h *holder) record(a *Write) stored {
-	var r stored
-	switch a.Kind {
-	case WriteOutputs:
-		r.ev = h.events[a.From]
-		r.rec.Sequence, r.rec.Hash, r.rec.Bytes = r.ev.seq, r.ev.hash(), 1
-	case WriteEnd:
-		r.ev = ev{kind: End, seq: a.Sequence, time: 1 << 40, val: mix(a.End.Consumed), end: a.End}
-		r.rec.Sequence, r.rec.Hash, r.rec.End = a.Sequence, r.ev.hash(), a.End
-	case WriteLetter:
-		r.rec.Letter = &schemas.DeadLetter{Decision: a.Decision, Input: a.Input, Attempts: a.Attempts, Permanent: a.Permanent}
-		r.rec.Cursor = a.Cursor
-	case WriteControl:
-		r.rec.Control = &schemas.Control{Kind: a.Control, Input: a.Input, Attempt: a.Attempts, Reason: a.Reason, End: a.End}
-		r.rec.Cursor = a.Cursor
-	}
-	return r
-}
-
-// store appends one record with the faults of a broker.
-func (h *holder) store(r stored, apart bool) Outcome {
-	w := h.w
-	if w.faults > 0 && w.chance(1, 40) {
-		w.faults--
-		w.stats.unknown++
-		return h.mishap(r)
-	}
-	if !h.put(&h.known, r, !apart) {
-		h.useless = true
-		w.stats.stale++
-		return Stale
-	}
-	return Done
-}
-
-func (h *holder) mishap(r stored) Outcome {
-	w, known := h.w, h.known
-	switch w.draw(4) {
-	case 0:
-		return Full
-	case 1:
-		h.put(&known, r, true)
-	case 2:
-		h.late = true
-		w.late = append(w.late, func() { h.put(&known, r, true) })
-	}
-	h.useless = true
-	return Unknown
-}
-
-// check: who computed something else than what is stored may not store more of it.
-func (h *holder) check(a *Write) {
-	if h.differs && (a.Kind == WriteOutputs || a.Kind == WriteEnd) && !h.node.cfg.Naive {
-		h.w.fault("%s went on though its events differ from the stored ones", names[h.node.index])
-	}
-	if a.Kind == WriteLetter {
-		h.w.judge(h, a)
-	}
-}
-
-func (h *holder) save() {
-	c := *h.todo.Checkpoint
-	h.todo.Checkpoint.Snapshot = h.memory.bytes()
-	c.Snapshot = h.todo.Checkpoint.Snapshot
-	r := stored{check: &c}
-	if CheckpointApart.on() {
-		h.w.appendApart(h.chain, r)
-		h.reply(Input{Op: Saved})
-		return
-	}
-	if h.differs {
-		h.w.fault("%s saved a state that differs", names[h.node.index])
-	}
-	h.reply(Input{Op: Saved, Outcome: h.store(r, false)})
-}
-
-// appendApart is what a store of checkpoints beside the chain does: the last writer wins.
-func (w *world) appendApart(c *chain, r stored) {
-	last := c.last()
-	known := last
-	w.append(c, &known, r, false)
-	c.records[len(c.records)-1].rec.Position = last
-}
-
-func (h *holder) commitStore() {
-	w, c, a := h.w, h.chain, h.todo
-	rows := h.rows
-	outcome := Done
-	switch {
-	case w.faults > 0 && w.chance(1, 30):
-		w.faults--
-		w.stats.unknown++
-		outcome = Unknown
-		if w.chance(1, 2) {
-			c.commitStore(a.From, a.To, rows)
-		}
-	case !c.commitStore(a.From, a.To, rows):
-		outcome = Stale
-	}
-	h.rows = nil
-	h.reply(Input{Op: Saved, Outcome: outcome})
 }
 
 // die is the end of the process that runs the holder.

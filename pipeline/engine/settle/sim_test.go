@@ -52,6 +52,26 @@ func TestNaiveIsWrong(t *testing.T) {
 	t.Logf("%d of %d naive schedules are wrong, such as: %s", len(wrong), n, wrong[0])
 }
 
+// TestUndisturbed: with nothing that fails and nobody killed, both modes are right, and each stage stores one attempt at most.
+func TestUndisturbed(t *testing.T) {
+	for _, naive := range []bool{false, true} {
+		w := &world{}
+		for seed := range uint64(500) {
+			w.reset(seed+1, naive)
+			w.faults = 0
+			for _, n := range w.stages {
+				n.failing, n.flaky, n.cursed = false, false, false
+			}
+			if s := w.run(); s != "" {
+				t.Fatalf("naive %v, seed %d: %s", naive, seed+1, s)
+			}
+			if s := w.stats; s.stale > 0 || s.letters > 0 || s.attempts > len(w.stages) {
+				t.Fatalf("seed %d: %+v in %d stages", seed+1, s, len(w.stages))
+			}
+		}
+	}
+}
+
 // simulate runs schedules 1 to n on all cores, until so many were wrong.
 func simulate(n int, naive bool, enough int) (sum stats, wrong []string) {
 	defer debug.SetGCPercent(debug.SetGCPercent(800))

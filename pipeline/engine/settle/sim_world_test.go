@@ -19,7 +19,8 @@ type world struct {
 	position    schemas.Position
 	nonce       uint64
 	window      int
-	temp        map[uint64]int  // how often an input still fails
+	temp        map[uint64]int // how often an input still fails
+	passed      map[uint64]uint8
 	healed      map[uint64]bool // inputs that fail no more
 	trouble     map[uint64]int  // tries of an input that ended badly, as an outside observer counts them
 	late        []func()
@@ -43,6 +44,7 @@ type node struct {
 	quiet     bool   // emits next to nothing
 	flaky     bool   // is not deterministic, though it says so
 	failing   bool
+	cursed    bool // a reader that kills its worker when it is opened
 	consumers []schemas.EdgeCursor
 }
 
@@ -167,23 +169,41 @@ func (w *world) plan(n *node, edge int, seq uint64) plan {
 		return permanent
 	case p%100 < 11:
 		return poison
+	case p%100 < 20 && n.cfg.Attempts > 1 && w.passed[k] == once:
+		w.passed[k] = twice
+		return permanent // and never again: somebody's error, not the input's
 	}
 	return fine
+}
+
+// How an input fares that fails only when it is computed again.
+const (
+	once  = 1 // it was computed, and will fail the next time
+	twice = 2 // it has failed
+)
+
+// pass notes that an input was computed.
+func (w *world) pass(n *node, edge int, seq uint64) {
+	if k := n.key(edge, seq); n.failing && w.passed[k] == 0 {
+		w.passed[k] = once
+	}
 }
 
 // planned says whether the input was meant to be given up.
 func (w *world) planned(n *node, edge int, seq uint64) bool {
 	p := mix(w.seed ^ n.key(edge, seq)*31)
-	return n.failing && p%100 >= 6 && p%100 < 9
+	return n.failing && (p%100 >= 6 && p%100 < 9 || p%100 >= 11 && p%100 < 20 && n.cfg.Attempts > 1)
 }
 
 // reset draws a new schedule.
 func (w *world) reset(seed uint64, naive bool) {
-	*w = world{seed: seed, holders: w.holders[:0], spare: append(w.spare, w.holders...), inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, healed: w.healed, trouble: w.trouble}
+	*w = world{seed: seed, holders: w.holders[:0], spare: append(w.spare, w.holders...), inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, passed: w.passed, healed: w.healed, trouble: w.trouble}
 	if w.temp == nil {
+		w.passed = map[uint64]uint8{}
 		w.temp, w.healed, w.trouble = map[uint64]int{}, map[uint64]bool{}, map[uint64]int{}
 	}
 	clear(w.temp)
+	clear(w.passed)
 	clear(w.healed)
 	clear(w.trouble)
 	w.faults, w.patient = w.draw(6), !w.chance(1, 8)
@@ -222,6 +242,7 @@ var names = [...]string{"s0", "s1", "s2", "s3", "s4", "s5"}
 func (w *world) shape(add func(Role, ...int) *node) {
 	reader := add(Reader)
 	reader.reads, w.window = uint64(2+w.draw(7)), 8
+	reader.cursed = reader.failing && w.chance(1, 30)
 	switch w.draw(6) {
 	case 0:
 		add(Processor, 0)
