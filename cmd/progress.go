@@ -32,8 +32,8 @@ type progress struct {
 
 // sample is what a node had done at a time, for rates.
 type sample struct {
-	at                      time.Time
-	in, out, inBytes, bytes int64
+	at      time.Time
+	in, out int64
 }
 
 func (a *app) newProgress(mode string) (*progress, error) {
@@ -214,7 +214,7 @@ func (p *progress) rates(s engine.NodeStatus) (in, out float64) {
 		in, out = float64(s.In-old.in)/d, float64(s.Out-old.out)/d
 	}
 	if at.Sub(old.at) > time.Second {
-		p.last[key] = sample{at: at, in: s.In, out: s.Out, bytes: s.OutBytes}
+		p.last[key] = sample{at: at, in: s.In, out: s.Out}
 	}
 	return in, out
 }

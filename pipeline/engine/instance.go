@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/engine/settle"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -45,7 +44,6 @@ type instance struct {
 	before    tried // when the chain was opened
 	arrivals  chan arrival
 
-	last    pipeline.Batch // the input of the step in hand
 	input   transport.Stored
 	outputs []output
 	err     error // of the last step
@@ -78,7 +76,7 @@ func (n *node) perform(ctx context.Context, id schemas.JobID, news func() []orde
 		i.edges = append(i.edges, &edge{index: k, from: in, id: schemas.ChainID{Job: i.jobAt(in), Stage: in.name}})
 	}
 	if n.parts.Sink != nil {
-		i.store = &store{n: n, sink: n.parts.Sink, of: i.edges[0].id}
+		i.store = &store{sink: n.parts.Sink, of: i.edges[0].id}
 	}
 	n.meter.Active.Add(1)
 	defer n.meter.Active.Add(-1)

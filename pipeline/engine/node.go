@@ -236,7 +236,8 @@ func (n *node) forget(ctx context.Context, job schemas.JobID) {
 		return
 	}
 	id := schemas.ChainID{Job: job, Stage: n.name}
-	if err := n.out.Trim(ctx, id, ^schemas.Position(0)); err != nil {
+	// A process that stops finishes this: whoever hears of the job next would do it again.
+	if err := n.out.Trim(context.WithoutCancel(ctx), id, ^schemas.Position(0)); err != nil {
 		n.log.Warn("trimming a finished job", "job", job, "error", err)
 	}
 }

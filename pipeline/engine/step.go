@@ -10,7 +10,6 @@ import (
 
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/schemas"
-	"github.com/milepost-dev/milepost/transport"
 )
 
 // grace is what a step gets beyond its timeout to notice that its context ended.
@@ -206,24 +205,6 @@ func ended(err error) bool { return errors.Is(err, io.EOF) && !errors.Is(err, io
 
 // store is what a sink node has in the place of a stage object.
 type store struct {
-	n    *node
 	sink pipeline.Sink
 	of   schemas.ChainID // the chain it stores
-	from schemas.Cursor  // what is stored
-}
-
-func (s *store) write(ctx context.Context, in transport.Stored) error {
-	b, err := decode(in)
-	if err != nil {
-		return err
-	}
-	return protect(ctx, func(ctx context.Context) error { return s.sink.Write(ctx, b) })
-}
-
-func (s *store) commit(ctx context.Context, to schemas.Cursor) error {
-	err := protect(ctx, func(ctx context.Context) error { return s.sink.Commit(ctx, s.of, s.from, to) })
-	if err == nil {
-		s.from = to.Clone()
-	}
-	return err
 }
