@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -28,15 +29,24 @@ type Store struct {
 // TestSink is the suite of sinks. fresh makes an empty store. The suite writes chains of documents and of tables into it and
 // kills between any two calls; what the sink holds must always be what its cursor says, and in the end what an uninterrupted
 // run gives. Kills inside a call are the affair of the sink's own tests.
-func TestSink(t *testing.T, fresh func(t *testing.T) Store) {
-	t.Run("a kill between any two calls changes nothing", func(t *testing.T) { testKills(t, fresh) })
-	t.Run("a batch written again replaces itself", func(t *testing.T) { testRewrites(t, fresh) })
-	t.Run("a commit from another cursor is stale and stores nothing", func(t *testing.T) { testStale(t, fresh) })
-	t.Run("a commit again is stale", func(t *testing.T) { testCommitAgain(t, fresh) })
-	t.Run("what was not committed is not there", func(t *testing.T) { testUncommitted(t, fresh) })
-	t.Run("chains at the same time", func(t *testing.T) { testConcurrent(t, fresh) })
-	t.Run("fleet results replace each other", func(t *testing.T) { testFleet(t, fresh) })
-	t.Run("close may be called twice", func(t *testing.T) { testClose(t, fresh) })
+func TestSink(t *testing.T, fresh func(t testing.TB) Store) {
+	for _, c := range sinkCases {
+		t.Run(c.name, func(t *testing.T) { c.run(t, fresh) })
+	}
+}
+
+var sinkCases = []struct {
+	name string
+	run  func(t testing.TB, fresh func(t testing.TB) Store)
+}{
+	{"a kill between any two calls changes nothing", testKills},
+	{"a batch written again replaces itself", testRewrites},
+	{"a commit from another cursor is stale and stores nothing", testStale},
+	{"a commit again is stale", testCommitAgain},
+	{"what was not committed is not there", testUncommitted},
+	{"chains at the same time", testConcurrent},
+	{"fleet results replace each other", testFleet},
+	{"close may be called twice", testClose},
 }
 
 // A call is one call on a sink: a Write, or a Commit of all up to a sequence.
@@ -67,7 +77,7 @@ func newChain(t testing.TB, s Store, n int) chain {
 	}
 	last := types[len(types)-1]
 	c.batches = []pipeline.Batch{signals[0], doc(types[0], `{"n":1,"text":"ä \"<>"}`), signals[1], {Type: schemas.TypeProgress, Slice: signals[1].Slice},
-		doc(last, fmt.Sprintf(`{"chain":%d,"x":[1.5,null]}`, n)), signals[2], doc(types[0], `{"n":2}`)}
+		doc(last, fmt.Sprintf(`{"chain":%d,"x":[1.5,null]}`, n)), signals[2], doc(types[0], fmt.Sprintf(`{"n":2,"chain":%d}`, n))}
 	c.batches[1].Docs = append(c.batches[1].Docs, pipeline.Doc(`{"n":1.5}`))
 	for i := range c.batches {
 		b := &c.batches[i]
@@ -145,7 +155,7 @@ func sequenceOf(c schemas.Cursor) uint64 {
 }
 
 // reference runs uninterrupted and returns the content behind each committed sequence.
-func reference(t *testing.T, s Store, c chain) map[uint64]string {
+func reference(t testing.TB, s Store, c chain) map[uint64]string {
 	t.Helper()
 	sink := mustOpen(t, s)
 	defer func() { closeTwice(t, sink) }()
@@ -167,7 +177,7 @@ func reference(t *testing.T, s Store, c chain) map[uint64]string {
 	return contents
 }
 
-func testKills(t *testing.T, fresh func(*testing.T) Store) {
+func testKills(t testing.TB, fresh func(testing.TB) Store) {
 	c := newChain(t, fresh(t), 1)
 	want := reference(t, fresh(t), c)
 	end := uint64(len(c.batches)) + 1
@@ -205,7 +215,7 @@ func committed(calls []call) (sequence uint64) {
 }
 
 // testRewrites writes every batch twice, in other groups than the reference, and some again after their commit.
-func testRewrites(t *testing.T, fresh func(*testing.T) Store) {
+func testRewrites(t testing.TB, fresh func(testing.TB) Store) {
 	s := fresh(t)
 	c := newChain(t, s, 1)
 	want := reference(t, fresh(t), c)
@@ -233,7 +243,7 @@ func testRewrites(t *testing.T, fresh func(*testing.T) Store) {
 	closeTwice(t, sink)
 }
 
-func testStale(t *testing.T, fresh func(*testing.T) Store) {
+func testStale(t testing.TB, fresh func(testing.TB) Store) {
 	s := fresh(t)
 	c := newChain(t, s, 1)
 	want := reference(t, fresh(t), c)
@@ -244,9 +254,11 @@ func testStale(t *testing.T, fresh func(*testing.T) Store) {
 		}
 	}
 	must(t, c.apply(t.Context(), owner, c.calls[:3])) // two batches and their commit
-	must(t, zombie.Write(t.Context(), c.batches[0]))
 	for _, from := range []schemas.Cursor{{}, c.cursor(1, false), c.cursor(3, false), c.cursor(2, true)} {
 		before := mustDump(t, s)
+		for _, b := range c.batches[:5] {
+			must(t, zombie.Write(t.Context(), b))
+		}
 		if err := zombie.Commit(t.Context(), c.id, from, c.cursor(4, false)); !errors.Is(err, pipeline.ErrStale) {
 			t.Fatalf("commit from %v, the store is at 2: %v", from, err)
 		}
@@ -262,7 +274,7 @@ func testStale(t *testing.T, fresh func(*testing.T) Store) {
 	closeTwice(t, zombie, owner)
 }
 
-func testCommitAgain(t *testing.T, fresh func(*testing.T) Store) {
+func testCommitAgain(t testing.TB, fresh func(testing.TB) Store) {
 	s := fresh(t)
 	c := newChain(t, s, 1)
 	sink := mustOpen(t, s)
@@ -278,7 +290,7 @@ func testCommitAgain(t *testing.T, fresh func(*testing.T) Store) {
 }
 
 // testUncommitted abandons batches that were written but not committed, also to an instance that goes on.
-func testUncommitted(t *testing.T, fresh func(*testing.T) Store) {
+func testUncommitted(t testing.TB, fresh func(testing.TB) Store) {
 	s := fresh(t)
 	c := newChain(t, s, 1)
 	want := reference(t, fresh(t), c)
@@ -298,7 +310,7 @@ func testUncommitted(t *testing.T, fresh func(*testing.T) Store) {
 	closeTwice(t, sink)
 }
 
-func testConcurrent(t *testing.T, fresh func(*testing.T) Store) {
+func testConcurrent(t testing.TB, fresh func(testing.TB) Store) {
 	const chains = 6
 	want, got := fresh(t), fresh(t)
 	var all []chain
@@ -320,6 +332,12 @@ func testConcurrent(t *testing.T, fresh func(*testing.T) Store) {
 	if w, g := mustDump(t, want), mustDump(t, got); w != g {
 		t.Fatalf("chains at the same time give\n%s\none by one\n%s", g, w)
 	}
+	visible := strings.Join(strings.Fields(mustDump(t, got)), "")
+	for n := range all {
+		if !strings.Contains(visible, fmt.Sprintf(`"chain":%d`, n)) {
+			t.Errorf("no document of chain %d is in the store:\n%s", n, mustDump(t, got))
+		}
+	}
 	closeTwice(t, sinks...)
 }
 
@@ -330,7 +348,7 @@ func (c *chain) rename(id schemas.ChainID, item string) {
 	}
 }
 
-func testFleet(t *testing.T, fresh func(*testing.T) Store) {
+func testFleet(t testing.TB, fresh func(testing.TB) Store) {
 	s := fresh(t)
 	sink := mustOpen(t, s)
 	defer func() { closeTwice(t, sink) }()
@@ -353,7 +371,7 @@ func testFleet(t *testing.T, fresh func(*testing.T) Store) {
 	}
 }
 
-func testClose(t *testing.T, fresh func(*testing.T) Store) {
+func testClose(t testing.TB, fresh func(testing.TB) Store) {
 	closeTwice(t, mustOpen(t, fresh(t)))
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // dump prints what queries are answered from, but for cursors, with names in the place of row ids.
-func dump(t *testing.T, file string) (string, error) {
+func dump(t testing.TB, file string) (string, error) {
 	db, err := sql.Open("sqlite", file)
 	if err != nil {
 		return "", err
@@ -62,7 +62,7 @@ func appendRows(lines []string, rows *sql.Rows) ([]string, error) {
 }
 
 func TestSink(t *testing.T) {
-	pipelinetest.TestSink(t, func(t *testing.T) pipelinetest.Store {
+	pipelinetest.TestSink(t, func(t testing.TB) pipelinetest.Store {
 		file := filepath.Join(t.TempDir(), FileName)
 		return pipelinetest.Store{
 			Open: func() (pipeline.Sink, error) { return Open(t.Context(), file) },

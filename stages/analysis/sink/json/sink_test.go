@@ -39,7 +39,7 @@ func dump(folder string) (string, error) {
 func TestSink(t *testing.T) {
 	for _, form := range []string{FormLines, FormDocument} {
 		t.Run(form, func(t *testing.T) {
-			pipelinetest.TestSink(t, func(t *testing.T) pipelinetest.Store {
+			pipelinetest.TestSink(t, func(t testing.TB) pipelinetest.Store {
 				c := configOf(t.TempDir(), form)
 				folder := newTemplate(c.Path).folder
 				return pipelinetest.Store{

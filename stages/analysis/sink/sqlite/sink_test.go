@@ -14,7 +14,7 @@ import (
 )
 
 // dump prints all rows of all tables but the cursors, through a connection of its own.
-func dump(t *testing.T, file string) (string, error) {
+func dump(t testing.TB, file string) (string, error) {
 	db, err := sql.Open("sqlite", file)
 	if err != nil {
 		return "", err
@@ -65,7 +65,7 @@ func printRows(out *strings.Builder, table string, rows *sql.Rows) error {
 func TestSink(t *testing.T) {
 	for _, tables := range []bool{false, true} {
 		t.Run(fmt.Sprint("tables ", tables), func(t *testing.T) {
-			pipelinetest.TestSink(t, func(t *testing.T) pipelinetest.Store {
+			pipelinetest.TestSink(t, func(t testing.TB) pipelinetest.Store {
 				file := filepath.Join(t.TempDir(), "a folder", "100% results?.db")
 				return pipelinetest.Store{
 					Open: func() (pipeline.Sink, error) { return Type.Build(t.Context(), Config{Path: file, Tables: tables}) },
