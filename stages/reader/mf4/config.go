@@ -104,16 +104,22 @@ func (c Config) durations() (errs []error) {
 	return errs
 }
 
-// Warnings names the recordings that no binding chooses: they are not replayed. It lists the folders of Paths.
+// Warnings names the recordings that no binding chooses, which are not replayed, and the recordings that a bindings file
+// names and Paths does not find. It lists folders and reads no recording.
 func (c Config) Warnings() []error {
-	names, err := c.unbound()
+	unbound, absent, err := c.strays()
 	if err != nil {
 		return nil // an error of its own, found by List
 	}
 	var warnings []error
-	for _, name := range names {
-		err := fmt.Errorf("recording %s: no entry of %s fits it; it is not replayed", name, c.Bindings)
-		warnings = append(warnings, &pipeline.FieldError{Path: "bindings", Code: "W-binding", Err: err})
+	warn := func(format string, args ...any) {
+		warnings = append(warnings, &pipeline.FieldError{Path: "bindings", Code: "W-binding", Err: fmt.Errorf(format, args...)})
+	}
+	for _, name := range unbound {
+		warn("recording %s: no entry of %s fits it; it is not replayed", name, c.Bindings)
+	}
+	for _, name := range absent {
+		warn("%s has an entry for %s, which paths does not find", c.Bindings, name)
 	}
 	return warnings
 }

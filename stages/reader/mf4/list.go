@@ -71,20 +71,33 @@ func (l *lister) list(ctx context.Context, c Config) ([]pipeline.Item, error) {
 	return items, nil
 }
 
-// unbound are the names of recordings that no binding chooses.
-func (c Config) unbound() ([]string, error) {
-	if len(c.Signals) > 0 {
-		return nil, nil
+// strays are recordings that no binding chooses, and choices that name no recording.
+func (c Config) strays() (unbound, absent []string, err error) {
+	if c.Bindings == "" {
+		return nil, nil, nil
 	}
 	set, err := binding.Load(c.Bindings)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	files, err := c.files()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool { return set.Match(name) != nil }), nil
+	chosen := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if choice := set.Match(name); choice != nil {
+			chosen[choice.Pattern] = true
+		} else if len(c.Signals) == 0 {
+			unbound = append(unbound, name)
+		}
+	}
+	for _, l := range set.Logs {
+		if !chosen[l.Pattern] && !strings.ContainsAny(l.Pattern, "*?[{") {
+			absent = append(absent, l.Pattern)
+		}
+	}
+	return unbound, absent, nil
 }
 
 // files are the recordings by name: the path below the part of the glob that has no wildcards.

@@ -25,7 +25,8 @@ bindings:
   car: {kind: physical, ego_speed: {channel: V}, params: {x_max: 90}}
 logs:
   a.mf4: {binding: car, duplicate_of: b.MF4, labels: {driver: kim}, params: {x_min: 1}}
-  b.MF4: {binding: car}`)
+  b.MF4: {binding: car}
+  gone.mf4: {binding: car}`)
 	items, _ := build(t, cfg)
 	if len(items) != 2 || items[0].Name != "b.MF4" || items[1].Name != "deep/x/a.mf4" {
 		t.Fatalf("items = %+v", items)
@@ -41,10 +42,11 @@ logs:
 		t.Errorf("params = %s", a.Params)
 	}
 	warnings := cfg.Warnings()
-	if len(warnings) != 1 {
+	if len(warnings) != 2 {
 		t.Fatalf("warnings = %v", warnings)
 	}
 	wantText(t, warnings[0], "recording d.mf4: no entry of", "it is not replayed")
+	wantText(t, warnings[1], "has an entry for gone.mf4, which paths does not find")
 }
 
 func TestIdentityFollowsContentAndBinding(t *testing.T) {

@@ -53,6 +53,7 @@ type recordingReader struct {
 	speed      float64
 	resample   *resampler // nil: native rate
 
+	maxHeld   int    // bytes
 	delivered int64  // every row of a signal below it was delivered
 	reported  int64  // every row of a fault likewise
 	origin    *int64 // start of the first slice
@@ -87,7 +88,7 @@ func newReader(lib *library, c Config, speed float64, name string, file *os.File
 		return nil, err
 	}
 	r := &recordingReader{name: name, start: m.Start.UTC(), plan: p, keep: c.OnCorrupt == CorruptKeep, whole: c.From == 0 && c.To == 0,
-		sliceBytes: int(c.SliceBytes), sliceMax: int64(c.SliceMax), batch: int64(c.batch(speed)), speed: speed, delivered: math.MinInt64, reported: math.MinInt64}
+		sliceBytes: int(c.SliceBytes), sliceMax: int64(c.SliceMax), batch: int64(c.batch(speed)), speed: speed, maxHeld: maxHeld, delivered: math.MinInt64, reported: math.MinInt64}
 	for _, s := range p.sources {
 		s.window, s.from, s.to = int64(c.ReorderWindow), math.MinInt64, math.MaxInt64
 		s.delivered, s.reported = math.MinInt64, math.MinInt64
@@ -194,12 +195,12 @@ func (r *recordingReader) checkHeld() error {
 	for s := range r.all {
 		held += s.pending() * s.rowBytes()
 	}
-	if held <= maxHeld {
+	if held <= r.maxHeld {
 		return nil
 	}
 	first, _, _ := spanOf(r.all)
 	return pipeline.Permanent(fmt.Errorf("%s: more than %v of samples between %v and the reorder window behind the newest; "+
-		"its times do not advance, or reorder_window is too long", r.name, pipeline.Size(maxHeld), time.Duration(first)))
+		"its times do not advance, or reorder_window is too long", r.name, pipeline.Size(r.maxHeld), time.Duration(first)))
 }
 
 // watermark is the time below which no row can come any more.

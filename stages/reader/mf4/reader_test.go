@@ -1,6 +1,7 @@
 package mf4
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -198,7 +199,7 @@ func TestReaderSuite(t *testing.T) {
 		"all raster":  func(c *Config) { c.Signals, c.Raster = readSignals, 20*time.Millisecond },
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := drive(t, 30)
+			cfg := drive(t, 15)
 			change(&cfg)
 			items, _ := build(t, cfg)
 			pipelinetest.TestReader(t, Type, cfg, items[0])
@@ -207,7 +208,7 @@ func TestReaderSuite(t *testing.T) {
 }
 
 func TestSlicesAreCutByBytesAndByDuration(t *testing.T) {
-	cfg := drive(t, 30)
+	cfg := drive(t, 15)
 	cfg.SliceBytes, cfg.SliceMax = 8<<10, 4*time.Second
 	for i, b := range readOnly(t, cfg) {
 		bytes := 0
@@ -294,14 +295,15 @@ func TestReadEndsWithItsContext(t *testing.T) {
 }
 
 func TestTimesThatStandStillAreRefused(t *testing.T) {
-	rows := make([][]float64, 1<<21+1)
-	for i := range rows {
-		rows[i] = []float64{1, 0, 0, 0}
-	}
-	cfg := setup(t, "", group{"a", []mdf.ChannelSpec{signal("V", ""), signal("W", ""), signal("X", "")}, rows, nil})
-	cfg.Signals = signals(`{v: {channel: V}, w: {channel: W}, x: {channel: X}}`)
-	err := failure(t, cfg)
-	wantText(t, err, "a.mf4: more than 64MiB of samples between 1s", "its times do not advance")
+	cfg := setup(t, "", group{"a", []spec{signal("V", "")}, ramp(1000, 10, constant(0)), nil})
+	cfg.Signals, cfg.ReorderWindow = signals(`{v: {channel: V}}`), time.Minute
+	items, open := build(t, cfg)
+	r, err := open(t.Context(), items[0])
+	must(t, err)
+	defer r.Close()
+	r.(*recordingReader).maxHeld = 64 << 10
+	_, err = r.Read(t.Context())
+	wantText(t, err, "a.mf4: more than 64KiB of samples between 0s", "its times do not advance")
 	if !pipeline.IsPermanent(err) {
 		t.Error("the error is not permanent")
 	}
@@ -327,7 +329,41 @@ func TestSnapshotsAreSmall(t *testing.T) {
 	}
 }
 
+// A reader lists its recordings and opens each as batches of tables, one a time base.
 func ExampleType() {
-	fmt.Println(Type.Name, "emits", Type.Emits)
-	// Output: reader/mf4 emits [signal.batch.v1]
+	cfg := Defaults
+	cfg.Paths = pipeline.Strings{"../../../samples/sim_driver_*.mf4"}
+	cfg.Bindings = "../../../samples/signals.yaml"
+	ctx := context.Background()
+	parts, err := Type.Assemble(ctx, &cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	items, err := parts.List(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, err := parts.Reader(ctx, items[0])
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Close()
+	b, err := r.Read(ctx)
+	fmt.Println(items[0].Name, b.Time().Format(time.DateTime), b.To, err)
+	for _, table := range b.Tables {
+		fmt.Println(table.Name, table.Rows(), table.Signals())
+	}
+	// Output:
+	// sim_driver_brakes.mf4 2026-03-14 09:10:00 10.003038s <nil>
+	// ego 500 [v]
+	// yaw 500 [rate]
+	// brake 250 [on]
+	// track00 200 [x y r valid new]
+	// track01 200 [x y r valid new]
+	// track02 200 [x y r valid new]
+	// track03 200 [x y r valid new]
+	// vehicle_motion 500 [long_accel steering_angle]
 }
