@@ -374,6 +374,7 @@ func TestStages(t *testing.T) {
 	inf := math.Inf(1)
 	quiet := beat{inf, 0, 0}
 	repeat := func(n int, b beat) []beat { return slices.Repeat([]beat{b}, n) }
+	limit := Default().ReleaseAReqFactor * Default().AReq[StageWarn] // rounded as the function rounds it
 	warn3 := []beat{{2, 1, 0}, {2, 1, 0}, {2, 1, 1}}
 	tests := []struct {
 		name  string
@@ -401,10 +402,10 @@ func TestStages(t *testing.T) {
 		{"release after ten ticks", 20, [][]beat{warn3, repeat(9, beat{inf, 0, 1}), {quiet, quiet}}},
 		{"hold by time", 20, [][]beat{warn3, repeat(30, beat{3.1, 0, 1})}},
 		{"no hold by time", 20, [][]beat{warn3, repeat(9, beat{3.11, 0, 1}), {quiet}}},
-		{"hold by deceleration", 20, [][]beat{warn3, repeat(30, beat{inf, 1.8, 1})}},
+		{"hold by deceleration", 20, [][]beat{warn3, repeat(30, beat{inf, limit, 1})}},
 		{"no hold by deceleration", 20, [][]beat{warn3, repeat(9, beat{inf, 1.79, 1}), {quiet}}},
 		{"hold starts the count again", 20, [][]beat{warn3, repeat(9, beat{inf, 0, 1}), {{3.1, 0, 1}}, repeat(9, beat{inf, 0, 1}), {quiet}}},
-		{"full falls to warning", 20, [][]beat{{{0.9, 5, 0}, {0.9, 5, 3}}, repeat(9, beat{2, 0, 3}), {{2, 0, 1}}}},
+		{"full falls to warning", 20, [][]beat{{{0.9, 5, 0}, {0.9, 5, 3}}, repeat(9, beat{2, 0, 3}), {{2, 0, 1}}, repeat(9, beat{inf, 0, 1}), {quiet}}},
 		{"full falls to partial", 20, [][]beat{{{0.9, 5, 0}, {0.9, 5, 3}}, repeat(30, beat{1.6, 2.99, 3})}},
 		{"partial holds", 20, [][]beat{{{0.9, 3, 0}, {0.9, 3, 0}, {0.9, 3, 2}}, repeat(30, beat{2.1, 0, 2})}},
 		{"partial falls", 20, [][]beat{{{0.9, 3, 0}, {0.9, 3, 0}, {0.9, 3, 2}}, repeat(9, beat{2.11, 0, 2}), {{2.11, 0, 1}}}},
