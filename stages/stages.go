@@ -5,6 +5,7 @@ import (
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/view"
 	"github.com/milepost-dev/milepost/stages/analysis/aebkpi"
+	"github.com/milepost-dev/milepost/stages/analysis/signalhealth"
 	jsonsink "github.com/milepost-dev/milepost/stages/analysis/sink/json"
 	"github.com/milepost-dev/milepost/stages/analysis/sink/sqlite"
 	"github.com/milepost-dev/milepost/stages/process/aeb"
@@ -18,6 +19,7 @@ func Standard() *pipeline.Registry {
 		mf4.Type,
 		aeb.Type,
 		aebkpi.Type,
+		signalhealth.Type,
 		jsonsink.Type,
 		sqlite.Type,
 		view.Type,
