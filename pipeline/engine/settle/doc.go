@@ -35,6 +35,14 @@
 //   - attempt records: the first step of any holder is counted. On a chain that holds anything, each further step is counted
 //     too until an output or a checkpoint is stored, since a step that emits nothing leaves no other trace: counting only the
 //     first would give up the first quiet input for what a later one did.
+//   - An attempt record of the first holder says 0: it only leaves a trace, for what follows it in silence may be what kills.
+//     A holder who was refused does not raise another's count, since that other lives. A reader is counted before it is
+//     opened (Append comes before Restore), since a file that kills does so then.
+//   - The error of a sink's failed write is wanted later than the others': its dead letter comes after Load, Open and the
+//     writes before it.
+//   - Rule 8 needs no cursor in out events: inputs are read again from the checkpoint, and as each gives exactly one event,
+//     those whose event is stored are passed without being run. They are only counted and hashed.
+//   - A reader cannot skip a read: OnError Skip halts there. A skipped end event drops what Finish would have emitted.
 //   - A sink's store is not fenced by the chain. Before a dead letter or a cancel is appended, the store's cursor gets a new
 //     epoch, so that a zombie's commit is stale; and each holder appends an attempt before its first write, so that of two who
 //     opened both store and chain only one decides.

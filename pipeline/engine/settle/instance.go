@@ -173,6 +173,8 @@ func (i *Instance) Phase() Phase {
 		return Closing
 	case i.intent != outputs:
 		return Deciding
+	case i.halt != nil:
+		return Halting
 	case i.waits == none || i.waits == Waited:
 		return Waiting
 	case i.lies():

@@ -31,7 +31,7 @@ type world struct {
 	stats       stats
 }
 
-type stats struct{ steps, letters, resumes, crashes, zombies, unknown, attempts, stale, trims, reruns, cancels, halts int }
+type stats struct{ steps, letters, resumes, crashes, zombies, unknown, attempts, stale, trims, cancels int }
 
 // A node is one stage of the graph.
 type node struct {
