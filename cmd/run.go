@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -80,12 +81,12 @@ func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) e
 	fmt.Fprintf(a.stderr, "milepost %s   %s   transport %s\ndashboard        %s\n\n", Version, a.files[len(a.files)-1], a.describe(x), server.url(x.engine.Pipelines()[0]))
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
-	go func() { ended <- x.run(work) }()
+	go func() { ended <- x.work(work) }()
 	started := time.Now()
 	err = a.follow(ctx, x, p)
 	finished := err == nil
 	if finished {
-		a.summary(x, time.Since(started), server)
+		a.summary(ctx, x, time.Since(started))
 		if terminal(a.stderr) && !f.exit {
 			fmt.Fprintf(a.stderr, "  dashboard stays     %s   (Ctrl-C to leave)\n", server.url(x.engine.Pipelines()[0]))
 			<-ctx.Done()
@@ -111,25 +112,25 @@ func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) e
 
 // follow submits the items and shows progress until every job is over.
 func (a *app) follow(ctx context.Context, x *session, p *progress) error {
-	run, err := x.submit(ctx)
-	if err != nil {
+	if err := x.submit(ctx); err != nil {
 		return err
 	}
 	stop := p.show(x)
-	err = x.wait(ctx)
+	err := x.wait(ctx)
 	stop()
 	if err != nil {
 		return err
 	}
-	return x.fleet(ctx, run)
+	return x.fleet(ctx)
 }
 
 // summary prints what came out, and what to do next.
-func (a *app) summary(x *session, took time.Duration, server *server) {
+func (a *app) summary(ctx context.Context, x *session, took time.Duration) {
 	for _, name := range x.engine.Pipelines() {
 		jobs := x.jobs(name)
 		n := count(jobs)
-		fmt.Fprintf(a.stderr, "done  %s  %d recordings, %d failed, in %s\n", name, len(jobs), n[schemas.JobFailed]+n[schemas.JobCancelled], clockText(took))
+		failed := n[schemas.JobFailed] + n[schemas.JobCancelled]
+		fmt.Fprintf(a.stderr, "done  %s  %s, %d failed, in %s%s\n", name, plural(len(jobs), "recording"), failed, clockText(took), x.headline(ctx, name))
 		for _, j := range jobs {
 			if j.State == schemas.JobFailed {
 				fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s; the others went on\n", j.Item, j.Error, j.Stage)
@@ -139,6 +140,38 @@ func (a *app) summary(x *session, took time.Duration, server *server) {
 			fmt.Fprintf(a.stderr, "  %s in the DLQ   milepost dlq ls %s\n", plural(n[schemas.JobFailed], "event"), name)
 		}
 	}
+}
+
+// headline is what a fleet result of the AEB function says in a few words; empty without one.
+func (x *session) headline(ctx context.Context, name string) string {
+	fleets, err := x.store.Fleets(ctx, x.run)
+	if err != nil {
+		return ""
+	}
+	for _, f := range fleets {
+		var doc struct {
+			Fleet struct {
+				All struct {
+					Warnings int      `json:"events"`
+					Brakings int      `json:"events_partial"`
+					MinTTC   *float64 `json:"min_ttc"`
+					False    *float64 `json:"unconfirmed_per_1000km"`
+				} `json:"all"`
+			} `json:"fleet"`
+		}
+		if f.Type != schemas.AEBFleet || x.spec.Pipeline(name).Stage(f.Stage) == nil || json.Unmarshal(f.Doc, &doc) != nil {
+			continue
+		}
+		text := fmt.Sprintf("   AEB events %d, %d with braking", doc.Fleet.All.Warnings, doc.Fleet.All.Brakings)
+		if t := doc.Fleet.All.MinTTC; t != nil {
+			text += fmt.Sprintf("   min TTC %.2f s", *t)
+		}
+		if r := doc.Fleet.All.False; r != nil {
+			text += fmt.Sprintf("   false positives %.1f per 1000 km", *r)
+		}
+		return text
+	}
+	return ""
 }
 
 func count(jobs []job.Job) map[schemas.JobState]int {

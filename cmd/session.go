@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"sync"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,8 +32,8 @@ type session struct {
 	log      *slog.Logger
 	again    bool // a finished version is made another generation of
 
-	mu   sync.Mutex
-	runs map[string][]schemas.JobID // per pipeline, the jobs of this run
+	run       string                      // this run's name, which its jobs give it
+	submitted map[string][]job.Submission // per pipeline, the jobs of this run
 }
 
 // sessionOptions are what run's flags decide.
@@ -47,7 +47,7 @@ type sessionOptions struct {
 
 // openSession takes the state directory and builds everything; nothing runs yet.
 func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, log *slog.Logger) (_ *session, err error) {
-	x := &session{spec: s, log: log, again: o.again, managers: map[string]*job.Manager{}, runs: map[string][]schemas.JobID{}}
+	x := &session{spec: s, log: log, again: o.again, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, x.close())
@@ -75,8 +75,8 @@ func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, l
 	return x, nil
 }
 
-// run works until ctx ends, then drains.
-func (x *session) run(ctx context.Context) error {
+// work works until ctx ends, then drains.
+func (x *session) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return x.engine.Run(ctx) })
 	for _, m := range x.managers {
@@ -86,36 +86,35 @@ func (x *session) run(ctx context.Context) error {
 }
 
 // submit lists the items of every pipeline and queues a job for each that has none yet, and the jobs that derive from them.
-func (x *session) submit(ctx context.Context) (run string, err error) {
-	all := []string{}
+func (x *session) submit(ctx context.Context) error {
+	ids := []string{}
 	for _, name := range x.engine.Pipelines() {
 		subs, err := x.submissions(ctx, name)
 		if err != nil {
-			return "", err
+			return err
 		}
 		for _, s := range subs {
-			all = append(all, string(s.ID))
-			x.runs[name] = append(x.runs[name], s.ID)
+			ids = append(ids, string(s.ID))
 		}
-		x.mu.Lock()
-		run = "r-" + string(schemas.NewJobID(all...))[2:]
-		x.mu.Unlock()
-		for i := range subs {
-			subs[i].Run = run
+		x.submitted[name] = subs
+	}
+	x.run = "r-" + strings.TrimPrefix(string(schemas.NewJobID(ids...)), "j-")
+	for _, name := range x.engine.Pipelines() {
+		for i := range x.submitted[name] {
+			x.submitted[name][i].Run = x.run
 		}
-		if _, err := x.managers[name].Submit(ctx, subs...); err != nil {
-			return "", err
+		if _, err := x.managers[name].Submit(ctx, x.submitted[name]...); err != nil {
+			return err
 		}
 	}
-	return run, nil
+	return nil
 }
 
 func (x *session) submissions(ctx context.Context, name string) (subs []job.Submission, err error) {
 	p := x.spec.Pipeline(name)
 	if len(p.From) > 0 {
-		for _, id := range x.runs[p.From[0].Pipeline] {
-			up, _ := x.managers[p.From[0].Pipeline].Job(id)
-			subs = append(subs, job.Submission{ID: x.engine.Derived(name, id), Item: up.Item, Source: up.Source, Upstream: id})
+		for _, up := range x.submitted[p.From[0].Pipeline] {
+			subs = append(subs, job.Submission{ID: x.engine.Derived(name, up.ID), Item: up.Item, Source: up.Source, Upstream: up.ID})
 		}
 		return subs, nil
 	}
@@ -145,8 +144,8 @@ func (x *session) id(name string, it pipeline.Item) schemas.JobID {
 
 // jobs lists the run's jobs of one pipeline, in the order of submission.
 func (x *session) jobs(name string) (jobs []job.Job) {
-	for _, id := range x.runs[name] {
-		if j, ok := x.managers[name].Job(id); ok {
+	for _, s := range x.submitted[name] {
+		if j, ok := x.managers[name].Job(s.ID); ok {
 			jobs = append(jobs, j)
 		}
 	}
@@ -156,7 +155,11 @@ func (x *session) jobs(name string) (jobs []job.Job) {
 // wait returns when every job of the run is over.
 func (x *session) wait(ctx context.Context) error {
 	for _, name := range x.engine.Pipelines() {
-		if err := x.managers[name].Wait(ctx, x.runs[name]); err != nil {
+		ids := make([]schemas.JobID, len(x.submitted[name]))
+		for i, s := range x.submitted[name] {
+			ids[i] = s.ID
+		}
+		if err := x.managers[name].Wait(ctx, ids); err != nil {
 			return err
 		}
 	}
@@ -164,10 +167,10 @@ func (x *session) wait(ctx context.Context) error {
 }
 
 // fleet folds what the run's finished jobs gave.
-func (x *session) fleet(ctx context.Context, run string) error {
+func (x *session) fleet(ctx context.Context) error {
 	var errs []error
 	for _, name := range x.engine.Pipelines() {
-		errs = append(errs, x.engine.Fleet(ctx, name, run, x.jobs(name), x.results))
+		errs = append(errs, x.engine.Fleet(ctx, name, x.run, x.jobs(name), x.results))
 	}
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -42,9 +43,14 @@ func load(t *testing.T, yaml string) *spec.Spec {
 
 func start(t *testing.T, yaml string, b transport.Broker, sink *memorySink) *process {
 	t.Helper()
+	return startWith(t, yaml, b, sink, true)
+}
+
+func startWith(t *testing.T, yaml string, b transport.Broker, sink *memorySink, retain bool) *process {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	e, err := engine.New(ctx, engine.Settings{Spec: load(t, yaml), Broker: b, Store: sink, Retain: true, Log: log})
+	e, err := engine.New(ctx, engine.Settings{Spec: load(t, yaml), Broker: b, Store: sink, Retain: retain, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,5 +227,37 @@ func TestTheNextProcessGoesOnWhereOneStopped(t *testing.T) {
 	p.finish()
 	if got := sink.sorted(); !slices.Equal(got, want) {
 		t.Errorf("after a stop: %d documents, want the same %d", len(got), len(want))
+	}
+}
+
+func TestAFinishedJobIsTrimmedWhenEverybodyHasReadIt(t *testing.T) {
+	b := memory.New()
+	p := startWith(t, joined, b, newMemorySink(), false)
+	ids := p.submit()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := p.manager.Wait(ctx, ids); err != nil {
+		t.Fatal(err)
+	}
+	log, err := b.Log(ctx, transport.LogConfig{Pipeline: "p", Stage: "read"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The jobs' last change reaches the stages by itself, behind the end of the jobs.
+	for left := -1; left != 0; {
+		left = 0
+		w, err := log.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := w.Next(ctx); err != nil {
+				break
+			}
+			left++
+		}
+		if err := errors.Join(w.Close(), ctx.Err()); err != nil {
+			t.Fatalf("%d out events are left: %v", left, err)
+		}
 	}
 }

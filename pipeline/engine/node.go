@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -230,14 +231,56 @@ func (h *held) deliveries() (all []transport.Delivery) {
 	return all
 }
 
-// forget trims what the chain of a finished job holds and nobody needs any more.
+// forget trims what the chain of a finished job holds and nobody needs any more, and what the chains of other pipelines hold
+// that only waited for this one.
 func (n *node) forget(ctx context.Context, job schemas.JobID) {
-	if n.e.retain || len(n.consumers) == 0 {
+	if n.e.retain {
 		return
 	}
-	id := schemas.ChainID{Job: job, Stage: n.name}
-	// A process that stops finishes this: whoever hears of the job next would do it again.
-	if err := n.out.Trim(context.WithoutCancel(ctx), id, ^schemas.Position(0)); err != nil {
+	ctx = context.WithoutCancel(ctx) // a process that stops finishes this
+	err := n.trimRead(ctx, job)
+	for _, in := range n.inputs {
+		if in.pipeline == n.pipeline || err != nil {
+			continue
+		}
+		var w work
+		if w, err = n.look(ctx, job); err == nil {
+			err = in.trimRead(ctx, w.upstream)
+		}
+	}
+	if err != nil {
 		n.log.Warn("trimming a finished job", "job", job, "error", err)
 	}
+}
+
+// trimRead removes the out events of a job when every consumer has ended it.
+func (n *node) trimRead(ctx context.Context, job schemas.JobID) error {
+	for _, c := range n.consumers {
+		if ended, err := c.hasEnded(ctx, c.jobOf(n, job)); err != nil || !ended {
+			return err
+		}
+	}
+	if len(n.consumers) == 0 {
+		return nil // the only copy
+	}
+	return n.out.Trim(ctx, schemas.ChainID{Job: job, Stage: n.name}, ^schemas.Position(0))
+}
+
+// hasEnded says whether the node has closed a job.
+func (n *node) hasEnded(ctx context.Context, job schemas.JobID) (bool, error) {
+	id := schemas.ChainID{Job: job, Stage: n.name}
+	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Control}, Chain: &id, Newest: true, Drain: true})
+	if err != nil {
+		return false, err
+	}
+	defer w.Close()
+	s, err := w.Next(ctx)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	var c schemas.Control
+	if err == nil {
+		err = json.Unmarshal(s.Event.Data, &c)
+	}
+	return c.Kind == schemas.ControlEnd, err
 }
