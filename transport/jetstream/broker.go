@@ -89,7 +89,7 @@ func (b *Broker) options(ctx context.Context) []nats.Option {
 		nats.CustomReconnectDelay(backoff),
 		nats.ReconnectBufSize(-1), // a publish while disconnected fails at once instead of coming late
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if b.ctx.Err() == nil {
+			if err != nil && b.ctx.Err() == nil {
 				b.slog.Warn("connection to NATS lost", "address", b.address, "error", err)
 			}
 		}),

@@ -41,7 +41,7 @@ func features() transporttest.Features {
 		Reopen: func(t testing.TB, b transport.Broker) transport.Broker {
 			return openDir(t, b.Describe().Address, SyncAlways)
 		},
-		Consumers: true, Full: true, Trim: true,
+		Consumers: true, Watch: true, Full: true, Trim: true,
 	}
 }
 

@@ -18,7 +18,7 @@ func TestBroker(t *testing.T) {
 	}
 	other := func(_ testing.TB, b transport.Broker) transport.Broker { return b.(*memory.Broker).Client() }
 	transporttest.Run(t, open, transporttest.Features{
-		Client: other, Reopen: other, Consumers: true, Full: true, Trim: true,
+		Client: other, Reopen: other, Consumers: true, Watch: true, Full: true, Trim: true,
 		Advance: func(_ transport.Broker, d time.Duration) { clock.Advance(d) },
 	})
 }

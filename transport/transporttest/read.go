@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -74,8 +75,9 @@ func readReady(b *bundle) {
 	b.must(err)
 	defer r.Close()
 	for i := range uint64(3) {
-		if i > 0 && !r.Ready() { // the first has to be fetched; the others came with it
-			b.Fatalf("event %d is not ready", i+1)
+		for i > 0 && !r.Ready() { // the first has to be fetched; the others are on their way with it
+			b.must(b.ctx.Err())
+			runtime.Gosched()
 		}
 		s, err := r.Next(b.ctx)
 		b.must(err)

@@ -26,9 +26,13 @@ type Features struct {
 	Reopen func(t testing.TB, b transport.Broker) transport.Broker
 	// Advance lets time pass on the broker; nil: its clock is the real one.
 	Advance func(b transport.Broker, d time.Duration)
+	// Doubt: who loses a race to append may be told ErrUnknown instead of ErrStale, and has to look.
+	Doubt bool
 	// Consumers: durable consumers with single acks.
 	Consumers bool
-	// Full: a log keeps to MaxBytes and Reserve.
+	// Watch: records of many chains in one order.
+	Watch bool
+	// Full: a log keeps to MaxBytes and Reserve, and knows its size.
 	Full bool
 	// Trim: the broker removes single records, so that what is trimmed is gone at once.
 	Trim bool
@@ -59,7 +63,10 @@ func Run(t *testing.T, open func(t testing.TB) transport.Broker, f Features) {
 	broker := open(t)
 	t.Cleanup(func() { closeBroker(t, broker) })
 	cases := append(append(append([]testCase{}, fenceCases...), stateCases...), readCases...)
-	cases = append(append(cases, watchCases...), limitCases...)
+	cases = append(cases, limitCases...)
+	if f.Watch {
+		cases = append(cases, watchCases...)
+	}
 	if f.Full {
 		cases = append(cases, fullCases...)
 	}
