@@ -32,7 +32,7 @@ type Node struct {
 	Inputs       []string      `json:"inputs"` // pipeline/stage
 	Parallelism  int           `json:"parallelism"`
 	Local        bool          `json:"local"` // runs in this process
-	State        string        `json:"state"` // running, retrying, attention, done, idle, elsewhere
+	State        string        `json:"state"` // running, retrying, attention, waiting, done, idle, elsewhere
 	Active       int64         `json:"active"`
 	In           int64         `json:"in"` // events, in this process
 	Out          int64         `json:"out"`
@@ -201,8 +201,10 @@ func nodeState(n Node, r rates, pipelineState string) string {
 		return "attention"
 	case r.Retried:
 		return "retrying"
-	case n.Active > 0 || r.In > 0 || r.Out > 0:
+	case r.In > 0 || r.Out > 0 || n.Active > 0 && pipelineState == "running":
 		return "running"
+	case n.Active > 0:
+		return "waiting" // holds a job that is halted elsewhere
 	case !n.Local:
 		return "elsewhere"
 	case n.In > 0 || n.Out > 0 || pipelineState == "done":

@@ -1,7 +1,7 @@
 // The DLQ: inputs that were given up, what they held, and sending them back.
 
 import { h } from "./dom.js";
-import { age, count, plural, timeOfDay } from "./format.js";
+import { age, brief, count, plural, timeOfDay } from "./format.js";
 import { get, post } from "./api.js";
 import { choice, empty, progress, recordingHref, search, state } from "./parts.js";
 import { pages } from "./recordings.js";
@@ -61,14 +61,14 @@ function payload(ctx, l, u) {
   if (u.error) return h("p", { class: "warn-text" }, u.error);
   const f = u.full, raw = JSON.stringify(f.event ?? null, null, 2);
   const mode = (m, text) => h("button", { type: "button", class: "small", "aria-pressed": String((u.mode ?? "tree") === m), onclick: () => { u.mode = m; ctx.redraw(); } }, text);
-  return h("div", { class: "payload" },
+  return h("div", { class: "payload" }, l.error.includes("\n") && h("p", { class: "lines" }, l.error),
     h("dl", { class: "pairs" }, pair("attempts", count(l.attempts)), pair("first seen", timeOfDay(l.first)), pair("last", timeOfDay(l.last)), pair("job", h("code", {}, l.job)),
       f.event && pair("event id", h("code", {}, f.event.id)), f.trace && pair("trace", h("code", {}, f.trace)), pair("permanent", l.permanent ? "yes: tried again only after a redrive" : "no")),
     h("div", { class: "row" }, mode("tree", "Tree"), mode("raw", "Raw"), h("span", { class: "grow" }),
       h("button", { type: "button", class: "small", onclick: () => copy(ctx, l.id) }, "Copy id"), h("button", { type: "button", class: "small", onclick: () => copy(ctx, raw) }, "Copy event"),
       h("a", { class: "button small", href: recordingHref(l.home, l.recording, f.at_s === null ? "" : `?at=${f.at_s}`), "data-link": "" }, "Open in timeline")),
     (u.mode ?? "tree") === "raw" ? h("pre", { tabindex: "0", role: "region", "aria-label": `Event of ${l.id}` }, raw.length > 40000 ? raw.slice(0, 40000) + "\n… shortened" : raw)
-      : f.tables?.length ? f.tables.map(slice) : h("div", { class: "tree" }, tree("event", f.documents?.length ? f.documents : f.event, 0)));
+      : f.tables?.length ? f.tables.map(slice) : f.event === null ? h("p", { class: "muted" }, "A reader has no input event: it is the recording itself that could not be read further.") : h("div", { class: "tree" }, tree("event", f.documents?.length ? f.documents : f.event, 0)));
 }
 
 const pair = (k, v) => h("div", { "data-key": k }, h("dt", {}, k), h("dd", {}, v));
@@ -94,7 +94,7 @@ function row(ctx, l) {
   return [h("tr", { "data-key": l.pipeline + "/" + l.id },
     h("th", { scope: "row" }, h("button", { type: "button", class: "plain disclose", "aria-expanded": String(!!u), "aria-controls": id, onclick: () => open(ctx, l) }, h("code", {}, l.id), h("span", { class: "quiet" }, " payload"))),
     h("td", { class: "wide" }, `${l.pipeline}/${l.stage}`),
-    h("td", {}, h("a", { href: recordingHref(l.home, l.recording), "data-link": "" }, l.recording), h("p", { class: "why" }, l.error)),
+    h("td", {}, h("a", { href: recordingHref(l.home, l.recording), "data-link": "" }, l.recording), h("p", { class: "why" }, brief(l.error, l.recording))),
     h("td", {}, state(l.state)), h("td", { class: "n wide" }, count(l.attempts)), h("td", { class: "n wide" }, age(l.last)),
     h("td", { class: "act" }, l.redrivable && h("button", { type: "button", class: "small", "aria-label": `Redrive ${l.id}`, onclick: () => one(ctx, l) }, "Redrive"))),
   u && h("tr", { class: "more", id, "data-key": id }, h("td", { colspan: 7 }, payload(ctx, l, u)))];

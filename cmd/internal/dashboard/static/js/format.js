@@ -67,4 +67,10 @@ export function span(s) {
 
 export const timeOfDay = (iso) => (!iso || iso.startsWith("0001") ? MISSING : new Date(iso).toLocaleString("en-GB", { hour12: false }));
 
+// brief is an error's first line, without the name of the recording that stands beside it.
+export function brief(error, recording) {
+  const line = error.split("\n")[0];
+  return recording && line.startsWith(recording + ": ") ? line.slice(recording.length + 2) : line;
+}
+
 export const plural = (n, one, many = one + "s") => `${count(n)} ${n === 1 ? one : many}`;

@@ -13,6 +13,7 @@ export const shapes = {
   retrying: () => s("path", { d: "M8.5 5a3.5 3.5 0 1 1-1.2-2.6M8.8 .8v2.4H6.4", class: "line" }),
   attention: () => s("path", { d: "M5 .5l4.7 8.8H.3z" }),
   failed: () => s("path", { d: "M1.5 1.5l7 7m0-7l-7 7", class: "line" }),
+  waiting: () => s("path", { d: "M3 1.5v7M7 1.5v7", class: "line" }),
   queued: () => s("path", { d: "M1 2h8M1 5h8M1 8h8", class: "line" }),
   cancelled: () => s("path", { d: "M1.5 8.5l7-7M5 .8a4.2 4.2 0 1 1 0 8.4a4.2 4.2 0 1 1 0-8.4", class: "line" }),
   elsewhere: () => s("path", { d: "M1 5h7M5 2l3 3-3 3", class: "line" }),
@@ -57,7 +58,7 @@ export function graph(pipeline, all, { width, selected, href }) {
   const across = columns * W + (columns - 1) * GAPX + sinkWidth <= width;
   const gap = across ? Math.min(150, GAPX + Math.max(0, (width - 4 - sinkWidth - columns * W - (columns - 1) * GAPX) / Math.max(1, columns - 1))) : 0;
   const indent = 22, tall = 46; // top to bottom
-  const order = [...shown.keys()];
+  const order = across ? [] : walk(shown, row);
   const at = (k) => across
     ? { x: 1 + depth.get(k) * (W + gap), y: 1 + row.get(k) * (H + GAPY) }
     : { x: 1 + row.get(k) * indent, y: 1 + order.indexOf(k) * (H + tall) };
@@ -68,6 +69,19 @@ export function graph(pipeline, all, { width, selected, href }) {
   for (const [k, list] of sinks) if (shown.has(k)) parts.push(outlets(at(k), list));
   for (const [k, n] of shown) parts.push(box(at(k), n, pipeline.name, selected === k, href(n)));
   return s("svg", { class: "graph", viewBox: `0 0 ${w} ${height}`, width: w, height, role: "group", "aria-label": `Graph of ${pipeline.name}` }, parts);
+}
+
+// walk orders the stages top to bottom: what branches off stands, indented, right below where it does, so that the line that
+// goes on passes it.
+function walk(shown, row) {
+  const order = [];
+  const visit = (k) => {
+    if (order.includes(k)) return;
+    order.push(k);
+    [...shown].filter(([, n]) => n.inputs.includes(k)).map(([c]) => c).sort((x, y) => row.get(y) - row.get(x)).forEach(visit);
+  };
+  for (const k of shown.keys()) visit(k);
+  return order;
 }
 
 function edge(a, b, from, to, across) {

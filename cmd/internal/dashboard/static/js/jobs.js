@@ -1,7 +1,7 @@
 // Jobs: one recording through one pipeline each; retry and cancel, for one or for everything that matches.
 
 import { h } from "./dom.js";
-import { age, count, plural } from "./format.js";
+import { age, brief, count, plural } from "./format.js";
 import { post } from "./api.js";
 import { choice, empty, recordingHref, search, state } from "./parts.js";
 import { pages } from "./recordings.js";
@@ -54,7 +54,7 @@ function row(ctx, j) {
   const act = (verb, text) => h("button", { type: "button", class: "small", disabled: busy.has(j.id), "aria-label": `${text} ${j.recording} in ${j.pipeline}`, onclick: () => one(ctx, verb, j) }, text);
   return h("tr", { "data-key": j.pipeline + j.id },
     h("th", { scope: "row" }, h("code", {}, j.id)), h("td", { class: "wide" }, j.pipeline),
-    h("td", {}, h("a", { href: recordingHref(j.home, j.recording), "data-link": "" }, j.recording), j.error && h("p", { class: "why" }, j.stage ? `${j.stage}: ` : "", j.error)),
+    h("td", {}, h("a", { href: recordingHref(j.home, j.recording), "data-link": "" }, j.recording), j.error && h("p", { class: "why" }, j.stage ? `${j.stage}: ` : "", brief(j.error, j.recording))),
     h("td", {}, state(j.state)), h("td", { class: "n wide" }, j.resumed ? `${j.resumed}×` : "–"), h("td", { class: "n wide" }, age(j.queued)),
     h("td", { class: "act" }, j.resumable && act("resume", "Retry"), j.cancellable && act("cancel", "Cancel")));
 }

@@ -57,8 +57,8 @@ export default {
       head(k),
       h("div", { class: "split", "data-key": "split" },
         h("section", { "aria-labelledby": "fleet" }, h("h2", { id: "fleet" }, "Fleet"), groups(k)),
-        h("section", { "aria-labelledby": "spread" }, h("h2", { id: "spread" }, "Distribution"),
-          k.histograms.map((x) => { const [name, unit, critical] = hist[x.name]; return bars({ name, unit, edges: x.edges, counts: x.counts, critical: critical(x.edges), ui: ctx.ui, redraw: ctx.redraw }); }))),
-      h("section", { "aria-labelledby": "worst", "data-key": "worst" }, h("h2", { id: "worst" }, "Worst recordings"), worst(k, ctx.params.pipeline))];
+        h("section", { "aria-labelledby": "spread" }, h("h2", { id: "spread" }, "Distribution and extremes"),
+          h("div", { class: "stack" }, k.histograms.map((x) => { const [name, unit, critical] = hist[x.name]; return bars({ name, unit, edges: x.edges, counts: x.counts, critical: critical(x.edges), ui: ctx.ui, redraw: ctx.redraw }); })),
+          h("h2", { id: "worst" }, "Worst recordings"), worst(k, ctx.params.pipeline)))];
   },
 };

@@ -8,7 +8,7 @@ export const state = (word, text = word) => h("span", { class: "chip " + word },
 
 // figures is a strip of labelled numbers; a term and its value belong together for everybody.
 export const figures = (...list) => h("dl", { class: "figures" }, list.filter(Boolean).map(([label, value, note]) =>
-  h("div", { "data-key": label }, h("dt", {}, label), h("dd", { "data-figure": label }, value, note ? h("small", {}, note) : null))));
+  h("div", { "data-key": label }, h("dt", {}, label), h("dd", { "data-figure": label }, value, note && [].concat(note).some(Boolean) ? h("small", {}, note) : null))));
 
 export const progress = (value, label) => (value === null || value === undefined
   ? null
@@ -28,7 +28,7 @@ export function spark(values, { width = 180, height = 34, label } = {}) {
 // bars is a histogram over named bins; limit marks the bin from which values are critical. The counts are logarithmic in height
 // because one bin of uncritical driving dwarfs what matters; each bar carries its number.
 export function bars({ name, unit, edges, counts, critical, ui, redraw }) {
-  const width = 520, height = 190, left = 4, bottom = 34, top = 18;
+  const width = 520, height = 168, left = 4, bottom = 34, top = 18;
   const most = Math.max(...counts, 1), step = (width - left * 2) / counts.length;
   const tall = (v) => (v === 0 ? 0 : Math.max(3, (Math.log1p(v) / Math.log1p(most)) * (height - top - bottom)));
   const bin = (i) => (i + 1 < edges.length ? `${edges[i]} to ${edges[i + 1]}` : `${edges[i]} and more`);

@@ -18,7 +18,7 @@ function strip(p) {
   const j = p.jobs, all = j.total;
   return figures(
     ["State", state(p.state)],
-    ["Recordings", `${count(over(j))} / ${count(all)}`, j.failed ? `${count(j.failed)} failed` : null],
+    ["Recordings", `${count(over(j))} / ${count(all)}`, [all ? progress(over(j) / all, "Recordings done") : null, j.failed ? `${count(j.failed)} failed` : null]],
     ["Read", throughput(p.bytes_per_s), bytes(p.bytes)],
     ["Events", rate(p.events_per_s), `${count(p.events)} stored`],
     ["Lag", count(p.lag), "events"],
@@ -39,12 +39,12 @@ function stages(p, ctx) {
   return h("section", { "aria-labelledby": "stages", "data-key": "stages" }, h("h2", { id: "stages" }, "Stages"),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "stages" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stage"), h("th", { scope: "col", class: "wide" }, "Type"), h("th", { scope: "col" }, "State"),
-        ["In", "Out"].map((t) => h("th", { scope: "col", class: "n" }, t)), h("th", { scope: "col", class: "n" }, "Lag"), h("th", { scope: "col", class: "n wide" }, "p50"), h("th", { scope: "col", class: "n" }, "p95"),
+        h("th", { scope: "col", class: "n wide" }, "In"), h("th", { scope: "col", class: "n" }, "Out"), h("th", { scope: "col", class: "n" }, "Lag"), h("th", { scope: "col", class: "n wide" }, "p50"), h("th", { scope: "col", class: "n" }, "p95"),
         h("th", { scope: "col", class: "n wide" }, "Events out"), h("th", { scope: "col", class: "n wide" }, "Errors"), h("th", { scope: "col", class: "n wide" }, "Retries"), h("th", { scope: "col", class: "n" }, "DLQ"))),
       h("tbody", {}, p.nodes.map((n) => h("tr", { "data-key": n.stage, class: n === chosen ? "chosen" : null },
         h("th", { scope: "row" }, h("a", { href: link(n), "data-link": "", "data-query": "" }, n.stage)),
         h("td", { class: "muted wide" }, n.uses), h("td", {}, state(n.state)),
-        cell(n.inputs.length ? rate(n.in_per_s) : "–"), cell(rate(n.out_per_s)), cell(n.inputs.length ? count(n.lag) : "–"),
+        cell(n.inputs.length ? rate(n.in_per_s) : "–", "wide"), cell(rate(n.out_per_s)), cell(n.inputs.length ? count(n.lag) : "–"),
         cell(ms(n.p50_ms), "wide"), cell(ms(n.p95_ms)), cell(count(n.out), "wide"), cell(count(n.errors), "wide"), cell(count(n.retries), "wide"), cell(count(n.dead_letters))))))));
 }
 
@@ -80,9 +80,7 @@ export default {
     const p = shown(ctx);
     if (!p) return [tabs(ctx), h("p", { class: "empty" }, `The file has no pipeline "${ctx.params.pipeline}".`)];
     const n = pick(ctx), all = ctx.data.pipelines.pipelines;
-    const done = p.jobs.total ? over(p.jobs) / p.jobs.total : null;
     return [tabs(ctx), p.description && h("p", { class: "about", "data-key": "about" }, p.description), strip(p),
-      h("div", { class: "overall", "data-key": "overall" }, progress(done, "Recordings done")),
       h("section", { class: "card canvas", "aria-labelledby": "graph", "data-key": "graph" }, h("h2", { id: "graph", class: "quiet" }, "Graph"),
         graph(p, all, { width: width || 900, selected: n && n.pipeline + "/" + n.stage, href: link })),
       n && detail(n, ctx), stages(p, ctx)];

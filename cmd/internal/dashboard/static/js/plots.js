@@ -6,6 +6,9 @@ import { fixed, num } from "./format.js";
 
 const HEIGHT = 128;
 
+// Times to collision run to infinity where nothing is near: their scale ends where it stops to matter.
+const times = /^(e?ttc|thw)$/, CUT = 10;
+
 // color reads what the style sheet says, so that charts follow the theme.
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -38,7 +41,7 @@ export class Plots {
     if (!this.line) return;
     this.reads = [];
     this.line.series.forEach((s, i) => {
-      const now = h("span", { class: "now" }), name = h("div", { class: "plot-name" }, h("strong", {}, `${s.table}.${s.name}`), h("span", { class: "muted" }, s.unit ? ` ${s.unit}` : ""), now);
+      const now = h("span", { class: "now" }), name = h("div", { class: "plot-name" }, h("strong", {}, `${s.table}.${s.name}`), h("span", { class: "muted" }, s.unit ? ` ${s.unit}` : "", times.test(s.name) && Math.max(...s.max.filter((v) => v !== null)) > CUT ? `, scale ends at ${CUT} s` : ""), now);
       const holder = h("div", { class: "plot", "data-signal": s.ref });
       this.box.append(name, holder);
       this.reads.push(now);
@@ -52,8 +55,8 @@ export class Plots {
   options(i, last) {
     const line = color(`--series-${(i % 4) + 1}`), grid = { stroke: color("--grid"), width: 1 }, axis = { stroke: color("--muted"), font: "11px " + color("--font"), grid, ticks: { ...grid, size: 4 } };
     return {
-      width: this.width, height: HEIGHT + (last ? 18 : 0), legend: { show: false }, padding: [6, 8, last ? 0 : 4, 0],
-      scales: { x: { time: false, range: () => this.on.window() }, y: { range: (u, lo, hi) => (lo === null ? [0, 1] : span(lo, hi)) } },
+      width: this.width, height: HEIGHT + (last ? 18 : 0), legend: { show: false }, padding: [6, 16, last ? 0 : 4, 0],
+      scales: { x: { time: false, range: () => this.on.window() }, y: { range: (u, lo, hi) => (lo === null ? [0, 1] : times.test(this.line.series[i].name) ? [0, Math.min(Math.max(hi * 1.08, 1), CUT)] : span(lo, hi)) } },
       series: [{}, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: line, width: 1.5, points: { show: false } }],
       bands: [{ series: [2, 1], fill: fade(line, 0.28) }],
       axes: [{ ...axis, show: true, size: last ? 28 : 6, values: last ? (u, ticks) => ticks.map((t) => `${+t.toFixed(2)} s`) : () => [] }, { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => num(t)) }],

@@ -1,7 +1,7 @@
 // One recording: its signals over time on one cursor and one zoom, the AEB function's events, what is wrong with the data.
 
 import { h } from "./dom.js";
-import { bytes, clock, count, fixed, num, plural } from "./format.js";
+import { brief, bytes, clock, count, fixed, num, plural } from "./format.js";
 import { get, path } from "./api.js";
 import { empty, figures, progress, state, table } from "./parts.js";
 import { Plots } from "./plots.js";
@@ -119,12 +119,12 @@ function describe(s, line) {
   const gaps = s.mean.filter((v, i) => v === null && i > 0 && s.mean[i - 1] !== null).length;
   if (!known.length) return "no samples in this window";
   const low = Math.min(...s.min.filter((v) => v !== null)), high = Math.max(...s.max.filter((v) => v !== null));
-  return `${num(low)} to ${num(high)} ${s.unit}, mean ${num(known.reduce((x, y) => x + y, 0) / known.length)}, ${fixed(line.from_s, 1)} to ${fixed(line.to_s, 1)} s` + (gaps ? `, ${plural(gaps, "gap")}` : "");
+  return `${`${num(low)} to ${num(high)} ${s.unit}`.trim()}, mean ${num(known.reduce((x, y) => x + y, 0) / known.length)}, ${fixed(line.from_s, 1)} to ${fixed(line.to_s, 1)} s` + (gaps ? `, ${plural(gaps, "gap")}` : "");
 }
 
 function chart(ctx) {
   const d = detail(ctx), line = ctx.ui.line;
-  if (!d.signals.length) return empty(d.state === "failed" ? "No signals were read" : "No signals yet", d.state === "failed" ? d.error : "They appear here while the recording is being read.");
+  if (!d.signals.length) return empty(d.state === "failed" ? "No signals were read" : "No signals yet", d.state === "failed" ? "The reader gave up before the first sample." : "They appear here while the recording is being read.");
   const at = ctx.ui.at ?? extent(ctx)[0];
   return h("section", { class: "card timeline", "aria-labelledby": "timeline", "data-key": "timeline" }, h("h2", { id: "timeline", class: "quiet" }, "Timeline"), bar(ctx),
     h("div", { class: "plots", id: "plots", tabindex: "0", role: "slider", "aria-label": "Time cursor", "aria-valuemin": "0", "aria-valuemax": String(+end(d).toFixed(3)), "aria-valuenow": String(+at.toFixed(3)),
@@ -158,7 +158,7 @@ function slider(ctx) {
 }
 
 function eventTable(ctx, list) {
-  if (!list.length) return empty("No AEB events", detail(ctx).kpis ? "The function did not react in this recording." : "None so far.");
+  if (!list.length) return empty("No AEB events", detail(ctx).kpis ? "The function did not react in this recording." : detail(ctx).state === "failed" ? "The recording failed before the function came to a result." : "None so far.");
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "events" }, h("table", {},
     h("thead", {}, h("tr", {}, ["Begins", "Reaches"].map((t) => h("th", { scope: "col" }, t)), h("th", { scope: "col", class: "n" }, "Min TTC"), ["Min ETTC", "Max decel.", "Min gap"].map((t) => h("th", { scope: "col", class: "n wide" }, t)),
       h("th", { scope: "col" }, "Verdict"), h("th", { scope: "col", class: "wide" }, "Had it braked"))),
@@ -171,7 +171,7 @@ function eventTable(ctx, list) {
 const known = ["t_ns", "kind", "signal", "table", "text", "message", "channel"];
 
 function findings(ctx, d) {
-  if (!d.faults.length) return d.letters.length || d.error ? null : h("p", { class: "muted" }, d.health ? "Signal health found nothing." : "No findings.");
+  if (!d.faults.length) return h("p", { class: "muted" }, d.health ? "Signal health found nothing." : d.state === "failed" ? "Not checked: the recording was not read to its end." : "No findings so far.");
   const rest = (doc) => Object.entries(doc).filter(([k, v]) => !known.includes(k) && v !== null && typeof v !== "object").map(([k, v]) => `${k.replaceAll("_", " ")} ${typeof v === "number" ? num(v) : v}`).join(", ");
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "findings" }, h("table", {},
     h("thead", {}, h("tr", {}, ["At", "Signal", "Finding", "Detail"].map((t) => h("th", { scope: "col" }, t)))),
@@ -180,8 +180,11 @@ function findings(ctx, d) {
 }
 
 function troubles(d) {
-  return [d.error && h("div", { class: "notice bad", "data-key": "error" }, h("strong", {}, d.stage ? `Failed at ${d.stage}. ` : "Failed. "), d.error),
-    d.letters.filter((l) => l.redrivable).map((l) => h("div", { class: "notice", "data-key": l.id }, h("a", { href: `/dlq?pipeline=${encodeURIComponent(l.pipeline)}&recording=${encodeURIComponent(l.recording)}`, "data-link": "" }, `Dead letter ${l.id}`), ` in ${l.pipeline}/${l.stage}: ${l.error}`))];
+  const held = d.letters.filter((l) => l.redrivable);
+  const link = (l) => h("a", { href: `/dlq?pipeline=${encodeURIComponent(l.pipeline)}&recording=${encodeURIComponent(l.recording)}`, "data-link": "" }, l.id);
+  if (!d.error && !held.length) return null;
+  return h("div", { class: "notice bad", "data-key": "error" }, d.error && h("p", { class: "lines" }, h("strong", {}, d.stage ? `Failed at ${d.stage}. ` : "Failed. "), d.error),
+    held.map((l) => h("p", { class: "muted", "data-key": l.id }, "Dead letter ", link(l), d.error ? " holds the input; a redrive takes it again." : ` in ${l.pipeline}/${l.stage}: ${brief(l.error, l.recording)}`)));
 }
 
 // Loading

@@ -1,7 +1,7 @@
 // Recordings: what the pipeline has to read, how far it is, what was found.
 
 import { h } from "./dom.js";
-import { bytes, clock, count, fixed, plural } from "./format.js";
+import { brief, bytes, clock, count, fixed, plural } from "./format.js";
 import { choice, empty, progress, recordingHref, search, state } from "./parts.js";
 
 const statuses = ["queued", "started", "finished", "failed", "cancelled"];
@@ -26,7 +26,7 @@ function row(ctx, r) {
   const read = r.state === "finished" ? null : r.read_s > 0 ? h("small", {}, clock(r.read_s)) : null;
   return h("tr", { "data-key": r.job },
     h("th", { scope: "row" }, h("a", { href: recordingHref(ctx.params.pipeline, r.name), "data-link": "" }, r.name),
-      r.error && h("p", { class: "why" }, r.stage ? `${r.stage}: ` : "", r.error)),
+      r.error && h("p", { class: "why" }, r.stage ? `${r.stage}: ` : "", brief(r.error, r.name))),
     h("td", { class: "n wide" }, clock(r.duration_s)), h("td", { class: "n wide" }, r.bytes ? bytes(r.bytes) : "–"),
     h("td", {}, h("div", { class: "row" }, state(r.state), part, read)),
     h("td", { class: "n" }, count(r.events)), h("td", { class: "n wide" }, count(r.brakings)),
