@@ -162,14 +162,11 @@ func (f *Function) run(b *batch, to int64, out func(Tick) error) error {
 
 // skip counts the ticks that are not ok because no ego sample comes before the next one of the batch, or before to.
 func (f *Function) skip(b *batch, to int64) {
-	until := to // the first tick that may be ok is not before it
+	until := to // behind f.next, as is the next ego sample; the first tick that may be ok is not before it
 	if t, ok := b.nextEgo(f.consumed); ok {
 		until = min(to, t)
 	}
-	n := int64(1)
-	if until > f.next {
-		n = (until-f.next-1)/TickStep + 1
-	}
+	n := (until-f.next-1)/TickStep + 1
 	f.held.lost += n
 	f.next += n * TickStep
 }

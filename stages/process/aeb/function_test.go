@@ -92,6 +92,12 @@ func TestSamplesAtTheTickAreTaken(t *testing.T) {
 	if len(got) != 2 || got[0].V != 1 || got[1].V != 3 || got[0].Driver || !got[1].Driver {
 		t.Errorf("ticks = %+v", got)
 	}
+	f = New(Default()) // the slice ends with the tick: its sample is in the next one
+	got = collect(t, f, Samples{Ego: series(1, 0)}, 50*ms)
+	got = append(got, collect(t, f, Samples{Ego: series(3, 50*ms)}, 51*ms)...)
+	if len(got) != 2 || got[1].V != 3 {
+		t.Errorf("ticks = %+v", got)
+	}
 }
 
 func TestBrakeHoldsItsLastValue(t *testing.T) {
