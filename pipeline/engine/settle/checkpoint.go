@@ -6,6 +6,9 @@ import (
 	"github.com/milepost-dev/milepost/schemas"
 )
 
+// maxFails is how often in a row a snapshot may fail before the job is handed back.
+const maxFails = 8
+
 // due says whether a checkpoint is.
 func (i *Instance) due() bool {
 	s := &i.since
@@ -50,14 +53,15 @@ func (i *Instance) saved(in *Input) bool {
 			return i.ask(Opened, Action{Do: Open})
 		}
 		return i.refused()
-	case Full:
+	}
+	switch {
+	case i.cfg.Role == Sink: // what was written since the last commit may be gone
+		return i.doubt()
+	case in.Outcome == Failed && i.fails >= maxFails:
+		return i.leave(Broken, "the stage's state cannot be saved")
+	case in.Outcome == Failed || in.Outcome == Full: // those upstream may wait for it: it cannot be left out
+		i.want.checkpoint = true
 		return i.failing()
-	case Failed:
-		if i.cfg.Role != Sink { // no snapshot now: go on without, and try again later
-			i.fails++
-			i.since.inputs, i.since.bytes, i.want.checkpoint = 0, 0, false
-			return true
-		}
 	}
 	return i.doubt()
 }

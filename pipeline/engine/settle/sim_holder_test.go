@@ -221,6 +221,10 @@ func (h *holder) arriveFrom(edge int, r *reader, up *chain) {
 
 // execute does the action that awaits an answer. The answer is given later: in between, anything may happen.
 func (h *holder) execute() {
+	if h.w.faults > 0 && h.w.chance(1, 80) && h.trip() {
+		h.w.faults--
+		return
+	}
 	switch h.todo.Do {
 	case Load:
 		h.rows = nil
@@ -246,6 +250,28 @@ func (h *holder) execute() {
 	case Wait:
 		h.reply(Input{Op: Waited})
 	}
+}
+
+// trip lets an action fail that stores nothing.
+func (h *holder) trip() bool {
+	switch h.todo.Do {
+	case Load:
+		h.reply(Input{Op: Loaded, Outcome: Failed})
+	case Open:
+		h.reply(Input{Op: Opened, Outcome: Failed})
+	case SaveCheckpoint, CommitStore:
+		h.rows = nil
+		h.reply(Input{Op: Saved, Outcome: [...]Outcome{Failed, Full}[h.w.draw(2)]})
+	case Restore:
+		if h.node.failing || h.node.cfg.Attempts < 2 {
+			return false
+		}
+		h.w.unopened++
+		h.reply(Input{Op: Restored, Failure: Temporary})
+	default:
+		return false
+	}
+	return true
 }
 
 func (h *holder) restore() {

@@ -307,7 +307,7 @@ func (w *world) judge(h *holder, a *Write) {
 	w.stats.letters++
 	n := h.node
 	edge := n.edge(a.Input.Edge)
-	if k := n.key(edge, a.Input.Sequence); !w.planned(n, edge, a.Input.Sequence) && w.trouble[k] < n.cfg.Attempts {
+	if k := n.key(edge, a.Input.Sequence); !w.planned(n, edge, a.Input.Sequence) && w.trouble[k]+w.unopened < n.cfg.Attempts {
 		w.fault("%s: input %v was given up after %d tries", names[n.index], a.Input, w.trouble[k])
 	}
 	stands := a.Input.Sequence - 1

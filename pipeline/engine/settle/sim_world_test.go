@@ -24,6 +24,7 @@ type world struct {
 	healed      map[uint64]bool // inputs that fail no more
 	trouble     map[uint64]int  // tries of an input that ended badly, as an outside observer counts them
 	late        []func()
+	unopened    int // how often an instance could not be opened
 	cancelled   bool
 	patient     bool // the user resumes what is halted
 	wrong       string
