@@ -42,7 +42,7 @@ var allowed = []struct {
 	{"cmd", []string{"*"}},
 	{"e2e", []string{"*"}},
 	{"samples", []string{"stages/reader/mdf"}},
-	{"examples", []string{"pipeline", "schemas", "stages", "cmd"}},
+	{"examples", []string{"pipeline", "schemas", "stages", "cmd", "examples/"}},
 	{"bench", []string{"*"}},
 }
 
