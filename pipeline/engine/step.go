@@ -30,15 +30,8 @@ type stage struct {
 // open makes the stage's instance and gives it a state; nil is that of a fresh one.
 func (n *node) open(ctx context.Context, j work, state []byte) (*stage, error) {
 	s := &stage{n: n, job: j}
-	err := s.guard(ctx, func(ctx context.Context) (err error) {
-		var restore func(context.Context, []byte) error
-		if n.parts.Reader != nil {
-			if s.reader, err = n.parts.Reader(ctx, j.item); err == nil {
-				restore = s.reader.Restore
-			}
-		} else if s.processor, err = n.parts.Processor(ctx, j.item); err == nil {
-			restore = s.processor.Restore
-		}
+	err := s.guard(ctx, func(ctx context.Context) error {
+		restore, err := s.build(ctx)
 		if err != nil || state == nil {
 			return err
 		}
@@ -49,6 +42,24 @@ func (n *node) open(ctx context.Context, j work, state []byte) (*stage, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// build makes the Reader or Processor. What comes with an error is not kept: it may be a nil pointer in an interface.
+func (s *stage) build(ctx context.Context) (restore func(context.Context, []byte) error, err error) {
+	if s.n.parts.Reader != nil {
+		r, err := s.n.parts.Reader(ctx, s.job.item)
+		if err != nil {
+			return nil, err
+		}
+		s.reader = r
+		return r.Restore, nil
+	}
+	p, err := s.n.parts.Processor(ctx, s.job.item)
+	if err != nil {
+		return nil, err
+	}
+	s.processor = p
+	return p.Restore, nil
 }
 
 // output is one encoded out event of a step, not yet appended.
@@ -103,13 +114,15 @@ func (s *stage) close() {
 	if s == nil || s.lost {
 		return
 	}
-	var err error
-	switch {
-	case s.reader != nil:
-		err = s.reader.Close()
-	case s.processor != nil:
-		err = s.processor.Close()
-	}
+	err := protect(context.Background(), func(context.Context) error {
+		switch {
+		case s.reader != nil:
+			return s.reader.Close()
+		case s.processor != nil:
+			return s.processor.Close()
+		}
+		return nil
+	})
 	if err != nil {
 		s.n.log.Warn("closing a stage", "recording", s.job.item.Name, "error", err)
 	}
