@@ -146,7 +146,7 @@ func (p *progress) changed(x *session, name string, j job.Job) {
 	case p.mode == "plain" && j.State == schemas.JobFinished && first:
 		x.log.Info("recording done", "pipeline", name, "recording", j.Item, "took", took.Round(time.Millisecond))
 	case p.mode == "plain":
-		x.log.Error("recording "+string(j.State), "pipeline", name, "recording", j.Item, "stage", j.Stage, "error", j.Error)
+		x.log.Error("recording "+string(j.State), "pipeline", name, "recording", j.Item, "stage", j.Stage)
 	}
 }
 

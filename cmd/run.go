@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,7 +134,7 @@ func (a *app) summary(ctx context.Context, x *session, took time.Duration) {
 		fmt.Fprintf(a.stderr, "done  %s  %s, %d failed, in %s%s\n", name, plural(len(jobs), "recording"), failed, clockText(took), x.headline(ctx, name))
 		for _, j := range jobs {
 			if j.State == schemas.JobFailed {
-				fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s; the others went on\n", j.Item, j.Error, j.Stage)
+				fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s; the others went on\n", j.Item, strings.TrimPrefix(j.Error, j.Item+": "), j.Stage)
 			}
 		}
 		if n[schemas.JobFailed] > 0 {

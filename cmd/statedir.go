@@ -37,7 +37,7 @@ func holdState(path string) (*stateDir, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock the state directory %s: %w", path, err)
 		}
-		return nil, fmt.Errorf("%s: %w%s", path, errHeld, describeHolder(path))
+		return nil, fmt.Errorf("%s: %w%s\n  next: look there, or take another one with --state DIR", path, errHeld, describeHolder(path))
 	}
 	return &stateDir{path: path, lock: lock}, nil
 }
