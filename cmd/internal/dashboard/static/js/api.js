@@ -19,9 +19,8 @@ export async function post(path, body) {
 }
 
 async function answer(response) {
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Problem(body, response.status);
-  return body;
+  if (response.ok) return response.json();
+  throw new Problem(await response.json().catch(() => ({})), response.status);
 }
 
 export const path = (...parts) => "/api/v1/" + parts.map(encodeURIComponent).join("/");

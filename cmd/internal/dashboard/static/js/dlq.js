@@ -67,14 +67,14 @@ function payload(ctx, l, u) {
     h("div", { class: "row" }, mode("tree", "Tree"), mode("raw", "Raw"), h("span", { class: "grow" }),
       h("button", { type: "button", class: "small", onclick: () => copy(ctx, l.id) }, "Copy id"), h("button", { type: "button", class: "small", onclick: () => copy(ctx, raw) }, "Copy event"),
       h("a", { class: "button small", href: recordingHref(l.home, l.recording, f.at_s === null ? "" : `?at=${f.at_s}`), "data-link": "" }, "Open in timeline")),
-    (u.mode ?? "tree") === "raw" ? h("pre", { tabindex: "0", role: "region", "aria-label": `Event of ${l.id}` }, raw.length > 40000 ? raw.slice(0, 40000) + "\n… shortened" : raw)
+    (u.mode ?? "tree") === "raw" ? h("pre", { tabindex: "0", role: "group", "aria-label": `Event of ${l.id}` }, raw.length > 40000 ? raw.slice(0, 40000) + "\n… shortened" : raw)
       : f.tables?.length ? f.tables.map(slice) : f.event === null ? h("p", { class: "muted" }, "A reader has no input event: it is the recording itself that could not be read further.") : h("div", { class: "tree" }, tree("event", f.documents?.length ? f.documents : f.event, 0)));
 }
 
 const pair = (k, v) => h("div", { "data-key": k }, h("dt", {}, k), h("dd", {}, v));
 
 // slice shows the first rows of a table that the event carried.
-const slice = (t) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table ${t.name}`, "data-key": t.name }, h("table", { class: "dense" },
+const slice = (t) => h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `Table ${t.name}`, "data-key": t.name }, h("table", { class: "dense" },
   h("caption", {}, `${t.name}, ${plural(t.rows, "row")}${t.rows > t.head.length ? `, the first ${t.head.length}` : ""}`), h("thead", {}, h("tr", {}, t.columns.map((c) => h("th", { scope: "col", class: "n" }, c)))),
   h("tbody", {}, t.head.map((r) => h("tr", {}, r.map((v) => h("td", { class: "n" }, v === null ? "NaN" : String(v))))))));
 
@@ -103,7 +103,7 @@ function row(ctx, l) {
 function table(ctx, d) {
   if (d.total === 0) return empty("The DLQ is empty", "An input that fails all its attempts is kept here with its error, until it is sent back.");
   if (d.matching === 0) return empty("No dead letter matches", h("button", { type: "button", onclick: () => ctx.setQuery({ stage: null, error: null, recording: null, older_than: null, pipeline: null, state: "all" }) }, "Show all"));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Dead letters", "data-key": "table" }, h("table", {},
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Dead letters", "data-key": "table" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "ID"), h("th", { scope: "col", class: "wide" }, "Stage"), h("th", { scope: "col" }, "Recording and error"), h("th", { scope: "col" }, "State"),
       h("th", { scope: "col", class: "n wide" }, "Attempts"), h("th", { scope: "col", class: "n wide" }, "Age"), h("th", { scope: "col" }, h("span", { class: "quiet" }, "Actions")))),
     h("tbody", {}, d.letters.map((l) => row(ctx, l)))));

@@ -62,7 +62,7 @@ function row(ctx, j) {
 function table(ctx, d) {
   if (d.total === 0) return empty("No jobs yet", "A job is one recording through one pipeline. ", h("code", {}, "milepost run"), " makes one for each recording.");
   if (d.matching === 0) return empty("No job matches", h("button", { type: "button", onclick: () => ctx.setQuery({ search: null, status: null, pipeline: null }) }, "Clear the filters"));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Jobs", "data-key": "table" }, h("table", {},
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Jobs", "data-key": "table" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Job"), h("th", { scope: "col", class: "wide" }, "Pipeline"), h("th", { scope: "col" }, "Recording"), h("th", { scope: "col" }, "State"),
       h("th", { scope: "col", class: "n wide" }, "Retried"), h("th", { scope: "col", class: "n wide" }, "Age"), h("th", { scope: "col" }, h("span", { class: "quiet" }, "Actions")))),
     h("tbody", {}, d.jobs.map((j) => row(ctx, j)))));

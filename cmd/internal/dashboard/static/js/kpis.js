@@ -23,14 +23,14 @@ function groups(k) {
   const f = fleet(k)?.fleet;
   if (!f) return h("p", { class: "muted", "data-key": "none" }, k.final ? "No analysis of this pipeline gives fleet figures." : "Fleet figures are folded when the recordings of the run are through.");
   const list = Object.keys(names).filter((g) => f[g]);
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "fleet", "data-key": "groups" }, h("table", { class: "kpis" },
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "fleet", "data-key": "groups" }, h("table", { class: "kpis" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Figure"), list.map((g) => h("th", { scope: "col", class: "n" }, names[g])))),
     h("tbody", {}, rows.map(([label, show, sub]) => h("tr", { "data-key": label }, h("th", { scope: "row", class: sub ? "sub" : null }, label), list.map((g) => h("td", { class: "n" }, f[g].logs ? show(f[g]) : "–")))))));
 }
 
 function worst(k, pipeline) {
   if (!k.worst?.length) return empty("Nothing came close yet", "Recordings appear here in the order of their smallest enhanced time to collision.");
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "worst" }, h("table", {},
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "worst" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Recording"), ["Min ETTC", "Min TTC"].map((t) => h("th", { scope: "col", class: "n" }, t)), h("th", { scope: "col", class: "n wide" }, "Max decel."), h("th", { scope: "col", class: "n" }, "Events"), h("th", { scope: "col", class: "n wide" }, "FP"))),
     h("tbody", {}, k.worst.map((w) => h("tr", { "data-key": w.job }, h("th", { scope: "row" }, h("a", { href: recordingHref(pipeline, w.item, w.min_ettc_t_s === null ? "" : `?at=${+w.min_ettc_t_s.toFixed(3)}`), "data-link": "" }, w.item), w.min_ettc_t_s === null ? null : h("small", {}, `at ${fixed(w.min_ettc_t_s, 1)} s`)),
       h("td", { class: "n" }, fixed(w.min_ettc, 2) + " s"), h("td", { class: "n" }, w.min_ttc === null ? "–" : fixed(w.min_ttc, 2) + " s"), h("td", { class: "n wide" }, w.max_areq === null ? "–" : num(w.max_areq) + " m/s²"), h("td", { class: "n" }, count(w.events)), h("td", { class: "n wide" }, count(w.unconfirmed)))))));

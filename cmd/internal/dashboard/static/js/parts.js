@@ -57,7 +57,7 @@ export function table(ui, redraw, name, head, rows) {
   return h("div", { class: "data" },
     h("button", { type: "button", class: "plain", "aria-expanded": String(!!shown), "aria-controls": id, onclick: () => { ui[key] = !shown; redraw(); } },
       shown ? "Hide data" : "Show data", h("span", { class: "quiet" }, ` of ${name}`)),
-    h("div", { id, class: "scroll", hidden: !shown, tabindex: shown ? "0" : null, role: "region", "aria-label": `Data of ${name}` },
+    h("div", { id, class: "scroll", hidden: !shown, tabindex: shown ? "0" : null, role: "group", "aria-label": `Data of ${name}` },
       shown && h("table", { class: "dense" }, h("caption", { class: "quiet" }, name), h("thead", {}, h("tr", {}, head.map((t) => h("th", { scope: "col" }, t)))),
         h("tbody", {}, rows.map((r) => h("tr", {}, r.map((c) => h("td", {}, c))))))));
 }

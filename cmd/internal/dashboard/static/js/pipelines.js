@@ -37,7 +37,7 @@ function stages(p, ctx) {
   const chosen = pick(ctx);
   const cell = (text, cls) => h("td", { class: "n" + (cls ? " " + cls : "") }, text);
   return h("section", { "aria-labelledby": "stages", "data-key": "stages" }, h("h2", { id: "stages" }, "Stages"),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "stages" }, h("table", {},
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "stages" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stage"), h("th", { scope: "col", class: "wide" }, "Type"), h("th", { scope: "col" }, "State"),
         h("th", { scope: "col", class: "n wide" }, "In"), h("th", { scope: "col", class: "n" }, "Out"), h("th", { scope: "col", class: "n" }, "Lag"), h("th", { scope: "col", class: "n wide" }, "p50"), h("th", { scope: "col", class: "n" }, "p95"),
         h("th", { scope: "col", class: "n wide" }, "Events out"), h("th", { scope: "col", class: "n wide" }, "Errors"), h("th", { scope: "col", class: "n wide" }, "Retries"), h("th", { scope: "col", class: "n" }, "DLQ"))),

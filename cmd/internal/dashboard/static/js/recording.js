@@ -159,7 +159,7 @@ function slider(ctx) {
 
 function eventTable(ctx, list) {
   if (!list.length) return empty("No AEB events", detail(ctx).kpis ? "The function did not react in this recording." : detail(ctx).state === "failed" ? "The recording failed before the function came to a result." : "None so far.");
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "events" }, h("table", {},
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "events" }, h("table", {},
     h("thead", {}, h("tr", {}, ["Begins", "Reaches"].map((t) => h("th", { scope: "col" }, t)), h("th", { scope: "col", class: "n" }, "Min TTC"), ["Min ETTC", "Max decel.", "Min gap"].map((t) => h("th", { scope: "col", class: "n wide" }, t)),
       h("th", { scope: "col" }, "Verdict"), h("th", { scope: "col", class: "wide" }, "Had it braked"))),
     h("tbody", {}, list.map((e, i) => h("tr", { "data-key": String(i) }, h("th", { scope: "row" }, h("button", { type: "button", class: "plain", onclick: () => jump(ctx, e) }, fixed(e.from, 2) + " s")),
@@ -173,7 +173,7 @@ const known = ["t_ns", "kind", "signal", "table", "text", "message", "channel"];
 function findings(ctx, d) {
   if (!d.faults.length) return h("p", { class: "muted" }, d.health ? "Signal health found nothing." : d.state === "failed" ? "Not checked: the recording was not read to its end." : "No findings so far.");
   const rest = (doc) => Object.entries(doc).filter(([k, v]) => !known.includes(k) && v !== null && typeof v !== "object").map(([k, v]) => `${k.replaceAll("_", " ")} ${typeof v === "number" ? num(v) : v}`).join(", ");
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "findings" }, h("table", {},
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "findings" }, h("table", {},
     h("thead", {}, h("tr", {}, ["At", "Signal", "Finding", "Detail"].map((t) => h("th", { scope: "col" }, t)))),
     h("tbody", {}, d.faults.map((f, i) => h("tr", { "data-key": String(i) }, h("th", { scope: "row" }, h("button", { type: "button", class: "plain", onclick: () => jump(ctx, { from: f.t_s, to: f.t_s, brake: null, stage: 0, ttc: null }) }, fixed(f.t_s, 2) + " s")),
       h("td", {}, [f.doc.table, f.doc.signal].filter(Boolean).join(".") || "–"), h("td", {}, String(f.doc.kind ?? f.type).replaceAll("_", " ")), h("td", { class: "muted" }, f.doc.text ?? f.doc.message ?? rest(f.doc)))))));
