@@ -44,7 +44,7 @@ func (a *app) flags(root *cobra.Command) {
 	f.StringArrayVar(&a.set, "set", nil, "path=value, laid over the files")
 	f.StringVar(&a.transport, "transport", "", "embedded, memory, nats://host:port or kafka://host:port in place of the file's")
 	f.StringVar(&a.state, "state", "", "state directory in place of the file's (transport.embedded.dir, ./.milepost)")
-	f.StringVarP(&a.output, "output", "o", "table", "table or json")
+	f.StringVarP(&a.output, "output", "o", "table", "table, json, yaml or name")
 	f.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 

@@ -104,5 +104,5 @@ func (a *app) showLetter(ctx context.Context, c *api.Client, pipeline, id string
 	if err != nil {
 		return err
 	}
-	return a.json(d)
+	return a.document(d)
 }

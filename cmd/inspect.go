@@ -106,8 +106,8 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 		v.Groups = append(v.Groups, view)
 	}
 	v.Seconds = max(0, last-first)
-	if a.output == "json" {
-		err = a.json(v)
+	if a.structured() {
+		err = a.document(v)
 	} else {
 		err = a.printFile(v)
 	}

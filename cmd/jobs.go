@@ -80,8 +80,8 @@ func (a *app) showJob(ctx context.Context, c *api.Client, id string) error {
 	if err != nil {
 		return err
 	}
-	if a.output == "json" {
-		return a.json(j)
+	if a.structured() {
+		return a.document(j)
 	}
 	rows := [][]string{{"job", string(j.ID)}, {"pipeline", j.Pipeline}, {"recording", j.Recording}, {"status", string(j.State)},
 		{"run", j.Run}, {"queued", j.Queued.Format(time.RFC3339)}, {"resumed", fmt.Sprint(j.Resumed)}}
@@ -136,8 +136,8 @@ func (a *app) watchJobs(ctx context.Context, c *api.Client, f api.JobFilter) err
 }
 
 func (a *app) printJob(j api.Job) error {
-	if a.output == "json" {
-		return a.json(j)
+	if a.structured() {
+		return a.document(j)
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s  %-10s %s  %s\n", j.ID, j.State, j.Recording, oneLine(j.Error))
 	return err
@@ -193,8 +193,8 @@ func (a *app) finish(ctx context.Context, c *api.Client, op api.Operation, err e
 	if err != nil {
 		return err
 	}
-	if a.output == "json" {
-		return a.json(op)
+	if a.structured() {
+		return a.document(op)
 	}
 	if op.DryRun {
 		fmt.Fprintf(a.stdout, "would %s %d of %s\n", verb, op.Total, plural(op.Matching, noun))

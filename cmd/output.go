@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/goccy/go-yaml"
 )
 
 // table prints rows under upper-case headings, columns aligned.
@@ -19,22 +21,43 @@ func table(w io.Writer, heading []string, rows [][]string) error {
 	return t.Flush()
 }
 
-// show prints a value as JSON, or as a table made by rows, as -o says.
+// show prints a value as -o says: JSON, YAML, a table made by rows, or the table's first column alone.
 func (a *app) show(value any, heading []string, rows func() [][]string) error {
 	switch a.output {
-	case "json":
-		return a.json(value)
+	case "json", "yaml":
+		return a.document(value)
 	case "table":
 		return table(a.stdout, heading, rows())
+	case "name":
+		for _, r := range rows() {
+			if _, err := fmt.Fprintln(a.stdout, strings.TrimSpace(r[0])); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return exit(ExitUsage, fmt.Errorf("-o %s: want table or json", a.output))
+	return exit(ExitUsage, fmt.Errorf("-o %s: want table, json, yaml or name", a.output))
 }
 
-func (a *app) json(value any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(value)
+// structured says whether the output asked for is a document.
+func (a *app) structured() bool { return a.output == "json" || a.output == "yaml" }
+
+// document prints a value as JSON or, with the same names, as YAML.
+func (a *app) document(value any) error {
+	if a.output != "yaml" {
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(value)
+	}
+	data, err := json.Marshal(value)
+	if err == nil {
+		data, err = yaml.JSONToYAML(data)
+	}
+	if err == nil {
+		_, err = a.stdout.Write(data)
+	}
+	return err
 }
 
 // bytesText writes a size as people read it.

@@ -67,8 +67,8 @@ func (a *app) describeStage(name string) error {
 	}
 	s := rowOf(t.Info())
 	s.Fields = spec.Describe(t)
-	if a.output == "json" {
-		return a.json(s)
+	if a.structured() {
+		return a.document(s)
 	}
 	fmt.Fprintf(a.stdout, "%s   %s\n  in   %s   out  %s\n", s.Name, s.Summary, dash(s.Accepts), dash(s.Emits))
 	var rows [][]string

@@ -25,8 +25,8 @@ func (a *app) printStatus(ctx context.Context, c *api.Client) error {
 	if err != nil {
 		return err
 	}
-	if a.output == "json" {
-		return a.json(struct {
+	if a.structured() {
+		return a.document(struct {
 			api.Status
 			Detail []api.Pipeline `json:"detail"`
 		}{s, pipelines})

@@ -21,8 +21,8 @@ func (a *app) versionCommand() *cobra.Command {
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
 			}{Version: Version, Revision: revision(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-			if a.output == "json" {
-				return a.json(v)
+			if a.structured() {
+				return a.document(v)
 			}
 			_, err := fmt.Fprintf(a.stdout, "milepost %s %s %s\n", v.Version, v.Go, v.Platform)
 			return err
