@@ -38,8 +38,11 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: build ## the corpus replay measured: road seconds, MB/s, events/s, shares, RSS
 	$(GO) run ./bench/replay -milepost bin/milepost -roadlogs $(ROADLOGS)
 
+corpus: export ROADLOGS := $(ROADLOGS)
+corpus: export OUT := $(OUT)
+corpus: export EXPECTED := $(EXPECTED)
 corpus: build ## replay ROADLOGS through the whole pipeline into OUT, compare with EXPECTED
-	$(GO) run ./e2e/corpus -milepost bin/milepost -roadlogs '$(ROADLOGS)' -out '$(OUT)' $(if $(EXPECTED),-expected '$(EXPECTED)')
+	@$(GO) run ./e2e/corpus -milepost bin/milepost -roadlogs "$$ROADLOGS" -out "$$OUT" -expected "$$EXPECTED"
 
 corpus-check: ## the decoder and the function alone against the shared recordings
 	ROADLOGS=$(abspath $(ROADLOGS)) MF4=$(abspath $(MF4)) $(GO) test -tags corpus -count=1 ./...
