@@ -214,7 +214,7 @@ func TestUsage(t *testing.T) {
 	l.wants(l.stderr.String(), "a worker needs a broker that other processes reach")
 	l.run(2, "run", "nosuch")
 	l.wants(l.stderr.String(), `no pipeline "nosuch"`)
-	l.run(3, "run", "--exit", "--transport", "nats://127.0.0.1:1")
+	l.run(3, "run", "--exit", "--transport", "nats://127.0.0.1:1", "--state", l.path("state"))
 	l.wants(l.stderr.String(), "nats://127.0.0.1:1", "next:")
 	l.with(t.Context(), 2, "nonsense")
 	l.run(2, "jobs", "cancel", "--all")
