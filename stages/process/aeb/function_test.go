@@ -86,6 +86,29 @@ func TestTickWaitsForAllThatIsBeforeIt(t *testing.T) {
 	}
 }
 
+func TestTicksWithoutFreshEgoSpeed(t *testing.T) {
+	f := New(Default())
+	got := collect(t, f, Samples{Ego: series(10, 0)}, 1)
+	got = append(got, collect(t, f, Samples{}, 900*ms)...)
+	got = append(got, collect(t, f, Samples{Ego: series(10, 900*ms, 1000*ms, 2000*ms)}, 2001*ms)...)
+	if len(got) != 41 {
+		t.Fatalf("%d ticks", len(got))
+	}
+	for i, tick := range got {
+		fresh := i <= 4 || i >= 18 && i <= 24 || i == 40
+		if tick.T != int64(i)*TickStep || tick.OK != fresh {
+			t.Errorf("tick %d: at %d ms, ok %v", i, tick.T/ms, tick.OK)
+		}
+	}
+}
+
+func TestYawRateReachesTheCurvature(t *testing.T) {
+	got := collect(t, New(Default()), Samples{Ego: series(10, 0), Yaw: series(0.7, 0)}, 1)
+	if len(got) != 1 || !near(got[0].Kappa, 0.01) {
+		t.Errorf("ticks = %+v", got)
+	}
+}
+
 func TestSamplesAtTheTickAreTaken(t *testing.T) {
 	f := New(Default())
 	got := collect(t, f, Samples{Ego: Series{[]int64{0, 49 * ms, 50 * ms}, []float64{1, 2, 3}}, Brake: series(1, 50*ms)}, 51*ms)
