@@ -200,7 +200,7 @@ func TestBins(t *testing.T) {
 	for _, tt := range []struct {
 		v    float64
 		want int
-	}{{0, 0}, {0.49, 0}, {0.5, 1}, {2.59, 4}, {2.6, 5}, {19.9, 8}, {20, 9}, {1e9, 9}} {
+	}{{0, 0}, {0.49, 0}, {0.5, 1}, {2.59, 4}, {2.6, 5}, {1, 2}, {19.9, 8}, {20, 9}, {1e9, 9}} {
 		if got := bin(ttcEdges[:], tt.v); got != tt.want {
 			t.Errorf("%v s is in bin %d, want %d", tt.v, got, tt.want)
 		}
