@@ -82,6 +82,9 @@ func (e *Event) Source() string { return SourcePrefix + e.Pipeline + "/" + e.Cha
 // DataSchema is the CloudEvents dataschema of the event's type.
 func (e *Event) DataSchema() string { return dataSchemaPrefix + e.Type }
 
+// Marks says whether the event only marks how far its chain is: a progress or end event, without anything for a stage.
+func (e *Event) Marks() bool { return e.Type == TypeProgress || e.Type == TypeEnd }
+
 // FormatSequence writes a sequence so that it sorts as text: 20 digits, zero-padded.
 func FormatSequence(n uint64) string {
 	s := strconv.FormatUint(n, 10)

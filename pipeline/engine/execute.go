@@ -179,8 +179,10 @@ func (i *instance) take(e settle.Event) error {
 		return fmt.Errorf("input %d of %s is not at hand", e.Sequence, i.edges[e.Edge].id)
 	}
 	i.input = s
-	i.n.meter.In.Add(1)
-	i.n.meter.InBytes.Add(int64(len(s.Event.Data)))
+	if !s.Event.Marks() {
+		i.n.meter.In.Add(1)
+		i.n.meter.InBytes.Add(int64(len(s.Event.Data)))
+	}
 	return nil
 }
 
@@ -301,8 +303,10 @@ func (i *instance) stored(r transport.Record) {
 	if r.Kind != transport.Out {
 		return
 	}
-	i.n.meter.Out.Add(1)
-	i.n.meter.OutBytes.Add(int64(len(r.Event.Data)))
+	if !r.Event.Marks() {
+		i.n.meter.Out.Add(1)
+		i.n.meter.OutBytes.Add(int64(len(r.Event.Data)))
+	}
 	if i.flow != nil {
 		i.flow.produced(r.Event.Sequence, len(r.Event.Data))
 	}

@@ -9,7 +9,7 @@ import (
 
 // A Meter counts what one node does in this process. Its fields may be read at any time.
 type Meter struct {
-	In, Out           atomic.Int64 // events taken and stored
+	In, Out           atomic.Int64 // events taken and stored, without those that only mark how far a chain is
 	InBytes, OutBytes atomic.Int64 // their data
 	Rows              atomic.Int64 // rows and documents emitted
 	Appends           atomic.Int64 // records stored, checkpoints included
