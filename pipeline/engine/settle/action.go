@@ -47,6 +47,7 @@ type Action struct {
 	Position   schemas.Position
 	Reading    uint64
 	Checkpoint *transport.Checkpoint
+	Kept       bool // of SaveCheckpoint: there is no instance, and Checkpoint has the snapshot already, nil for a fresh one
 	Step       Call
 	Append     Write
 	From, To   schemas.Cursor

@@ -29,7 +29,11 @@ func (i *Instance) save() bool {
 		return i.commitStore(i.epoch)
 	}
 	i.saving = i.at.checkpoint()
-	return i.ask(Saved, Action{Do: SaveCheckpoint, Checkpoint: i.saving})
+	kept := i.failed != OK
+	if kept && i.point != nil { // what passed since without an instance was skipped, and changed no state
+		i.saving.Snapshot, i.saving.Pages = i.point.Snapshot, i.point.Pages
+	}
+	return i.ask(Saved, Action{Do: SaveCheckpoint, Checkpoint: i.saving, Kept: kept})
 }
 
 // commitStore commits what was written to a sink's store. With a new epoch it is a fence too: whoever read the cursor

@@ -28,8 +28,9 @@ type Config struct {
 	MaxBackoff       time.Duration    // the longest; 0 is no limit
 	CheckpointInputs uint64           // a checkpoint after so many inputs; 0 is DefaultCheckpointInputs
 	CheckpointBytes  uint64           // or after so many bytes of inputs; 0 is no limit
-	// ProgressEvery is K of rule 7, for a stage with a path into a join: each K-th input that emits nothing, and each
-	// progress event taken, ends in a progress event. 0: never.
+	// ProgressEvery is K of rule 7, for a stage with a path into a join: each K-th input that emits nothing, skipped ones
+	// too, and each progress event taken, ends in a progress event. K must not exceed the events that may wait on an edge, or
+	// the join's other edge fills up first. 0: never.
 	ProgressEvery uint64
 	// Naive is the negative control: at least once, as everybody does it. No fence, no comparison, no stored attempts, state
 	// is not restored, events are numbered on from the end. It gives wrong results after a crash; tests show that they see it.

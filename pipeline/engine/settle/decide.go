@@ -79,8 +79,11 @@ func (i *Instance) giveUp(e *entry) bool {
 		e.doomed = true
 		return i.reopen()
 	}
-	killed := e.errs == 0
-	w := Write{Kind: WriteLetter, Input: i.cfg.ref(&i.input), Event: i.input, Decision: i.cfg.OnError,
+	killed, decision := e.errs == 0, i.cfg.OnError
+	if i.failed != OK && decision == schemas.Skip { // the input is not to blame when the stage cannot be opened
+		decision = schemas.Halt
+	}
+	w := Write{Kind: WriteLetter, Input: i.cfg.ref(&i.input), Event: i.input, Decision: decision,
 		Attempts: max(i.tries(e), e.attempt), Permanent: e.fatal, Killed: killed}
 	if killed {
 		w.Attempts = e.attempt

@@ -42,7 +42,9 @@
 //     writes before it.
 //   - Rule 8 needs no cursor in out events: inputs are read again from the checkpoint, and as each gives exactly one event,
 //     those whose event is stored are passed without being run. They are only counted and hashed.
-//   - A reader cannot skip a read: OnError Skip halts there. A skipped end event drops what Finish would have emitted.
+//   - A reader cannot skip a read: OnError Skip halts there; so does a stage that cannot be opened, since no input is to blame.
+//     A skipped end event drops what Finish would have emitted. Skipped inputs bring progress events as others do, and are not
+//     counted in the end event.
 //   - A sink's store is not fenced by the chain. Before a dead letter or a cancel is appended, the store's cursor gets a new
 //     epoch, so that a zombie's commit is stale; and each holder appends an attempt before its first write, so that of two who
 //     opened both store and chain only one decides.

@@ -84,11 +84,12 @@ type Instance struct {
 	virtual  Event // a reader's next input
 
 	// the step in hand
-	input Event
-	held  []Output
-	kept  int   // of held, how many are stored
-	write Write // the append in flight, or the one that waits behind the fence of a sink's store
-	again bool  // the log was full: write goes on
+	input    Event
+	skipping bool // it is skipped
+	held     []Output
+	kept     int   // of held, how many are stored
+	write    Write // the append in flight, or the one that waits behind the fence of a sink's store
+	again    bool  // the log was full: write goes on
 
 	// this holder
 	known    bool    // the chain is open and was looked at

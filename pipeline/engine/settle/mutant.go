@@ -30,8 +30,10 @@ const (
 	UnknownAgain                // rule 4: an unknown append is repeated without looking
 	StaleGoesOn                 // rule 1: a refused append is taken for a success
 	StateForgotten              // rule 2: the snapshot is not restored
+	PassUnopened                // rule 2: inputs pass, and are checkpointed, though no instance could be opened
 	ProgressByTime              // rule 7: progress counted since the instance was opened
 	NoProgressHere              // rule 7: progress on one side of a join only
+	SkipSilent                  // rule 7: skipped inputs bring no progress, so that a stage that skips all starves a join
 	RunStored                   // rule 8: stored inputs of a non-deterministic stage are run again
 	ChainBeforeStore            // a sink's chain is read before its store, and NoClaim, which alone would make up for it
 	NoClaim                     // a sink's holder does not say that it is there

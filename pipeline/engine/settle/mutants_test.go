@@ -14,6 +14,8 @@ var mutantNames = map[Mutant]string{
 	SkipKeepsState: "a skipped input's state stays", SkipCounts: "a skipped input is counted", ResumeBehind: "resume with a gap",
 	ResumeTwice: "a resume acts twice", CancelUnstored: "a cancel acts unstored", HalfSteps: "outputs of a failed step",
 	UnknownIsStored: "an unknown append is taken for stored", UnknownAgain: "an unknown append is repeated", StaleGoesOn: "a refused append is taken for stored",
+	PassUnopened:   "inputs pass without an instance",
+	SkipSilent:     "skipped inputs bring no progress",
 	StateForgotten: "the snapshot is not restored", ProgressByTime: "progress by what this process saw", NoProgressHere: "progress only on one side",
 	RunStored: "stored inputs of a non-deterministic stage run again", ChainBeforeStore: "the chain is read before the store",
 	NoClaim: "a sink's holder does not say that it is there", NoStoreFence: "no fence in the sink's store", EndUncommitted: "a sink ends uncommitted",

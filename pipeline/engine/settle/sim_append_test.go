@@ -113,7 +113,9 @@ func (h *holder) check(a *Write) {
 
 func (h *holder) save() {
 	c := *h.todo.Checkpoint
-	h.todo.Checkpoint.Snapshot = h.memory.bytes()
+	if !h.todo.Kept {
+		h.todo.Checkpoint.Snapshot = h.memory.bytes()
+	}
 	c.Snapshot = h.todo.Checkpoint.Snapshot
 	r := stored{check: &c}
 	if CheckpointApart.on() {

@@ -267,7 +267,8 @@ func (h *holder) trip() bool {
 			return false
 		}
 		h.w.unopened++
-		h.reply(Input{Op: Restored, Failure: Temporary})
+		h.memory = memory{sum: 666} // whoever asks this state has no instance
+		h.reply(Input{Op: Restored, Failure: Failure(1 + h.w.draw(2))})
 	default:
 		return false
 	}

@@ -56,8 +56,11 @@ func (o *oracle) compute() {
 			o.finish(edge, e, last)
 			return
 		}
-		if !o.skipped(edge, e.seq) {
+		switch k := o.n.cfg.ProgressEvery; {
+		case !o.skipped(edge, e.seq):
 			o.take(edge, e)
+		case o.n.cfg.Role != Sink && k > 0 && (e.kind != Data || o.taken()%k == 0):
+			o.out = append(o.out, ev{kind: Progress, time: e.time})
 		}
 	}
 }
@@ -102,9 +105,16 @@ func (o *oracle) take(edge int, e *ev) {
 		}
 	}
 	k := o.n.cfg.ProgressEvery
-	if o.n.cfg.Role != Sink && k > 0 && len(o.out) == before && (e.kind != Data || o.inputs%k == 0) {
+	if o.n.cfg.Role != Sink && k > 0 && len(o.out) == before && (e.kind != Data || o.taken()%k == 0) {
 		o.out = append(o.out, ev{kind: Progress, time: e.time})
 	}
+}
+
+func (o *oracle) taken() (n uint64) {
+	for _, k := range o.at {
+		n += uint64(k)
+	}
+	return n
 }
 
 func (o *oracle) count(e *ev) {
@@ -307,7 +317,7 @@ func (w *world) judge(h *holder, a *Write) {
 	w.stats.letters++
 	n := h.node
 	edge := n.edge(a.Input.Edge)
-	if k := n.key(edge, a.Input.Sequence); !w.planned(n, edge, a.Input.Sequence) && w.trouble[k]+w.unopened < n.cfg.Attempts {
+	if k := n.key(edge, a.Input.Sequence); !w.planned(n, edge, a.Input.Sequence) && w.trouble[k]+w.unopened < n.cfg.Attempts && (w.unopened == 0 || !a.Permanent) {
 		w.fault("%s: input %v was given up after %d tries", names[n.index], a.Input, w.trouble[k])
 	}
 	stands := a.Input.Sequence - 1

@@ -127,6 +127,14 @@ func (p *place) ended() bool {
 	return true
 }
 
+// taken is the number of events that the cursor has passed, skipped ones too.
+func (p *place) taken() (n uint64) {
+	for k := range p.edges {
+		n += p.edges[k].Sequence
+	}
+	return n
+}
+
 // pass moves the place behind an input.
 func (p *place) pass(e *Event) {
 	p.edges[e.Edge].Sequence, p.edges[e.Edge].Position = e.Sequence, e.Position

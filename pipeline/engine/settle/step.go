@@ -4,22 +4,19 @@ package settle
 func (i *Instance) take(e *Event) bool {
 	i.input, i.held = *e, i.held[:0]
 	known := i.ledger.find(keyOf(e))
-	if known != nil && known.skip {
-		if SkipCounts.on() {
-			return i.settle()
-		}
-		return i.pass()
-	}
+	i.skipping = known != nil && known.skip
 	call := i.call()
 	switch {
+	case i.skipping && (!call.Progress || SkipSilent.on()):
+		return i.settle()
+	case i.failed != OK && !i.skipping && !PassUnopened.on(): // even where nothing is called: without an instance there is no state
+		return i.fail(i.failed)
 	case call.Method == CallNothing && !call.Progress:
 		return i.settle()
 	case i.cfg.Nondeterministic && i.at.out < i.stored && !RunStored.on():
 		return i.settleStored()
 	case known != nil && known.doomed:
 		return i.giveUp(known)
-	case i.failed != OK && call.Method != CallNothing:
-		return i.fail(i.failed)
 	case i.counts(known, &call):
 		return i.attempt(known)
 	}
@@ -27,11 +24,11 @@ func (i *Instance) take(e *Event) bool {
 }
 
 // call says what of the stage the input calls. Whether a step that emits nothing ends in a progress event depends on the
-// number of inputs, which is part of the state, and on nothing else.
+// cursor and on nothing else. A skipped input counts there: a join must not wait for a stage that skips all it gets.
 func (i *Instance) call() Call {
 	last := i.last()
 	c := Call{Event: i.input, First: i.at.out + 1, Method: i.method(last)}
-	k, n := i.cfg.ProgressEvery, i.at.inputs+1
+	k, n := i.cfg.ProgressEvery, i.at.taken()+1
 	if ProgressByTime.on() {
 		n = i.since.inputs + 1
 	}
@@ -41,6 +38,8 @@ func (i *Instance) call() Call {
 
 func (i *Instance) method(last bool) Method {
 	switch {
+	case i.skipping:
+		return CallNothing
 	case i.cfg.Role == Reader:
 		return CallRead
 	case i.cfg.Role == Sink && i.input.Kind == Data:
@@ -143,6 +142,9 @@ func (i *Instance) settle() bool {
 		i.at.outBytes += uint64(i.held[k].Bytes)
 	}
 	i.at.out += uint64(len(i.held))
+	if i.skipping && !SkipCounts.on() {
+		return i.pass()
+	}
 	if i.cfg.Role == Reader { // what a read consumed is what it returned
 		for k := range i.held {
 			i.at.hash = fold(i.at.hash, &i.held[k].Hash)
@@ -154,8 +156,7 @@ func (i *Instance) settle() bool {
 	return i.pass()
 }
 
-// pass moves the cursor behind the input in hand, which of itself leaves no trace: so a skipped input is as if it had
-// never come.
+// pass moves the cursor behind the input in hand. A skipped one is not counted: it is as if it had never come.
 func (i *Instance) pass() bool {
 	i.at.pass(&i.input)
 	i.ledger.pass(keyOf(&i.input))
