@@ -1,0 +1,8 @@
+//go:build !linux
+
+package kill
+
+import "os"
+
+// narrowPipe is an ordinary pipe where there are none that hold one write.
+func narrowPipe() (r, w *os.File, err error) { return os.Pipe() }
