@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -124,14 +125,32 @@ func (ch *chain) publish(ctx context.Context, kind string, h *headers, body []by
 	return nil
 }
 
-// publish sends a message once and waits for the stream's answer.
+// publish sends a message and waits for the stream's answer. It is sent again only when it is certain that it was not stored.
 func (b *Broker) publish(ctx context.Context, m *nats.Msg) (schemas.Position, error) {
 	limited, cancel := b.limit(ctx)
 	defer cancel()
-	if !b.connected(limited) {
+	for attempt := 1; ; attempt++ {
+		at, err := b.send(limited, m)
+		if !mayResend(err) || !b.pause(limited, attempt) {
+			return at, err
+		}
+	}
+}
+
+// mayResend says whether the message was certainly not stored and might be at the next try. Either nobody heard it: the
+// stream has no leader now, or is so new that this server does not know of it. Or another append with the same expectation
+// is still on its way to replicas: that one may be our own, which was answered a moment before the leader took it off its
+// list (seen on nats-server 2.15), and if it is not, the next try says so.
+func mayResend(err error) bool {
+	var refused *jetstream.APIError
+	return errors.Is(err, nats.ErrNoResponders) || errors.As(err, &refused) && refused.ErrorCode == codeWrongLastConstant
+}
+
+func (b *Broker) send(ctx context.Context, m *nats.Msg) (schemas.Position, error) {
+	if !b.connected(ctx) {
 		return 0, fmt.Errorf("%w: not connected to %s", transport.ErrUnknown, b.address)
 	}
-	answer, err := b.nc.RequestMsgWithContext(limited, m)
+	answer, err := b.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return 0, sendError(err)
 	}

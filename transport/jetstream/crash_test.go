@@ -114,6 +114,7 @@ func holds(t *testing.T, dir string, answered uint64) uint64 {
 
 // TestKilledServer kills a process with its server inside by SIGKILL, several times over one store.
 func TestKilledServer(t *testing.T) {
+	t.Parallel()
 	dir, last := t.TempDir(), uint64(0)
 	for round, appends := range []uint64{1, 2, 13, 60, 31} {
 		answered := killAfter(t, dir, last+appends)
@@ -157,6 +158,7 @@ func killAfter(t *testing.T, dir string, sequence uint64) (answered uint64) {
 // TestCopiedStore copies the store file by file while appends go on, which is more than a crash may do to it: files are of
 // different moments. What was answered before the copy began must be in it.
 func TestCopiedStore(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := openDir(t, dir, SyncAlways)
 	defer b.Close()

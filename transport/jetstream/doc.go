@@ -22,5 +22,8 @@
 //     opener knows how far a trimmed chain was.
 //   - With replicas a direct get may be answered by one that lags. What Open and Trim rest on is asked of the leader, and
 //     what is read up to there is waited for.
-//   - A publish is never sent again by the client: the second try would be refused because of the first.
+//   - A publish whose outcome is open is never sent again by the client: the second try would be refused because of the
+//     first (mayResend has the two cases that are certain).
+//   - With replicas a watch may begin on one that lags: the newest record of a chain may then be followed by a newer one that
+//     was there before, and a drained watch has to reach the leader's last record, whatever the replica says is pending.
 package jetstream

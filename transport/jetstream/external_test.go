@@ -45,6 +45,7 @@ func connectTo(t testing.TB, url string) *Broker {
 }
 
 func TestConnected(t *testing.T) {
+	t.Parallel()
 	s := listening(t, t.TempDir(), -1)
 	defer stop(s)
 	f := features()
@@ -76,6 +77,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestServerWithoutJetStream(t *testing.T) {
+	t.Parallel()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +95,7 @@ func TestServerWithoutJetStream(t *testing.T) {
 
 // TestServerRestarts has a reader, a watch and a consumer wait while the server goes away and comes back.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := listening(t, dir, -1)
 	port := s.Addr().(*net.TCPAddr).Port

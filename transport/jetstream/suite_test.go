@@ -45,7 +45,10 @@ func features() transporttest.Features {
 	}
 }
 
-func TestEmbedded(t *testing.T) { transporttest.Run(t, embedded(SyncAlways), features()) }
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	transporttest.Run(t, embedded(SyncAlways), features())
+}
 
 func BenchmarkSyncAlways(b *testing.B) { transporttest.Benchmark(b, embedded(SyncAlways)) }
 

@@ -108,7 +108,9 @@ func (w *watcher) start(ctx context.Context) error {
 		return err
 	}
 	if info := consumer.CachedInfo(); w.config.Drain && info != nil && info.NumPending == 0 {
-		w.ended = true // what there was has been removed
+		if w.ended, err = w.endGone(ctx); err != nil {
+			return err
+		}
 	}
 	limit := max(watchBytes, 2*int(w.log.broker.nc.MaxPayload()))
 	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(watchMessages, limit), jetstream.PullHeartbeat(watchHeartbeat))
@@ -200,12 +202,28 @@ func (w *watcher) take(ctx context.Context) (*raw, error) {
 		return nil, err
 	}
 	at := schemas.Position(meta.Sequence.Stream)
-	w.ended = w.config.Drain && (at >= w.end || meta.NumPending == 0)
 	if w.config.Drain && at > w.end {
+		w.ended = true
 		return nil, io.EOF
+	}
+	w.ended = w.config.Drain && at == w.end
+	if w.config.Drain && !w.ended && meta.NumPending == 0 {
+		if w.ended, err = w.endGone(ctx); err != nil {
+			return nil, err // the message comes again with the next consumer
+		}
 	}
 	w.from = at
 	return &raw{header: m.Headers(), data: m.Data(), subject: m.Subject(), at: at, time: meta.Timestamp}, nil
+}
+
+// endGone says whether a drained watch for which nothing is pending has seen all: its last record was removed meanwhile. If
+// not, the replica lags and will have it.
+func (w *watcher) endGone(ctx context.Context) (bool, error) {
+	if w.log.isAlone() {
+		return true, nil
+	}
+	m, err := w.log.leader(ctx, map[string]any{"seq": w.end})
+	return m == nil && err == nil, err
 }
 
 // stop gives up the consumer, which the server then need not keep.

@@ -32,6 +32,8 @@ type Features struct {
 	Consumers bool
 	// Watch: records of many chains in one order.
 	Watch bool
+	// Lag: a watch of the newest records may begin a moment behind, and have newer ones follow.
+	Lag bool
 	// Full: a log keeps to MaxBytes and Reserve, and knows its size.
 	Full bool
 	// Trim: the broker removes single records, so that what is trimmed is gone at once.

@@ -135,16 +135,20 @@ func watchFrom(b *bundle) {
 func watchNewest(b *bundle) {
 	b.mixed(4)
 	all := b.watched(transport.WatchConfig{Kinds: everything, Newest: true})
-	if len(all) != 8 {
+	if len(all) != 8 && !(b.f.Lag && len(all) > 8) {
 		b.Fatalf("%d newest records of two chains and four kinds", len(all))
 	}
 	w, err := b.log.Watch(b.ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Newest: true})
 	b.must(err)
 	defer w.Close()
-	for i := range 2 {
+	for i := 0; i < 2; {
 		s, err := w.Next(b.ctx)
 		b.must(err)
+		if b.f.Lag && s.Event.Sequence < 4 {
+			continue
+		}
 		b.same(s, out(b.job(i), 4))
+		i++
 	}
 	ch, _ := b.openChain(b.log, b.job(0))
 	b.append(ch, outs(b.job(0), 5, 3)...)

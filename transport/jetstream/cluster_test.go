@@ -1,0 +1,77 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/transporttest"
+)
+
+// cluster starts three servers and returns their addresses; streams with three copies live on all of them.
+func cluster(t *testing.T) []*server.Server {
+	t.Helper()
+	var routes []*url.URL
+	var ports []int
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // all ports first, or one would be given twice
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+	}
+	var all []*server.Server
+	for i, port := range ports {
+		o := &server.Options{
+			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+			Cluster: server.ClusterOpts{Name: "suite", Host: "127.0.0.1", Port: port}, Routes: routes,
+		}
+		s, err := server.NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+		t.Cleanup(func() { stop(s) })
+	}
+	return all
+}
+
+// TestCluster runs the suite on streams with three copies, each client connected to another server, so that appends to one
+// chain meet in the leader and direct gets are answered by replicas that lag.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	servers := cluster(t)
+	for _, s := range servers {
+		s.Start()
+	}
+	for _, s := range servers {
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("a server does not come up")
+		}
+	}
+	n := 0
+	open := func(t testing.TB) transport.Broker {
+		n++
+		for { // JetStream answers once the cluster has a leader
+			b, err := Connect(context.Background(), Config{URL: servers[n%3].ClientURL(), Replicas: 3})
+			if err == nil {
+				return b
+			}
+			if t.Context().Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	f := features()
+	f.Client = func(t testing.TB, _ transport.Broker) transport.Broker { return open(t) }
+	f.Reopen, f.Lag = nil, true
+	transporttest.Run(t, open, f)
+}
