@@ -39,7 +39,7 @@ func (i *instance) execute(ctx context.Context, a settle.Action) (answer settle.
 	case settle.Append:
 		return i.append(ctx, a.Append), true
 	case settle.SaveCheckpoint:
-		return i.save(ctx, a.Checkpoint), true
+		return i.save(ctx, a), true
 	case settle.CommitStore:
 		return i.commit(ctx, a.From, a.To), true
 	case settle.Wait:
@@ -196,6 +196,10 @@ func (i *instance) room(ctx context.Context) bool {
 		budget = joinBudget
 	}
 	for i.flow.full(budget) {
+		if i.taken > 0 {
+			i.due = true // somebody upstream may wait for it
+			return false
+		}
 		i.release()
 		select {
 		case <-i.flow.change():
@@ -280,6 +284,9 @@ func (i *instance) refOf(e settle.Event) schemas.InputRef {
 
 // append stores what the core decided: outputs of the step in hand, or one record.
 func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
+	if w.Kind == settle.WriteControl && w.Control == schemas.ControlAttempt && !i.room(ctx) {
+		return settle.Input{Op: settle.Appended, Outcome: settle.Withheld} // its step would have to wait
+	}
 	records, err := i.records(w)
 	if err != nil {
 		return settle.Input{Op: settle.Appended, Outcome: i.outcomeOf("make a record", err)}
@@ -383,8 +390,9 @@ func (i *instance) reason(w settle.Write) string {
 }
 
 // save makes a checkpoint durable: new pages first, then the record that names them.
-func (i *instance) save(ctx context.Context, c *transport.Checkpoint) settle.Input {
-	err := i.trySave(ctx, *c)
+func (i *instance) save(ctx context.Context, a settle.Action) settle.Input {
+	c := a.Checkpoint
+	err := i.trySave(ctx, c, a.Kept)
 	if err == nil {
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
@@ -394,20 +402,22 @@ func (i *instance) save(ctx context.Context, c *transport.Checkpoint) settle.Inp
 	return settle.Input{Op: settle.Saved, Outcome: i.outcomeOf("write a checkpoint", err)}
 }
 
-func (i *instance) trySave(ctx context.Context, c transport.Checkpoint) error {
-	state, err := i.stage.snapshot(ctx)
-	if err != nil {
-		return fmt.Errorf("take a snapshot: %w", err)
+// trySave fills in the snapshot, which the core restores from until the next one, unless it is that of the checkpoint before.
+func (i *instance) trySave(ctx context.Context, c *transport.Checkpoint, kept bool) (err error) {
+	if !kept {
+		if c.Snapshot, err = i.stage.snapshot(ctx); err != nil {
+			return fmt.Errorf("take a snapshot: %w", err)
+		}
 	}
-	c.Snapshot = state
-	if len(state) > transport.PageBytes {
-		if c.Pages, err = i.page(ctx, state); err != nil {
+	stored := *c
+	if len(c.Snapshot) > transport.PageBytes {
+		if stored.Pages, err = i.page(ctx, c.Snapshot); err != nil {
 			return err
 		}
-		c.Snapshot = nil
+		stored.Snapshot = nil
 	}
 	defer i.n.meter.Append.Since(time.Now())
-	return i.n.out.Commit(ctx, map[transport.Chain]transport.Checkpoint{i.chain: c})
+	return i.n.out.Commit(ctx, map[transport.Chain]transport.Checkpoint{i.chain: stored})
 }
 
 // page appends the pages of a snapshot that the last checkpoint does not have.
