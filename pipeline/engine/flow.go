@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/engine/settle"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
@@ -189,11 +192,11 @@ func (n *node) lastCursor(ctx context.Context, job schemas.JobID, producer *node
 func (a *flow) trimmable(ownCheckpoint uint64, step uint64) (schemas.Position, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	low, ok := a.lowest()
 	a.pending()
-	if !ok || low.Sequence == 0 || low.Sequence > ownCheckpoint || a.below-a.trimmed < step {
+	below, ok := settle.Floor(ownCheckpoint, false, slices.Collect(maps.Values(a.floors)))
+	if !ok || a.below-a.trimmed < step {
 		return 0, false
 	}
 	a.trimmed = a.below
-	return low.Position, true
+	return below, true
 }

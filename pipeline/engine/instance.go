@@ -51,6 +51,7 @@ type instance struct {
 	pages   map[transport.PageHash]bool // of the last checkpoint
 	saved   time.Time                   // when the last checkpoint was written
 	taken   int                         // inputs since
+	due     bool                        // a checkpoint is to be asked for
 	slot    bool
 	began   time.Time     // of pacing: when this instance's first batch left
 	origin  time.Duration // and its place
@@ -177,7 +178,10 @@ func (i *instance) told() (commands []settle.Input) {
 	default:
 	}
 	if every := i.n.settings.Checkpoint.Interval; i.taken > 0 && every > 0 && time.Since(i.saved) > every {
-		i.taken = 0
+		i.due = true
+	}
+	if i.due {
+		i.due, i.taken = false, 0
 		command(settle.Request{Want: settle.WantCheckpoint})
 	}
 	return commands
