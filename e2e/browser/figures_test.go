@@ -21,7 +21,9 @@ func (b *tab) cells(selector string) [][]string {
 // row finds the row that begins with a text.
 func row(t *testing.T, rows [][]string, first string) []string {
 	t.Helper()
-	i := slices.IndexFunc(rows, func(r []string) bool { return len(r) > 0 && strings.Split(r[0], "\n")[0] == first })
+	i := slices.IndexFunc(rows, func(r []string) bool {
+		return len(r) > 0 && strings.Split(r[0], "\n")[0] == first
+	})
 	if i < 0 {
 		t.Fatalf("no row %q in %q", first, rows)
 	}

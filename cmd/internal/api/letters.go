@@ -96,7 +96,7 @@ func (s *Server) dlq(ctx context.Context, q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.letters.all(ctx)
+	all, err := s.letters.all(ctx, q.streamed())
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (s *Server) redrive(ctx context.Context, _ query, body json.RawMessage) (an
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.letters.all(ctx)
+	all, err := s.letters.all(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +200,7 @@ func (s *Server) redriveOne(ctx context.Context, l Letter) error {
 	if l.State == LetterOpen {
 		return s.c.Managers[l.Pipeline].Resume(ctx, l.Job)
 	}
-	g := generations{s.c.Engine, s.c.Managers}
-	return g.next(ctx, s.home(l.Pipeline), l.Job)
+	return s.again(ctx, s.home(l.Pipeline), l.Job)
 }
 
 // generations finds the job of an item that comes after a given one.
@@ -264,7 +263,9 @@ func (g generations) after(home string, j job.Job) (job.Submission, error) {
 	return job.Submission{}, fmt.Errorf("job %s was made of another version of the pipeline: run it again", j.ID)
 }
 
-func (g generations) next(ctx context.Context, home string, id schemas.JobID) error {
+// again queues the next generation of the job that a job derives from, and the jobs that derive from that one.
+func (s *Server) again(ctx context.Context, home string, id schemas.JobID) error {
+	g := generations{s.c.Engine, s.c.Managers}
 	j, ok := g.source(home, id)
 	if !ok {
 		return fmt.Errorf("job %s: its recording's job in %s is not known", id, home)
@@ -273,8 +274,18 @@ func (g generations) next(ctx context.Context, home string, id schemas.JobID) er
 	if err != nil {
 		return err
 	}
-	_, err = g.managers[home].Submit(ctx, sub)
-	return err
+	made := map[string]schemas.JobID{}
+	for _, name := range s.tree(home) {
+		if p := s.c.Spec.Pipeline(name); name != home {
+			up := made[p.From[0].Pipeline]
+			sub.ID, sub.Upstream = s.c.Engine.Derived(name, up), up
+		}
+		if _, err := s.c.Managers[name].Submit(ctx, sub); err != nil {
+			return err
+		}
+		made[name] = sub.ID
+	}
+	return nil
 }
 
 // redriven says whether the next generation was queued already.
@@ -308,15 +319,15 @@ type letterCache struct {
 
 const (
 	letterAge  = 10 * time.Second
-	letterRest = 500 * time.Millisecond // between two reads of the logs
+	letterRest = 500 * time.Millisecond // between two reads of the logs for streams, while jobs change all the time
 )
 
 func newLetterCache(e *engine.Engine, managers map[string]*job.Manager, now func() time.Time, home func(string) string) *letterCache {
 	return &letterCache{engine: e, managers: managers, now: now, home: home}
 }
 
-// all lists every dead letter, newest first. The list is not to be changed.
-func (c *letterCache) all(ctx context.Context) ([]Letter, error) {
+// all lists every dead letter, newest first; rested allows a list half a second old. The list is not to be changed.
+func (c *letterCache) all(ctx context.Context, rested bool) ([]Letter, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	given := int64(0)
@@ -324,7 +335,7 @@ func (c *letterCache) all(ctx context.Context) ([]Letter, error) {
 		given += n.DeadLetters
 	}
 	age := c.now().Sub(c.loaded)
-	if c.list != nil && age < letterAge && (age < letterRest && given == c.given || given == c.given && !c.stale()) {
+	if c.list != nil && age < letterAge && given == c.given && (rested && age < letterRest || !c.stale()) {
 		return c.list, nil
 	}
 	changed := make([]<-chan struct{}, 0, len(c.managers))

@@ -35,7 +35,7 @@ const headRows = 20
 
 func (s *Server) letter(ctx context.Context, q query) (any, error) {
 	name, id := q.Get("pipeline"), q.Get("letter")
-	all, err := s.letters.all(ctx)
+	all, err := s.letters.all(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -102,13 +102,13 @@ func (c JobCounts) state() string {
 	return "idle"
 }
 
-func (s *Server) pipelineList(ctx context.Context, _ query) (any, error) {
-	list, err := s.pipelines(ctx)
+func (s *Server) pipelineList(ctx context.Context, q query) (any, error) {
+	list, err := s.pipelines(ctx, q)
 	return map[string][]Pipeline{"pipelines": list}, err
 }
 
 func (s *Server) pipeline(ctx context.Context, q query) (any, error) {
-	list, err := s.pipelines(ctx)
+	list, err := s.pipelines(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +125,8 @@ func (s *Server) noPipeline(name string) error {
 }
 
 // pipelines are those that the engine runs, upstream before downstream.
-func (s *Server) pipelines(ctx context.Context) ([]Pipeline, error) {
-	letters, err := s.letters.all(ctx)
+func (s *Server) pipelines(ctx context.Context, q query) ([]Pipeline, error) {
+	letters, err := s.letters.all(ctx, q.streamed())
 	if err != nil {
 		return nil, err
 	}

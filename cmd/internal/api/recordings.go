@@ -229,7 +229,7 @@ func (s *Server) recording(ctx context.Context, q query) (any, error) {
 	for _, r := range rows {
 		d.KPIs, d.Health = firstOf(d.KPIs, r.KPIs), firstOf(d.Health, r.Health)
 	}
-	return d, s.lettersInto(ctx, &d)
+	return d, s.lettersInto(ctx, q, &d)
 }
 
 func firstOf(a, b json.RawMessage) json.RawMessage {
@@ -270,8 +270,8 @@ func (d *RecordingDetail) add(ctx context.Context, st *view.Store, job schemas.J
 	return nil
 }
 
-func (s *Server) lettersInto(ctx context.Context, d *RecordingDetail) error {
-	all, err := s.letters.all(ctx)
+func (s *Server) lettersInto(ctx context.Context, q query, d *RecordingDetail) error {
+	all, err := s.letters.all(ctx, q.streamed())
 	for _, l := range all {
 		if slices.ContainsFunc(d.Jobs, func(j Job) bool { return j.ID == l.Job && j.Pipeline == l.Pipeline }) {
 			d.Letters = append(d.Letters, s.atHome(l))

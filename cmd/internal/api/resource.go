@@ -186,6 +186,9 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
+// streamed says whether a page's stream asks, which does so again and again.
+func (q query) streamed() bool { return q.Has("page") }
+
 // Paging
 
 const (

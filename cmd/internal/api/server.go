@@ -181,8 +181,8 @@ type PipelineSummary struct {
 	DeadLetters int       `json:"dead_letters"`
 }
 
-func (s *Server) status(ctx context.Context, _ query) (any, error) {
-	list, err := s.pipelines(ctx)
+func (s *Server) status(ctx context.Context, q query) (any, error) {
+	list, err := s.pipelines(ctx, q)
 	if err != nil {
 		return nil, err
 	}

@@ -53,8 +53,8 @@ async function one(ctx, verb, j) {
 function row(ctx, j) {
   const act = (verb, text) => h("button", { type: "button", class: "small", disabled: busy.has(j.id), "aria-label": `${text} ${j.recording} in ${j.pipeline}`, onclick: () => one(ctx, verb, j) }, text);
   return h("tr", { "data-key": j.pipeline + j.id },
-    h("th", { scope: "row" }, h("code", {}, j.id)), h("td", { class: "wide" }, j.pipeline),
-    h("td", {}, h("a", { href: recordingHref(j.home, j.recording), "data-link": "" }, j.recording), j.error && h("p", { class: "why" }, j.stage ? `${j.stage}: ` : "", brief(j.error, j.recording))),
+    h("td", { class: "wide" }, h("code", {}, j.id)), h("td", { class: "wide" }, j.pipeline),
+    h("th", { scope: "row" }, h("small", { class: "narrow" }, j.pipeline), h("a", { href: recordingHref(j.home, j.recording), "data-link": "" }, j.recording), j.error && h("p", { class: "why" }, j.stage ? `${j.stage}: ` : "", brief(j.error, j.recording))),
     h("td", {}, state(j.state)), h("td", { class: "n wide" }, j.resumed ? `${j.resumed}×` : "–"), h("td", { class: "n wide" }, age(j.queued)),
     h("td", { class: "act" }, j.resumable && act("resume", "Retry"), j.cancellable && act("cancel", "Cancel")));
 }
@@ -63,7 +63,7 @@ function table(ctx, d) {
   if (d.total === 0) return empty("No jobs yet", "A job is one recording through one pipeline. ", h("code", {}, "milepost run"), " makes one for each recording.");
   if (d.matching === 0) return empty("No job matches", h("button", { type: "button", onclick: () => ctx.setQuery({ search: null, status: null, pipeline: null }) }, "Clear the filters"));
   return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Jobs", "data-key": "table" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Job"), h("th", { scope: "col", class: "wide" }, "Pipeline"), h("th", { scope: "col" }, "Recording"), h("th", { scope: "col" }, "State"),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "wide" }, "Job"), h("th", { scope: "col", class: "wide" }, "Pipeline"), h("th", { scope: "col" }, "Recording"), h("th", { scope: "col" }, "State"),
       h("th", { scope: "col", class: "n wide" }, "Retried"), h("th", { scope: "col", class: "n wide" }, "Age"), h("th", { scope: "col" }, h("span", { class: "quiet" }, "Actions")))),
     h("tbody", {}, d.jobs.map((j) => row(ctx, j)))));
 }

@@ -39,13 +39,13 @@ function stages(p, ctx) {
   return h("section", { "aria-labelledby": "stages", "data-key": "stages" }, h("h2", { id: "stages" }, "Stages"),
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "stages" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stage"), h("th", { scope: "col", class: "wide" }, "Type"), h("th", { scope: "col" }, "State"),
-        h("th", { scope: "col", class: "n wide" }, "In"), h("th", { scope: "col", class: "n" }, "Out"), h("th", { scope: "col", class: "n" }, "Lag"), h("th", { scope: "col", class: "n wide" }, "p50"), h("th", { scope: "col", class: "n" }, "p95"),
+        h("th", { scope: "col", class: "n wide" }, "In"), h("th", { scope: "col", class: "n" }, "Out"), h("th", { scope: "col", class: "n" }, "Lag"), h("th", { scope: "col", class: "n wide" }, "p50"), h("th", { scope: "col", class: "n wide" }, "p95"),
         h("th", { scope: "col", class: "n wide" }, "Events out"), h("th", { scope: "col", class: "n wide" }, "Errors"), h("th", { scope: "col", class: "n wide" }, "Retries"), h("th", { scope: "col", class: "n" }, "DLQ"))),
       h("tbody", {}, p.nodes.map((n) => h("tr", { "data-key": n.stage, class: n === chosen ? "chosen" : null },
         h("th", { scope: "row" }, h("a", { href: link(n), "data-link": "", "data-query": "" }, n.stage)),
         h("td", { class: "muted wide" }, n.uses), h("td", {}, state(n.state)),
         cell(n.inputs.length ? rate(n.in_per_s) : "–", "wide"), cell(rate(n.out_per_s)), cell(n.inputs.length ? count(n.lag) : "–"),
-        cell(ms(n.p50_ms), "wide"), cell(ms(n.p95_ms)), cell(count(n.out), "wide"), cell(count(n.errors), "wide"), cell(count(n.retries), "wide"), cell(count(n.dead_letters))))))));
+        cell(ms(n.p50_ms), "wide"), cell(ms(n.p95_ms), "wide"), cell(count(n.out), "wide"), cell(count(n.errors), "wide"), cell(count(n.retries), "wide"), cell(count(n.dead_letters))))))));
 }
 
 const link = (n) => `?stage=${encodeURIComponent(n.pipeline + "/" + n.stage)}`;

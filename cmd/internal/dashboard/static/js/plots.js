@@ -57,7 +57,7 @@ export class Plots {
     return {
       width: this.width, height: HEIGHT + (last ? 18 : 0), legend: { show: false }, padding: [6, 16, last ? 0 : 4, 0],
       scales: { x: { time: false, range: () => this.on.window() }, y: { range: (u, lo, hi) => (lo === null ? [0, 1] : times.test(this.line.series[i].name) ? [0, Math.min(Math.max(hi * 1.08, 1), CUT)] : span(lo, hi)) } },
-      series: [{}, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: line, width: 1.5, points: { show: false } }],
+      series: [{}, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: line, width: 1.5, points: { show: false }, paths: whole(this.line.series[i]) ? uPlot.paths.stepped({ align: 1 }) : undefined }],
       bands: [{ series: [2, 1], fill: fade(line, 0.28) }],
       axes: [{ ...axis, show: true, size: last ? 28 : 6, values: last ? (u, ticks) => ticks.map((t) => `${+t.toFixed(2)} s`) : () => [] }, { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => num(t)) }],
       cursor: {
@@ -162,6 +162,9 @@ function value(s, i) {
   if (s.mean[i] === null) return "no sample";
   return num(s.min[i]) === num(s.max[i]) ? num(s.mean[i]) : `${num(s.mean[i])} (${num(s.min[i])} to ${num(s.max[i])})`;
 }
+
+// whole says whether a signal has whole numbers only, and few: states, slots, flags, which do not pass through what is between.
+const whole = (s) => s.min.every((v, i) => v === null || (Number.isInteger(v) && Number.isInteger(s.max[i]) && Math.abs(v) < 100));
 
 // span leaves a little room above and below, and makes a line of equal values visible.
 function span(lo, hi) {

@@ -1,6 +1,6 @@
 // One recording: its signals over time on one cursor and one zoom, the AEB function's events, what is wrong with the data.
 
-import { h } from "./dom.js";
+import { h, s } from "./dom.js";
 import { brief, bytes, clock, count, fixed, num, plural } from "./format.js";
 import { get, path } from "./api.js";
 import { empty, figures, progress, state, table } from "./parts.js";
@@ -67,7 +67,7 @@ function jump(ctx, e) {
   const margin = Math.max(4, (e.to - e.from) * 0.8);
   ctx.ui.at = e.brake ?? e.from;
   look(ctx, e.from - margin, e.to + margin);
-  ctx.hear(`${stages[e.stage]} at ${fixed(e.from, 2)} s, smallest TTC ${num(e.ttc)} s`);
+  ctx.hear(`${e.text ?? stages[e.stage]} at ${fixed(e.from, 2)} s` + (e.ttc === null ? "" : `, smallest TTC ${num(e.ttc)} s`));
 }
 
 function step(ctx, way) {
@@ -83,13 +83,13 @@ function facts(d) {
   const k = d.kpis ?? {};
   return figures(
     ["State", h("span", { class: "row" }, state(d.state), d.state === "started" ? progress(d.progress, "Progress") : null)],
-    ["Length", clock(d.duration_s ?? d.read_s), d.duration_s === null && d.read_s > 0 ? "so far" : null],
+    ["Length", clock(d.duration_s ?? (d.read_s || null)), d.duration_s === null && d.read_s > 0 ? "so far" : null],
     ["Distance", k.distance_km === undefined ? "–" : `${num(k.distance_km)} km`, k.mean_speed ? `mean ${num(k.mean_speed * 3.6)} km/h` : null],
     ["AEB events", count(d.events), d.brakings === null ? null : plural(d.brakings, "braking")],
     ["Min TTC", d.min_ttc === null ? "–" : `${fixed(d.min_ttc, 2)} s`, k.min_ttc_t_ns ? `at ${fixed(k.min_ttc_t_ns / 1e9, 1)} s` : null],
     ["Max required decel.", k.max_areq === undefined || k.max_areq === null ? "–" : `${num(k.max_areq)} m/s²`],
     ["RSS violated", k.rss_violation_s === undefined ? "–" : `${fixed(k.rss_violation_s, 1)} s`],
-    ["Findings", count(d.findings), d.bytes ? bytes(d.bytes) : null]);
+    ["Findings", d.state === "failed" && !d.health ? "–" : count(d.findings), d.bytes ? bytes(d.bytes) : null]);
 }
 
 function bar(ctx) {
@@ -129,10 +129,42 @@ function chart(ctx) {
   return h("section", { class: "card timeline", "aria-labelledby": "timeline", "data-key": "timeline" }, h("h2", { id: "timeline", class: "quiet" }, "Timeline"), bar(ctx),
     h("div", { class: "plots", id: "plots", tabindex: "0", role: "slider", "aria-label": "Time cursor", "aria-valuemin": "0", "aria-valuemax": String(+end(d).toFixed(3)), "aria-valuenow": String(+at.toFixed(3)),
       "aria-valuetext": ctx.ui.plots?.text(at) ?? `${fixed(at, 2)} s`, "aria-describedby": "plots-help", onkeydown: (e) => keys(ctx, e), "data-island": "", "data-key": "plots" }),
+    overview(ctx),
     h("p", { class: "muted help", id: "plots-help" }, "drag: zoom · shift-drag: pan · arrow keys: cursor, with shift by ten · + and −: zoom · [ ]: previous and next event"),
     ctx.ui.failed && h("p", { class: "warn-text", role: "alert" }, ctx.ui.failed),
     line && line.series.map((s) => h("div", { class: "about-signal", "data-key": "d-" + s.ref }, h("p", {}, h("strong", {}, `${s.table}.${s.name}`), ` ${describe(s, line)}`),
       table(ctx.ui, ctx.redraw, `${s.table}.${s.name}`, ["t [s]", `min [${s.unit || "1"}]`, "mean", "max"], thin(line.t_s.map((t, i) => [fixed(t, 2), num(s.min[i]), num(s.mean[i]), num(s.max[i])]))))));
+}
+
+// overview is the whole recording in a strip: the first signal, the events, the window, which can be drawn and pushed there.
+function overview(ctx) {
+  const whole = ctx.ui.whole, last = end(detail(ctx)), [a, b] = extent(ctx), w = 1000, height = 40, x = (t) => (t / last) * w;
+  if (!whole?.series.length) return null;
+  const { min, max } = whole.series[0], known = [...min, ...max].filter((v) => v !== null), low = Math.min(...known), high = Math.max(...known);
+  const y = (v) => height - 3 - ((v - low) / (high - low || 1)) * (height - 6);
+  const columns = whole.t_s.map((t, i) => (min[i] === null ? "" : `M${x(t).toFixed(1)} ${(y(min[i]) + 0.6).toFixed(1)}V${(y(max[i]) - 0.6).toFixed(1)}`)).join("");
+  return h("div", { class: "overview", "data-key": "overview", "aria-hidden": "true", onpointerdown: (e) => drag(ctx, e) },
+    s("svg", { viewBox: `0 0 ${w} ${height}`, preserveAspectRatio: "none" },
+      s("path", { class: "all", d: columns }),
+      events(detail(ctx)).map((e) => s("rect", { class: "event s" + e.stage, x: x(e.from), y: 0, width: Math.max(2, x(e.to) - x(e.from)), height })),
+      s("path", { class: "outside", d: `M0 0H${x(a)}V${height}H0ZM${x(b)} 0H${w}V${height}H${x(b)}Z` }),
+      s("rect", { class: "pane", x: x(a), y: 0.5, width: Math.max(2, x(b) - x(a)), height: height - 1 })));
+}
+
+// drag pushes the window when it begins inside of it (and there is room), else draws a new one.
+function drag(ctx, e) {
+  const box = e.currentTarget, r = box.getBoundingClientRect(), last = end(detail(ctx)), [a, b] = extent(ctx), at = (m) => Math.max(0, Math.min(1, (m.clientX - r.left) / r.width)) * last;
+  const from = at(e), push = from > a && from < b && b - a < last * 0.98;
+  e.preventDefault();
+  box.setPointerCapture(e.pointerId);
+  const up = (m) => {
+    box.removeEventListener("pointerup", up);
+    const to = at(m);
+    if (push) look(ctx, a + to - from, b + to - from);
+    else if (Math.abs(to - from) > last / 200) look(ctx, Math.min(from, to), Math.max(from, to));
+    else look(ctx, from - (b - a) / 2, from + (b - a) / 2);
+  };
+  box.addEventListener("pointerup", up);
 }
 
 const thin = (rows, most = 60) => (rows.length <= most ? rows : rows.filter((_, i) => i % Math.ceil(rows.length / most) === 0));
@@ -175,8 +207,8 @@ function findings(ctx, d) {
   const rest = (doc) => Object.entries(doc).filter(([k, v]) => !known.includes(k) && v !== null && typeof v !== "object").map(([k, v]) => `${k.replaceAll("_", " ")} ${typeof v === "number" ? num(v) : v}`).join(", ");
   return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "findings" }, h("table", {},
     h("thead", {}, h("tr", {}, ["At", "Signal", "Finding", "Detail"].map((t) => h("th", { scope: "col" }, t)))),
-    h("tbody", {}, d.faults.map((f, i) => h("tr", { "data-key": String(i) }, h("th", { scope: "row" }, h("button", { type: "button", class: "plain", onclick: () => jump(ctx, { from: f.t_s, to: f.t_s, brake: null, stage: 0, ttc: null }) }, fixed(f.t_s, 2) + " s")),
-      h("td", {}, [f.doc.table, f.doc.signal].filter(Boolean).join(".") || "–"), h("td", {}, String(f.doc.kind ?? f.type).replaceAll("_", " ")), h("td", { class: "muted" }, f.doc.text ?? f.doc.message ?? rest(f.doc)))))));
+    h("tbody", {}, d.faults.map((f, i) => h("tr", { "data-key": String(i) }, h("th", { scope: "row" }, h("button", { type: "button", class: "plain", onclick: () => jump(ctx, { from: f.t_s, to: f.doc.t_end_ns ? f.doc.t_end_ns / 1e9 : f.t_s, brake: null, stage: 0, ttc: null, text: f.doc.kind }) }, fixed(f.t_s, 2) + " s")),
+      h("td", {}, f.doc.signal || f.doc.table || "–"), h("td", {}, String(f.doc.kind ?? f.type).replaceAll("_", " ")), h("td", { class: "muted" }, f.doc.text ?? f.doc.message ?? rest(f.doc)))))));
 }
 
 function troubles(d) {
@@ -196,6 +228,7 @@ function load(ctx) {
   if (ctx.ui.key === key) return;
   ctx.ui.key = key;
   ctx.ui.abort?.abort();
+  loadWhole(ctx, d, picked[0]);
   ctx.ui.abort = new AbortController();
   const q = new URLSearchParams({ from: String(a), to: String(b), px: String(Math.max(50, Math.floor(width - 60))) });
   for (const r of picked) q.append("signal", r);
@@ -206,6 +239,15 @@ function load(ctx) {
     if (ctx.ui.at !== undefined) ctx.ui.plots?.cursor(ctx.ui.at);
     ctx.redraw();
   }, (e) => { if (e.name !== "AbortError") { ctx.ui.failed = e.message; ctx.ui.key = null; ctx.redraw(); } });
+}
+
+// loadWhole fetches the strip: again when the recording has grown or another signal stands first.
+function loadWhole(ctx, d, ref) {
+  const key = ref + "|" + end(d);
+  if (!ref || ctx.ui.wholeKey === key) return;
+  ctx.ui.wholeKey = key;
+  get(path("pipelines", d.pipeline, "recordings", d.name, "timeline") + "?" + new URLSearchParams({ px: "500", signal: ref }))
+    .then((line) => { ctx.ui.whole = line; ctx.redraw(); }, () => { ctx.ui.wholeKey = null; });
 }
 
 export default {

@@ -1,0 +1,80 @@
+package dashboard
+
+import (
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// imported finds what a module, a style sheet or the page asks for.
+var imported = regexp.MustCompile(`(?:from |import )"(\.{1,2}/[^"]+)"|(?:src|href)="(/assets/[^"]+)"`)
+
+// TestAssetsAreComplete: everything that the page and its modules ask for is embedded, and nothing lies elsewhere.
+func TestAssetsAreComplete(t *testing.T) {
+	assets := load()
+	for name, a := range assets {
+		if strings.Contains(name, "vendor/") {
+			continue
+		}
+		for _, m := range imported.FindAllStringSubmatch(string(a.data), -1) {
+			want := path.Join(path.Dir(name), m[1])
+			if m[2] != "" {
+				want = strings.TrimPrefix(m[2], "/assets/")
+			}
+			if _, ok := assets[want]; !ok {
+				t.Errorf("%s asks for %s, which is not there", name, want)
+			}
+		}
+		if m := regexp.MustCompile(`https?://[a-z0-9.]+`).FindString(strings.ReplaceAll(string(a.data), "http://www.w3.org", "")); m != "" {
+			t.Errorf("%s names %s: pages must work without a network", name, m)
+		}
+	}
+	if len(assets) < 15 {
+		t.Errorf("%d assets", len(assets))
+	}
+	if _, err := fs.Stat(files, "static/vendor/uPlot.LICENSE.txt"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPageHasNothingInline: the policy forbids it, so it would not run.
+func TestPageHasNothingInline(t *testing.T) {
+	page := string(load()["index.html"].data)
+	for _, bad := range []string{"<style", "style=", "onclick", "javascript:"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	if regexp.MustCompile(`<script(?:[^>]*)>[^<]`).MatchString(page) {
+		t.Error("the page holds a script")
+	}
+}
+
+func TestHandler(t *testing.T) {
+	h := Handler()
+	get := func(url, tag string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("GET", url, nil)
+		r.Header.Set("If-None-Match", tag)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	page := get("/p/aeb-replay/r/a%2Fb.mf4", "")
+	if page.Code != http.StatusOK || !strings.Contains(page.Body.String(), "<main") {
+		t.Errorf("%d %s", page.Code, page.Body)
+	}
+	style := get("/assets/app.css", "")
+	if again := get("/assets/app.css", style.Header().Get("ETag")); again.Code != http.StatusNotModified || again.Body.Len() > 0 {
+		t.Errorf("asked again: %d, %d bytes", again.Code, again.Body.Len())
+	}
+	if none := get("/assets/js/none.js", ""); none.Code != http.StatusNotFound {
+		t.Errorf("%d", none.Code)
+	}
+	if icon := get("/favicon.ico", ""); icon.Header().Get("Content-Type") != "image/svg+xml" {
+		t.Errorf("%v", icon.Header())
+	}
+}
