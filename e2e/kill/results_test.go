@@ -132,9 +132,9 @@ func (r results) files(t *testing.T, dir string) {
 	}
 }
 
-// tables of the result store that hold results, in an order that does not depend on when they came. What is left out holds
-// positions of the broker or times of day.
-var tables = map[string]string{
+// storeTables are those of the result store that hold results, in an order that does not depend on when they came. What is left
+// out holds positions of the broker or times of day.
+var storeTables = map[string]string{
 	"docs":       "SELECT * FROM docs ORDER BY job, stage, sequence, row",
 	"recordings": "SELECT * FROM recordings ORDER BY job",
 	"labels":     "SELECT * FROM labels ORDER BY job, name",
@@ -144,16 +144,23 @@ var tables = map[string]string{
 		ORDER BY job, stage, name, signal, level, chunk`,
 }
 
-// store adds the rows of the result store.
-func (r results) store(t *testing.T, file string) {
+// sinkTables are those of sink/sqlite.
+var sinkTables = map[string]string{
+	"events":  "SELECT * FROM events ORDER BY job, stage, sequence, row",
+	"batches": "SELECT * FROM batches ORDER BY job, stage, sequence, name",
+	"fleet":   "SELECT * FROM fleet ORDER BY run, type",
+}
+
+// tables adds the rows of a SQLite file.
+func (r results) tables(t *testing.T, file string, queries map[string]string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=query_only(1)")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	for table, query := range tables {
-		if err := r.rows(t.Context(), db, table, query); err != nil {
+	for table, query := range queries {
+		if err := r.rows(t.Context(), db, filepath.Base(file)+" "+table, query); err != nil {
 			t.Errorf("read %s of %s: %v", table, file, err)
 		}
 	}
@@ -173,6 +180,7 @@ func (r results) rows(ctx context.Context, db *sql.DB, table, query string) erro
 	for k := range values {
 		into[k] = &values[k]
 	}
+	found := false
 	for n := 1; rows.Next(); n++ {
 		if err := rows.Scan(into...); err != nil {
 			return err
@@ -183,8 +191,12 @@ func (r results) rows(ctx context.Context, db *sql.DB, table, query string) erro
 			}
 		}
 		r[fmt.Sprintf("row %s %d", table, n)] = fmt.Sprint(values...)
+		found = true
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil || found {
+		return err
+	}
+	return errors.New("it has no row")
 }
 
 // finished counts the jobs that are over, in a copy of a killed run's state: opening it would change it.
