@@ -12,6 +12,7 @@ type ahead struct {
 // consumer can take buf over as its window instead of copying the block into it.
 type job struct {
 	inf  inflater
+	rows planes
 	fr   fragment
 	buf  []byte
 	n    int
@@ -31,8 +32,22 @@ func newAhead(blocks int) *ahead {
 }
 
 func (j *job) run(src *source) {
-	j.n, j.err = j.inf.whole(src, &j.fr, j.buf[headroom:])
+	j.n, j.err = j.inflate(src, j.buf[headroom:])
 	j.done <- struct{}{}
+}
+
+// inflate inflates the whole block to dst, which has its size.
+func (j *job) inflate(src *source, dst []byte) (int, error) {
+	if j.fr.zip == zipDeflate {
+		return j.inf.deflated(src, &j.fr, dst)
+	}
+	if err := j.rows.load(&j.inf, src, &j.fr, 0, nil, j.fr.size); err != nil {
+		return 0, err
+	}
+	end := j.fr.rows() * int(j.fr.cols)
+	j.rows.transpose(dst[:end], 0, int(j.fr.cols))
+	copy(dst[end:], j.rows.tail)
+	return len(dst), nil
 }
 
 // fillAhead appends the block fr, which is fragment s.frag, to the window, and starts those after it.

@@ -99,6 +99,19 @@ func (d *decoder) setNumbers(off int) error {
 	return nil
 }
 
+// bytes yields the parts of a record that decode reads, the invalidation byte included.
+func (d *decoder) bytes(yield func(from, to int)) {
+	for i := range d.nums {
+		yield(d.nums[i].off, d.nums[i].off+d.nums[i].nbytes)
+	}
+	yield(d.field[0], d.field[1])
+	yield(d.size.off, d.size.off+d.size.nbytes)
+	if d.inval >= 0 {
+		at := int(d.ch.Group.DataBytes) + d.inval
+		yield(at, at+1)
+	}
+}
+
 // decode fills the column from the first n records of r, the first of which has number first. It may stop early
 // and returns for how many it did.
 func (d *decoder) decode(r *rows, n int, first uint64) (int, error) {

@@ -75,3 +75,10 @@ func (c *columnRows) pending() error {
 	}
 	return c.data.pending()
 }
+
+func (c *columnRows) close() {
+	c.data.close()
+	if c.inval != nil {
+		c.inval.close()
+	}
+}

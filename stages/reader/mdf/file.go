@@ -17,6 +17,9 @@ type Options struct {
 	// MaxBlockBytes bounds what has to be in memory at once: an inflated transposed block, a record, a
 	// variable-length value. 0 means 64 MiB; the standard recommends blocks of at most 4 MiB.
 	MaxBlockBytes int64
+	// HoldBytes bounds what all open readers of the file together hold of inflated blocks, each an equal share, but
+	// at least 64 KiB. A reader whose blocks are larger than its share inflates them several times. 0 means 32 MiB.
+	HoldBytes int64
 	// KeepReadable opens a file whose header blocks are damaged with the groups in front of the damage, if there are
 	// any; File.Damage says what it is.
 	KeepReadable bool
@@ -52,10 +55,11 @@ type File struct {
 	Groups     []*ChannelGroup
 	Damage     error // with Options.KeepReadable: why further groups are missing, nil if none are
 
-	src    *source
-	opts   Options
-	closer io.Closer
-	closed bool
+	src     *source
+	opts    Options
+	holding holding
+	closer  io.Closer
+	closed  bool
 
 	// Only while opening: what has been read, for sharing and against cycles.
 	texts   map[int64]string

@@ -37,7 +37,7 @@ type inflater struct {
 	comp   span
 	buffer *bufio.Reader
 	zr     io.ReadCloser
-	planes []byte // a transposed block before its transposition is undone
+	piece  []byte
 }
 
 // start begins with fr.
@@ -88,43 +88,37 @@ func inflateError(fr *fragment, n int64, err error) error {
 	return &FormatError{Offset: fr.off, Block: "##DZ", Msg: fmt.Sprintf("inflates to %d of %d bytes", n, fr.size), Err: err}
 }
 
-// whole inflates the block to dst, which has its size, and undoes its transposition. Of a block that the end of the
-// file cuts, the bytes that are there are returned with the error; of a transposed one there are none.
-func (s *inflater) whole(src *source, fr *fragment, dst []byte) (int, error) {
+// pieces inflates the block, calling take with one part after the other and its position; each is valid during the call.
+func (s *inflater) pieces(fr *fragment, take func(b []byte, at int64)) error {
+	s.piece = grow(s.piece, 32<<10)
+	for at := int64(0); at < fr.size; {
+		b := s.piece[:min(int64(len(s.piece)), fr.size-at)]
+		if _, err := s.read(fr, b, at); err != nil {
+			return err
+		}
+		take(b, at)
+		at += int64(len(b))
+	}
+	return nil
+}
+
+// check inflates a deflated block and keeps nothing of it.
+func (s *inflater) check(src *source, fr *fragment) error {
+	if err := s.start(src, fr); err != nil {
+		return err
+	}
+	return s.pieces(fr, func([]byte, int64) {})
+}
+
+// deflated inflates the whole deflated block to dst, which has its size. Of a block that the end of the file cuts, the
+// bytes that are there are returned with the error.
+func (s *inflater) deflated(src *source, fr *fragment, dst []byte) (int, error) {
 	if err := s.start(src, fr); err != nil {
 		return 0, err
 	}
-	if fr.zip == zipDeflate {
-		n, err := s.read(fr, dst, 0)
-		if err != nil && fr.cut == nil {
-			n = 0
-		}
-		return n, err
+	n, err := s.read(fr, dst, 0)
+	if err != nil && fr.cut == nil {
+		n = 0
 	}
-	s.planes = grow(s.planes, len(dst))
-	if _, err := s.read(fr, s.planes, 0); err != nil {
-		return 0, err
-	}
-	transpose(dst, s.planes, int(fr.cols))
-	return len(dst), nil
-}
-
-// transpose undoes the transposition of a DZ of type 1 (MDF 4.2, 5.23.2): planes has byte 0 of every row, then byte
-// 1 of every row, and so on; a remainder of less than a row stands at the end as it is. Tiles keep both sides in
-// the first-level cache.
-func transpose(dst, planes []byte, cols int) {
-	rows := len(planes) / cols
-	copy(dst[rows*cols:], planes[rows*cols:])
-	const tile = 32
-	for r0 := 0; r0 < rows; r0 += tile {
-		r1 := min(r0+tile, rows)
-		for c := range cols {
-			col := planes[c*rows+r0 : c*rows+r1]
-			d := r0*cols + c
-			for _, b := range col {
-				dst[d] = b
-				d += cols
-			}
-		}
-	}
+	return n, err
 }

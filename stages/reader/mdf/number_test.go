@@ -86,16 +86,3 @@ func TestHalfFloats(t *testing.T) {
 		t.Errorf("NaN is %v", x)
 	}
 }
-
-func TestTransposeUndoesItself(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		data := rapid.SliceOfN(rapid.Byte(), 0, 400).Draw(t, "data")
-		cols := rapid.IntRange(1, 90).Draw(t, "columns")
-		var p packer
-		got := make([]byte, len(data))
-		transpose(got, p.transpose(data, cols), cols)
-		if !slices.Equal(got, data) {
-			t.Fatalf("%v became %v", data, got)
-		}
-	})
-}

@@ -18,6 +18,9 @@ type ReadOptions struct {
 	// Ahead is how many compressed blocks are inflated on other cores while the records before them are used; 0
 	// means none. Each takes twice the size of a block in memory. With it the reader has to be closed.
 	Ahead int
+	// ColumnsOnly leaves Block.Records and Block.Inval nil. Of transposed blocks only the bytes that the columns and
+	// times need are kept then.
+	ColumnsOnly bool
 }
 
 const (
@@ -125,7 +128,33 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 		}
 		r.cols = append(r.cols, d)
 	}
-	return r, r.openTimes()
+	if err := r.openTimes(); err != nil {
+		return nil, err
+	}
+	if opts.ColumnsOnly {
+		r.wantColumns()
+	}
+	if s := r.stream(); s != nil {
+		s.join()
+	}
+	return r, nil
+}
+
+// wantColumns says which bytes of records are needed, where the records of a group stand alone.
+func (r *GroupReader) wantColumns() {
+	if s, ok := r.src.(*sortedRows); ok {
+		s.s.wanted = newColumnSet(s.size, func(yield func(from, to int)) {
+			for _, d := range r.cols {
+				d.bytes(yield)
+			}
+			if r.times != nil && r.other == nil {
+				r.times.bytes(yield)
+			}
+		})
+	}
+	if s, ok := r.other.(*sortedRows); ok {
+		s.s.wanted = newColumnSet(s.size, r.times.bytes)
+	}
 }
 
 // openTimes prepares the master of the group, which may be in another one (MDF 4.20).
@@ -161,6 +190,9 @@ func (r *GroupReader) Next(ctx context.Context) (*Block, error) {
 			err = io.EOF
 		}
 		r.err = r.wrap(err)
+		if s := r.stream(); s != nil {
+			s.leave() // more records may stand behind the last than the file says
+		}
 		return nil, r.err
 	}
 	if err != nil {
@@ -238,9 +270,10 @@ func (r *GroupReader) decodeTimes(in *rows) (int, error) {
 func (r *GroupReader) finish(in *rows, n int) {
 	b := &r.block
 	b.First, b.N, b.at = r.next, n, *in
-	b.Stride = in.stride
-	b.Records = in.data[:n*in.stride]
-	b.Inval, b.InvalStride = in.inval, in.invalStride
+	if !r.opts.ColumnsOnly {
+		b.Stride, b.Records = in.stride, in.data[:n*in.stride]
+		b.Inval, b.InvalStride = in.inval, in.invalStride
+	}
 	for i := range b.Columns {
 		b.Columns[i].trim(n)
 	}
@@ -357,11 +390,22 @@ func (r *GroupReader) stream() *stream {
 	return nil
 }
 
-// Close ends reading and waits for what is still inflating; Next returns ErrClosed then. Closing twice is allowed.
+// Close ends reading and waits for what is still inflating; Next returns ErrClosed then. It gives memory back, and the
+// reader's share of Options.HoldBytes to the others. Closing twice is allowed.
 func (r *GroupReader) Close() error {
-	if s := r.stream(); s != nil && s.ahead != nil {
-		s.ahead.stop()
+	if errors.Is(r.err, ErrClosed) {
+		return nil
 	}
 	r.err = ErrClosed
+	r.src.close()
+	if r.other != nil {
+		r.other.close()
+	}
+	for _, d := range r.cols {
+		if d.blobs != nil {
+			d.blobs.s.close()
+		}
+	}
+	r.block, r.tcol = Block{Group: r.g}, Column{}
 	return nil
 }

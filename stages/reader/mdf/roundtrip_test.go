@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -147,6 +148,11 @@ func checkDrawn(t *rapid.T, g *ChannelGroup, d drawn) {
 		}
 		for i := range d.times {
 			checkSample(t, c, d.cols[k], i, raw, phys, k+1)
+		}
+		alone, err := readAll(g, ReadOptions{ColumnsOnly: true}, got)
+		if err != nil || !slices.Equal(alone.times, phys.times) || !slices.Equal(alone.values[0], phys.values[k+1]) ||
+			!slices.Equal(alone.texts[0], phys.texts[k+1]) || !slices.Equal(alone.valid[0], phys.valid[k+1]) {
+			t.Fatalf("%s alone: %+v, %v", c.Name, alone, err)
 		}
 	}
 }

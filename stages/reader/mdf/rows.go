@@ -35,6 +35,7 @@ type recordSource interface {
 	resume(pos int64) error   // the same by its position in the data
 	where() (int64, string)   // block being read, for messages
 	pending() error           // what is wrong with data read ahead of the last record, nil if nothing
+	close()                   // gives memory back; nothing is read afterwards
 }
 
 func (f *File) newRecordSource(g *ChannelGroup) recordSource {
@@ -95,6 +96,8 @@ func (r *sortedRows) where() (int64, string) { return r.s.where(r.g) }
 
 func (r *sortedRows) pending() error { return r.s.pending() }
 
+func (r *sortedRows) close() { r.s.close() }
+
 // pending returns the sticky error unless it is the proper end.
 func (s *stream) pending() error {
 	if errors.Is(s.err, io.EOF) {
@@ -127,6 +130,7 @@ func (virtualRows) seek(uint64) error          { return nil }
 func (virtualRows) resume(int64) error         { return nil }
 func (virtualRows) where() (int64, string)     { return 0, "" }
 func (virtualRows) pending() error             { return nil }
+func (virtualRows) close()                     {}
 
 // idReader takes the record ids of an unsorted data group apart (MDF 4.2, 4.19).
 type idReader struct {
@@ -307,3 +311,8 @@ func (u *unsortedRows) resume(pos int64) error {
 func (u *unsortedRows) where() (int64, string) { return u.d.s.where(u.g) }
 
 func (u *unsortedRows) pending() error { return u.d.s.pending() }
+
+func (u *unsortedRows) close() {
+	u.d.s.close()
+	u.buf, u.at, u.r = nil, nil, 0
+}

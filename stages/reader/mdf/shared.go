@@ -50,6 +50,7 @@ func (f *File) ReadShared(opts ReadOptions, selected ...Selection) (*SharedReade
 			return nil, err
 		}
 		rows := &sharedRows{unsortedRows: unsortedRows{d: s.d, g: sel.Group, size: int(sel.Group.recordSize())}}
+		r.src.close()
 		r.src = rows
 		s.rows[sel.Group] = rows
 		s.readers = append(s.readers, r)
@@ -181,5 +182,9 @@ func (s *SharedReader) Progress() []Progress {
 // Close ends reading; Next returns ErrClosed then.
 func (s *SharedReader) Close() error {
 	s.err, s.queue = ErrClosed, nil
+	s.d.s.close()
+	for _, r := range s.readers {
+		r.Close()
+	}
 	return nil
 }

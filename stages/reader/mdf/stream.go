@@ -20,8 +20,11 @@ type stream struct {
 	work int64 // bytes read or inflated so far
 	next int   // size of the next piece: small after a seek, then growing
 
-	inf   inflater
-	ahead *ahead // nil: blocks are inflated when they are needed
+	inf    inflater
+	planes planes     // the transposed block that is being read
+	wanted *columnSet // nil: all bytes of a record
+	joined bool       // has a share of what streams may hold
+	ahead  *ahead     // nil: blocks are inflated when they are needed
 }
 
 func newStream(c *chain) *stream { return &stream{c: c} }
@@ -41,13 +44,16 @@ func (s *stream) need(n int) error {
 		if s.err != nil {
 			return s.err
 		}
-		s.err = s.fill(n)
+		if s.err = s.fill(n); s.err != nil {
+			s.leave()
+		}
 	}
 	return nil
 }
 
 // fill appends the next piece to the window, of which n bytes are wanted.
 func (s *stream) fill(n int) error {
+	s.join()
 	fr, err := s.c.at(s.frag)
 	if err != nil {
 		return err
@@ -65,34 +71,45 @@ func (s *stream) fill(n int) error {
 	case zipDeflate:
 		return s.fillDeflate(fr, n)
 	}
-	return s.fillTransposed(fr)
+	return s.fillTransposed(fr, n)
 }
 
 // room moves the unread bytes to the front and returns free space of n bytes behind them.
 func (s *stream) room(n int) []byte {
 	s.work += int64(n)
-	if s.r > 0 && s.w+n > s.keep {
+	if s.r > 0 && s.w+n > s.kept() {
 		copy(s.buf, s.buf[s.r:s.w])
 		s.base += int64(s.r)
 		s.w -= s.r
 		s.r, s.low = 0, 0
 	}
 	if len(s.buf) < s.w+n {
-		buf := make([]byte, max(s.w+n, min(2*len(s.buf), 2*pieceSize)))
+		buf := make([]byte, max(s.w+n+headroom, min(2*len(s.buf), int(2*s.most()))))
 		copy(buf, s.buf[:s.w])
 		s.buf = buf
 	}
 	return s.buf[s.w : s.w+n]
 }
 
+// kept is how much of what was read stays in the window.
+func (s *stream) kept() int {
+	if s.keep == 0 {
+		return 0
+	}
+	return int(min(int64(s.keep), s.c.f.share()))
+}
+
+// most is the size of the largest piece, bounded by the stream's share.
+func (s *stream) most() int64 { return min(max(s.c.f.share()/4, minShare), pieceSize) }
+
 // piece returns how much to read next. After a seek little is read, since another may follow.
 func (s *stream) piece() int64 {
 	if s.next == 0 {
 		s.next = pieceSize
 	}
-	n := s.next
+	n := min(int64(s.next), s.most())
 	s.next = min(2*s.next, pieceSize)
-	return int64(n)
+	return n
 }
 
 func (s *stream) fillPlain(fr *fragment, n int) error {
@@ -105,14 +122,25 @@ func (s *stream) fillPlain(fr *fragment, n int) error {
 	return nil
 }
 
-// fillDeflate inflates the next piece of a deflated block, all of it if it has a usual size.
+// fillDeflate inflates the next piece of a deflated block, all of it if it has a usual size and the stream's share allows.
+// If only the share does not, the block is inflated twice: before its check sum is known it gives nothing.
 func (s *stream) fillDeflate(fr *fragment, n int) error {
+	whole := fr.size <= min(s.c.f.share(), wholeBlock)
 	if s.in == 0 {
+		if !whole && fr.size <= wholeBlock && fr.cut == nil {
+			if err := s.inf.check(s.c.src, fr); err != nil {
+				return err
+			}
+		}
 		if err := s.inf.start(s.c.src, fr); err != nil {
 			return err
 		}
 	}
-	n = int(min(max(wholeBlock, int64(n)), fr.size-s.in))
+	most := s.piece()
+	if whole {
+		most = fr.size
+	}
+	n = int(min(max(most, int64(n)), fr.size-s.in))
 	got, err := s.inf.read(fr, s.room(n), s.in)
 	if err != nil && fr.cut == nil {
 		return err // the check sum is wrong or missing: no byte of the block can be trusted
@@ -122,12 +150,25 @@ func (s *stream) fillDeflate(fr *fragment, n int) error {
 	return err
 }
 
-// fillTransposed inflates a whole block, since its first row needs bytes from all over it.
-func (s *stream) fillTransposed(fr *fragment) error {
-	n, err := s.inf.whole(s.c.src, fr, s.room(int(fr.size)))
+// fillTransposed appends the next rows of a transposed block to the window, inflating it if they are not held.
+func (s *stream) fillTransposed(fr *fragment, n int) error {
+	cols := int(fr.cols)
+	row := int(s.in / int64(cols))
+	if !s.planes.have(fr, row) {
+		if err := s.planes.load(&s.inf, s.c.src, fr, row, s.wanted, s.c.f.share()); err != nil {
+			return err
+		}
+	}
+	if row == fr.rows() {
+		n = copy(s.room(len(s.planes.tail)), s.planes.tail)
+	} else {
+		rows := min(max(max(int(s.piece()), n)/cols, 1), s.planes.to-row)
+		n = rows * cols
+		s.planes.transpose(s.room(n), row, cols)
+	}
 	s.w += n
 	s.in += int64(n)
-	return err
+	return nil
 }
 
 // seek makes pos the next unread byte. Blocks in between are skipped by their headers, only the one that holds pos
@@ -155,6 +196,11 @@ func (s *stream) seek(pos int64) error {
 		if back { // whoever steps back once may do so again
 			lead = min(skip, pieceSize/32)
 		}
+		s.in, s.base = skip-lead, pos-lead
+		return s.drop(lead)
+	}
+	if fr.zip == zipTransposed {
+		lead := skip % int64(fr.cols)
 		s.in, s.base = skip-lead, pos-lead
 		return s.drop(lead)
 	}

@@ -15,6 +15,7 @@ type blobStream interface {
 	skip(n int)
 	pos() int64
 	seek(pos int64) error
+	close()
 }
 
 // keepBlobs is how much of what was read stays in memory, for values that are not referred to in order.
@@ -158,6 +159,11 @@ type valueStream struct {
 	base int64 // position of buf[0]
 	err  error
 	mark []valueMark
+}
+
+func (v *valueStream) close() {
+	v.d.s.close()
+	v.base, v.buf, v.r = v.pos(), nil, 0
 }
 
 // valueMark says where in the data group the value at a position is, so that seeking back need not start over.
