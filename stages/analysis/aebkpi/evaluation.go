@@ -188,7 +188,6 @@ func (e *Evaluation) finish() {
 		ev.close(&e.cf, e.last)
 	}
 	if e.hard.open {
-		e.hard.open = false
 		e.closeHard(e.hard)
 	}
 }

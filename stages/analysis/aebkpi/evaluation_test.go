@@ -306,6 +306,47 @@ func TestEstimateOutcomes(t *testing.T) {
 	}
 }
 
+func TestEstimateRunsOnBehindTheEvent(t *testing.T) {
+	ticks := quiet(300)
+	for i := range ticks {
+		ticks[i].V = 20
+	}
+	target(ticks, 2, 100, 15)
+	stages(ticks[10:12], 2)
+	got := evaluate(ticks)
+	if d := cmp.Diff(oracle(ticks), got, sameFloats); d != "" {
+		t.Error(d)
+	}
+	if c := got.Events[0].Counterfactual; c.Extrapolated || c.Outcome != OutcomeAvoided {
+		t.Errorf("counterfactual = %+v", c)
+	}
+}
+
+func TestOutcomesAreCounted(t *testing.T) {
+	var k KPIs
+	k.countEvents([]Event{{Counterfactual: &Counterfactual{Outcome: OutcomeUndetermined, SpeedReduction: 3}}, {Counterfactual: &Counterfactual{Outcome: OutcomeAvoided, SpeedReduction: 1}}})
+	if k.CFUndetermined != 1 || k.CFAvoided != 1 || k.CFCollision != 0 || *k.CFSpeedReduction != 2 {
+		t.Errorf("%+v", k)
+	}
+}
+
+func TestMemoryOfReactionsAndEventsIsBounded(t *testing.T) {
+	e := newEvaluation(standard)
+	ticks := quiet(1000)
+	target(ticks[5:20], 1, 20, 2)
+	stages(ticks[5:20], 2)
+	for i := range ticks {
+		ticks[i].Driver = true
+		e.Add(&ticks[i])
+		if len(e.recent) > 41 {
+			t.Fatalf("%d reactions are remembered", len(e.recent))
+		}
+	}
+	if len(e.events) != 1 || e.settled != 1 {
+		t.Errorf("%d of %d events are settled", e.settled, len(e.events))
+	}
+}
+
 // A chunk in stone and one not, snapshots in between: state restored anywhere gives the same result, and what is in stone
 // never changes its place.
 func TestSnapshotsGrowAtTheirEnd(t *testing.T) {

@@ -59,9 +59,7 @@ type slot struct {
 	x, y, r float64
 	n       int64 // valid samples of the object in it
 	moved   bool
-	any     bool  // a sample has been, valid or not
-	last    int64 // time of the last one; with any
-	count   int64 // samples seen
+	count   int64 // samples given, valid or not
 }
 
 // held are ticks that are computed and not yet known to exist: the grid ends with the last ego sample. After ego_timeout
@@ -210,32 +208,30 @@ func (f *Function) slotOf(number int) *slot {
 
 // takeValue keeps a sample as the newest of its stream.
 func (f *Function) takeValue(last *newest, t int64, v float64) {
-	if f.fresh(t, last, v) {
+	switch {
+	case f.late(t):
+	case !finite(v):
+		f.counts.notFinite++
+	default:
 		*last = newest{true, t, v}
 	}
 }
 
-// fresh says whether a sample counts. A recording's signals are sorted within the reader's reorder window; what comes later
-// still, or is no number, would only make ticks depend on chance.
-func (f *Function) fresh(t int64, last *newest, v float64) bool {
-	if t < f.consumed || last.seen && t < last.t {
+// late says whether a sample lies behind ticks that were computed without it, and counts it. A recording's signals are sorted
+// within the reader's reorder window; what comes later still would only make ticks depend on chance.
+func (f *Function) late(t int64) bool {
+	if t < f.consumed {
 		f.counts.late++
-		return false
+		return true
 	}
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		f.counts.notFinite++
-		return false
-	}
-	return true
+	return false
 }
 
 // takeTrack is section 3, "Track samples".
 func (f *Function) takeTrack(s *slot, t int64, x, y, r float64, valid, isNew bool) {
-	if t < f.consumed || s.any && t < s.last {
-		f.counts.late++
+	if f.late(t) {
 		return
 	}
-	s.last, s.any = t, true
 	if valid && !finite(x, y, r) {
 		f.counts.notFinite++
 		valid = false
@@ -316,7 +312,7 @@ func (b *batch) end() int64 {
 	return end
 }
 
-// nextEgo is the time of the next ego sample of the batch that counts (fresh).
+// nextEgo is the time of the next ego sample of the batch that counts.
 func (b *batch) nextEgo(consumed int64) (int64, bool) {
 	for i := b.iEgo; i < len(b.ego.T); i++ {
 		if b.ego.T[i] >= consumed && finite(b.ego.V[i]) {

@@ -152,12 +152,12 @@ func TestStreamsAreSortedStably(t *testing.T) {
 func TestLateAndUnrealSamplesAreLeftOut(t *testing.T) {
 	f := New(Default())
 	nan := math.NaN()
-	collect(t, f, Samples{Ego: Series{[]int64{0, 10, 20}, []float64{5, nan, math.Inf(1)}}, Yaw: series(nan, 5), Brake: series(1, 30)}, 1000)
+	collect(t, f, Samples{Ego: Series{[]int64{0, 10, 20, 25}, []float64{5, nan, math.Inf(1), math.Inf(-1)}}, Yaw: series(nan, 5), Brake: series(1, 30)}, 1000)
 	late := Samples{Ego: series(9, 999), Yaw: series(9, 999), Brake: series(0, 999),
 		Tracks: []Track{{Slot: 2, T: []int64{999, 1000}, X: []float64{1, 2}, Y: []float64{0, nan}, R: []float64{0, 0}}}}
 	got := collect(t, f, late, 60*ms)
 	got = append(got, collect(t, f, Samples{Ego: series(7, 61*ms)}, 62*ms)...)
-	want := Counted{Ego: 5, Yaw: 2, Brake: 2, Tracks: map[int]int64{2: 2}, Late: 4, NotFinite: 4}
+	want := Counted{Ego: 6, Yaw: 2, Brake: 2, Tracks: map[int]int64{2: 2}, Late: 4, NotFinite: 5}
 	if c := f.Counted(); fmt.Sprint(c) != fmt.Sprint(want) {
 		t.Errorf("counted = %+v, want %+v", c, want)
 	}
@@ -166,9 +166,41 @@ func TestLateAndUnrealSamplesAreLeftOut(t *testing.T) {
 	}
 }
 
+func TestGridBeginsWithAnEgoSampleThatCounts(t *testing.T) {
+	f := New(Default())
+	got := collect(t, f, Samples{Ego: Series{[]int64{0, 10, 60 * ms, 70 * ms, 160 * ms}, []float64{math.NaN(), math.Inf(-1), 3, math.NaN(), 4}}}, 200*ms)
+	if want := []int64{100, 150}; !slices.Equal(tickTimes(got), want) {
+		t.Errorf("ticks at %v, want %v", tickTimes(got), want)
+	}
+	f = New(Default())
+	collect(t, f, Samples{Yaw: series(1, 500*ms)}, 600*ms)
+	got = collect(t, f, Samples{Ego: Series{[]int64{100 * ms, 700 * ms}, []float64{1, 2}}}, 701*ms) // the first is late
+	if want := []int64{700}; !slices.Equal(tickTimes(got), want) {
+		t.Errorf("behind a late sample: ticks at %v, want %v", tickTimes(got), want)
+	}
+}
+
+func TestColumnsOfATrackThatAreMissing(t *testing.T) {
+	f := New(Default())
+	in := Samples{Ego: series(20, 0, 250*ms), Tracks: []Track{{Slot: 1, T: []int64{50 * ms, 100 * ms, 150 * ms, 200 * ms, 250 * ms}, X: []float64{30, 29, 28, 27, 26}, R: []float64{-2, -2, -2, -2, -2}}}}
+	got := collect(t, f, in, 251*ms)
+	last := got[len(got)-1]
+	if got[len(got)-2].Slot != NoSlot || last.Slot != 1 || last.X != 26 || last.Y != 0 { // the fifth sample, at the tick
+		t.Errorf("ticks = %+v", got)
+	}
+}
+
+func TestSliceMayEndBeforeATrack(t *testing.T) {
+	f := New(Default())
+	got := collect(t, f, Samples{Ego: series(20, 0, 10), Tracks: []Track{{Slot: 1, T: []int64{120 * ms}, X: []float64{9}, R: []float64{0}}}}, 0)
+	if f.consumed != 120*ms+1 || len(got) != 1 || len(f.held.ok) != 2 {
+		t.Errorf("consumed up to %d: %+v, held %+v", f.consumed, got, f.held)
+	}
+}
+
 func TestInputOutOfRangeIsRefused(t *testing.T) {
 	for _, in := range []Samples{
-		{Ego: series(1, maxTime)}, {Yaw: series(1, -maxTime-1)}, {Tracks: []Track{{Slot: -1}}}, {Tracks: []Track{{Slot: maxSlots}}},
+		{Ego: series(1, maxTime)}, {Yaw: series(1, -maxTime-1)}, {Tracks: []Track{{T: []int64{0, maxTime}, X: make([]float64, 2), R: make([]float64, 2)}}}, {Tracks: []Track{{Slot: -1}}}, {Tracks: []Track{{Slot: maxSlots}}},
 	} {
 		if err := New(Default()).Advance(in, 0, func(Tick) error { return nil }); err == nil {
 			t.Errorf("%+v: no error", in)

@@ -123,8 +123,8 @@ func (n *newest) code(c *codec) {
 
 func (s *slot) code(c *codec) {
 	c.ints(&s.number)
-	c.bools(&s.seen, &s.moved, &s.any)
-	c.int64s(&s.t, &s.n, &s.last, &s.count)
+	c.bools(&s.seen, &s.moved)
+	c.int64s(&s.t, &s.n, &s.count)
 	c.floats(&s.x, &s.y, &s.r)
 }
 

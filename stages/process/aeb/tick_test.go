@@ -31,7 +31,7 @@ func newScene(t *testing.T) *scene {
 // object puts an object that is confirmed and moved into a slot, seen now.
 func (s *scene) object(number int, x, y, r float64) *slot {
 	o := s.f.slotOf(number)
-	*o = slot{number: number, seen: true, any: true, t: s.at, last: s.at, x: x, y: y, r: r, n: 5, moved: true}
+	*o = slot{number: number, seen: true, t: s.at, x: x, y: y, r: r, n: 5, moved: true}
 	return o
 }
 
@@ -125,7 +125,7 @@ func TestOldSpeedResetsAllButSlots(t *testing.T) {
 func TestTrackSamplesConfirmAnObject(t *testing.T) {
 	f := New(Default())
 	s := f.slotOf(1)
-	take := func(valid, isNew bool) { f.takeTrack(s, s.last+50*ms, 10, 1, -2, valid, isNew) }
+	take := func(valid, isNew bool) { f.takeTrack(s, s.t+50*ms, 10, 1, -2, valid, isNew) }
 	check := func(what string, n int64, moved bool) {
 		t.Helper()
 		if s.n != n || s.moved != moved {
@@ -146,7 +146,7 @@ func TestTrackSamplesConfirmAnObject(t *testing.T) {
 	check("no object, marked new", 0, false)
 	take(true, false)
 	check("valid again", 1, false)
-	f.takeTrack(s, s.last+50*ms, math.NaN(), 0, 0, true, false)
+	f.takeTrack(s, s.t+50*ms, math.NaN(), 0, 0, true, false)
 	check("no number", 0, false)
 	if c := f.Counted(); c.NotFinite != 1 {
 		t.Errorf("counted = %+v", c)
