@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
 
 	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
+	"github.com/milepost-dev/milepost/pipeline/view"
 )
 
 // A Client asks a running server. Its methods may be called concurrently. An answer that says no is an error that wraps
@@ -34,6 +36,47 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 func (c *Client) Pipelines(ctx context.Context) ([]Pipeline, error) {
 	l, err := get[struct{ Pipelines []Pipeline }](ctx, c, nil, "pipelines")
 	return l.Pipelines, err
+}
+
+// History is what a stage did in the last minutes.
+func (c *Client) History(ctx context.Context, pipeline, stage string) (History, error) {
+	return get[History](ctx, c, nil, "pipelines", pipeline, "stages", stage, "history")
+}
+
+// Recordings lists all recordings of a pipeline that match; q holds search, status, label, sort and run as the dashboard's
+// address does.
+func (c *Client) Recordings(ctx context.Context, pipeline string, q url.Values) (RecordingList, error) {
+	q = maps.Clone(q)
+	if q == nil {
+		q = url.Values{}
+	}
+	q.Set("limit", strconv.Itoa(maxLimit))
+	return all(func(offset int) (RecordingList, int, int, error) {
+		q.Set("offset", strconv.Itoa(offset))
+		l, err := get[RecordingList](ctx, c, q, "pipelines", pipeline, "recordings")
+		return l, len(l.Recordings), l.Matching, err
+	}, func(into *RecordingList, next RecordingList) {
+		into.Recordings = append(into.Recordings, next.Recordings...)
+	})
+}
+
+// Recording is all that is known of one recording.
+func (c *Client) Recording(ctx context.Context, pipeline, name string) (RecordingDetail, error) {
+	return get[RecordingDetail](ctx, c, nil, "pipelines", pipeline, "recordings", name)
+}
+
+// Timeline is signals of a recording over a window [s] in at most px columns; to 0 is the end. A gap reads as 0.
+func (c *Client) Timeline(ctx context.Context, pipeline, name string, signals []string, from, to float64, px int) (view.Timeline, error) {
+	q := url.Values{"signal": signals, "from": {strconv.FormatFloat(from, 'f', -1, 64)}, "px": {strconv.Itoa(px)}}
+	if to > 0 {
+		q.Set("to", strconv.FormatFloat(to, 'f', -1, 64))
+	}
+	return get[view.Timeline](ctx, c, q, "pipelines", pipeline, "recordings", name, "timeline")
+}
+
+// KPIs are the results of a run together; run may be empty for the last one.
+func (c *Client) KPIs(ctx context.Context, pipeline, run string) (KPIs, error) {
+	return get[KPIs](ctx, c, url.Values{"run": {run}}, "pipelines", pipeline, "kpis")
 }
 
 // Jobs lists all jobs that match, those submitted last first.
@@ -90,6 +133,11 @@ func (c *Client) Letter(ctx context.Context, pipeline, id string) (LetterDetail,
 // Redrive sends everything that matches back to its stage; Wait waits for it.
 func (c *Client) Redrive(ctx context.Context, o LetterOrder) (Operation, error) {
 	return post[Operation](ctx, c, o, "dlq", "redrive")
+}
+
+// CancelOperation stops an operation between two of its steps.
+func (c *Client) CancelOperation(ctx context.Context, id string) (Operation, error) {
+	return post[Operation](ctx, c, nil, "operations", id, "cancel")
 }
 
 // Wait returns when the operation has ended, or with ctx's error. It returns a dry run as it is.

@@ -335,7 +335,7 @@ func (c *letterCache) all(ctx context.Context, rested bool) ([]Letter, error) {
 		given += n.DeadLetters
 	}
 	age := c.now().Sub(c.loaded)
-	if c.list != nil && age < letterAge && given == c.given && (rested && age < letterRest || !c.stale()) {
+	if c.list != nil && age < letterAge && given == c.given && (rested && age < letterRest || !anyClosed(c.changed)) {
 		return c.list, nil
 	}
 	changed := make([]<-chan struct{}, 0, len(c.managers))
@@ -348,17 +348,6 @@ func (c *letterCache) all(ctx context.Context, rested bool) ([]Letter, error) {
 	}
 	c.list, c.given, c.loaded, c.changed = list, given, c.now(), changed
 	return list, nil
-}
-
-func (c *letterCache) stale() bool {
-	for _, ch := range c.changed {
-		select {
-		case <-ch:
-			return true
-		default:
-		}
-	}
-	return false
 }
 
 func (c *letterCache) read(ctx context.Context) ([]Letter, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ func TestReading(t *testing.T) {
 	t.Run("one recording", b.testRecording)
 	t.Run("its timeline", b.testTimeline)
 	t.Run("its documents", b.testDocuments)
+	t.Run("the client", b.testClient)
 	t.Run("fleet figures", b.testKPIs)
 	t.Run("dead letters by filter", b.testLetters)
 	t.Run("one dead letter", b.testLetter)
@@ -144,6 +146,35 @@ func (b *bundle) testTimeline(t *testing.T) {
 	b.get(path+"?signal=ego.v&from=5&to=7.5&px=1000", &line)
 	if line.FromS != 5 || line.ToS != 7.5 || line.T[0] != 5 {
 		t.Errorf("the window is %v to %v", line.FromS, line.ToS)
+	}
+}
+
+// testClient asks by the client what the others ask by address.
+func (b *bundle) testClient(t *testing.T) {
+	ctx := t.Context()
+	list, err := b.client.Recordings(ctx, "drives", url.Values{"search": {"full"}})
+	if err != nil || len(list.Recordings) != 1 || list.Total != 3 {
+		t.Errorf("%v: %+v", err, list)
+	}
+	d, err := b.client.Recording(ctx, "drives", list.Recordings[0].Name)
+	if err != nil || d.Job != list.Recordings[0].Job {
+		t.Errorf("%v: %+v", err, d)
+	}
+	line, err := b.client.Timeline(ctx, "drives", d.Name, []string{"ego.v"}, 2, 4, 100)
+	if err != nil || line.FromS != 2 || line.ToS != 4 || len(line.Series) != 1 {
+		t.Errorf("%v: %+v", err, line)
+	}
+	if k, err := b.client.KPIs(ctx, "drives", ""); err != nil || k.Run != "r-1" {
+		t.Errorf("%v: %+v", err, k)
+	}
+	if h, err := b.client.History(ctx, "drives", "kpi"); err != nil || h.Stage != "kpi" {
+		t.Errorf("%v: %+v", err, h)
+	}
+	if st, err := b.client.Status(ctx); err != nil || len(st.Pipelines) != 2 {
+		t.Errorf("%v: %+v", err, st)
+	}
+	if _, err := b.client.CancelOperation(ctx, "op-9"); err == nil {
+		t.Error("an operation that never was is stopped")
 	}
 }
 

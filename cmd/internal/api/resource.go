@@ -149,6 +149,52 @@ func answer(w http.ResponseWriter, v any) {
 	w.Write(append(body, '\n')) // a client that is gone needs no answer
 }
 
+// fromResults are the sections that depend on nothing but jobs and the result store; the others hold rates and ages.
+var fromResults = []string{"recordings", "recording", "kpis", "jobs"}
+
+// whenChanged loads again only when a job or a result has changed, at the latest after five seconds. The page that it belongs
+// to calls it from one goroutine at a time.
+func (s *Server) whenChanged(load func(context.Context) (json.RawMessage, error)) func(context.Context) (json.RawMessage, error) {
+	var body json.RawMessage
+	var watched []<-chan struct{}
+	var at time.Time
+	return func(ctx context.Context) (json.RawMessage, error) {
+		if body != nil && !anyClosed(watched) && time.Since(at) < live.Beat {
+			return body, nil
+		}
+		watched = s.changes()
+		next, err := load(ctx)
+		if err != nil {
+			body = nil
+			return nil, err
+		}
+		body, at = next, time.Now()
+		return body, nil
+	}
+}
+
+// changes are closed at the next change of any job, or of the results.
+func (s *Server) changes() (list []<-chan struct{}) {
+	for _, m := range s.c.Managers {
+		list = append(list, m.Changed())
+	}
+	if s.c.Store != nil {
+		list = append(list, s.c.Store.Changed())
+	}
+	return list
+}
+
+func anyClosed(list []<-chan struct{}) bool {
+	for _, ch := range list {
+		select {
+		case <-ch:
+			return true
+		default:
+		}
+	}
+	return false
+}
+
 // events is the one stream of a page: ?page=NAME and the page's own filters. last_event_id stands for the header where a
 // browser cannot set it.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
@@ -166,13 +212,17 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	var sections []live.Section
 	for _, section := range sortedKeys(page) {
 		res := page[section]
-		sections = append(sections, live.Section{Name: section, Load: func(ctx context.Context) (json.RawMessage, error) {
+		load := func(ctx context.Context) (json.RawMessage, error) {
 			v, err := res(ctx, q)
 			if err != nil {
 				return nil, err
 			}
 			return json.Marshal(v)
-		}})
+		}
+		if slices.Contains(fromResults, section) {
+			load = s.whenChanged(load)
+		}
+		sections = append(sections, live.Section{Name: section, Load: load})
 	}
 	s.hub.Serve(w, r, q.Encode(), sections)
 }

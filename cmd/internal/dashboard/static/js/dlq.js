@@ -95,7 +95,7 @@ function row(ctx, l) {
     h("th", { scope: "row" }, h("button", { type: "button", class: "plain disclose", "aria-expanded": String(!!u), "aria-controls": id, onclick: () => open(ctx, l) }, h("code", {}, l.id), h("span", { class: "quiet" }, " payload"))),
     h("td", { class: "wide" }, `${l.pipeline}/${l.stage}`),
     h("td", {}, h("a", { href: recordingHref(l.home, l.recording), "data-link": "" }, l.recording), h("p", { class: "why" }, brief(l.error, l.recording))),
-    h("td", {}, state(l.state)), h("td", { class: "n wide" }, count(l.attempts)), h("td", { class: "n wide" }, age(l.last)),
+    h("td", { class: "wide" }, state(l.state)), h("td", { class: "n wide" }, count(l.attempts)), h("td", { class: "n wide" }, age(l.last)),
     h("td", { class: "act" }, l.redrivable && h("button", { type: "button", class: "small", "aria-label": `Redrive ${l.id}`, onclick: () => one(ctx, l) }, "Redrive"))),
   u && h("tr", { class: "more", id, "data-key": id }, h("td", { colspan: 7 }, payload(ctx, l, u)))];
 }
@@ -104,7 +104,7 @@ function table(ctx, d) {
   if (d.total === 0) return empty("The DLQ is empty", "An input that fails all its attempts is kept here with its error, until it is sent back.");
   if (d.matching === 0) return empty("No dead letter matches", h("button", { type: "button", onclick: () => ctx.setQuery({ stage: null, error: null, recording: null, older_than: null, pipeline: null, state: "all" }) }, "Show all"));
   return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Dead letters", "data-key": "table" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "ID"), h("th", { scope: "col", class: "wide" }, "Stage"), h("th", { scope: "col" }, "Recording and error"), h("th", { scope: "col" }, "State"),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "ID"), h("th", { scope: "col", class: "wide" }, "Stage"), h("th", { scope: "col" }, "Recording and error"), h("th", { scope: "col", class: "wide" }, "State"),
       h("th", { scope: "col", class: "n wide" }, "Attempts"), h("th", { scope: "col", class: "n wide" }, "Age"), h("th", { scope: "col" }, h("span", { class: "quiet" }, "Actions")))),
     h("tbody", {}, d.letters.map((l) => row(ctx, l)))));
 }

@@ -140,9 +140,9 @@ function chart(ctx) {
 function overview(ctx) {
   const whole = ctx.ui.whole, last = end(detail(ctx)), [a, b] = extent(ctx), w = 1000, height = 40, x = (t) => (t / last) * w;
   if (!whole?.series.length) return null;
-  const { min, max } = whole.series[0], known = [...min, ...max].filter((v) => v !== null), low = Math.min(...known), high = Math.max(...known);
-  const y = (v) => height - 3 - ((v - low) / (high - low || 1)) * (height - 6);
-  const columns = whole.t_s.map((t, i) => (min[i] === null ? "" : `M${x(t).toFixed(1)} ${(y(min[i]) + 0.6).toFixed(1)}V${(y(max[i]) - 0.6).toFixed(1)}`)).join("");
+  const { mean } = whole.series[0], known = mean.filter((v) => v !== null), low = Math.min(0, ...known), high = Math.max(...known, low + 1e-9);
+  const y = (v) => (height - 1 - ((v - low) / (high - low)) * (height - 8)).toFixed(1), wide = x(whole.column_s).toFixed(2);
+  const columns = whole.t_s.map((t, i) => (mean[i] === null ? "" : `M${x(t).toFixed(1)} ${height}V${y(mean[i])}h${wide}V${height}z`)).join("");
   return h("div", { class: "overview", "data-key": "overview", "aria-hidden": "true", onpointerdown: (e) => drag(ctx, e) },
     s("svg", { viewBox: `0 0 ${w} ${height}`, preserveAspectRatio: "none" },
       s("path", { class: "all", d: columns }),

@@ -38,7 +38,7 @@ function table(ctx, d) {
   if (d.matching === 0) return empty("No recording matches", h("button", { type: "button", onclick: () => ctx.setQuery({ search: null, status: null, label: null }) }, "Clear the filters"));
   return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Recordings", "data-key": "table" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Recording"), h("th", { scope: "col", class: "n wide" }, "Length"), h("th", { scope: "col", class: "n wide" }, "Size"),
-      h("th", { scope: "col" }, "Progress"), h("th", { scope: "col", class: "n" }, "AEB events"), h("th", { scope: "col", class: "n wide" }, "Brakings"), h("th", { scope: "col", class: "n" }, "Min TTC"), h("th", { scope: "col", class: "wide" }, "Health"))),
+      h("th", { scope: "col" }, "Progress"), h("th", { scope: "col", class: "n" }, "Events"), h("th", { scope: "col", class: "n wide" }, "Brakings"), h("th", { scope: "col", class: "n" }, "Min TTC"), h("th", { scope: "col", class: "wide" }, "Health"))),
     h("tbody", {}, d.recordings.map((r) => row(ctx, r)))));
 }
 
