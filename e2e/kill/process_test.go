@@ -54,6 +54,12 @@ type process struct {
 // start runs a command in a folder.
 func start(t *testing.T, dir, name string, args ...string) *process {
 	t.Helper()
+	return startTo(t, nil, dir, name, args...)
+}
+
+// startTo is start with a file for stdout; nil drops it.
+func startTo(t *testing.T, stdout *os.File, dir, name string, args ...string) *process {
+	t.Helper()
 	r, w, err := narrowPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +67,9 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 	ctx, stop := context.WithTimeout(context.Background(), hung)
 	p := &process{t: t, cmd: exec.CommandContext(ctx, name, args...), pipe: r, stop: stop}
 	p.cmd.Dir, p.cmd.Stderr = dir, w
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	err = p.cmd.Start()
 	w.Close()
 	if err != nil {
