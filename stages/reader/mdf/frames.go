@@ -99,7 +99,7 @@ func (g *ChannelGroup) Frames() (*FrameReader, error) {
 			chans = append(chans, c)
 		}
 	}
-	r, err := g.Read(ReadOptions{}, chans...)
+	r, err := g.Read(ReadOptions{ColumnsOnly: true}, chans...)
 	f.r = r
 	return f, err
 }

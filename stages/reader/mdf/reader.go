@@ -326,6 +326,7 @@ type Progress struct {
 	Records  uint64  // delivered, or skipped by Seek
 	Expected uint64  // in the group, 0 if the file does not say
 	Last     float64 // time of the last record delivered, NaN before the first
+	Offset   int64   // in the file, of the data read last: how far the reader is where Expected is not known; 0 at first
 }
 
 // Progress tells how far the reader has come, above all after an error.
@@ -333,6 +334,13 @@ func (r *GroupReader) Progress() Progress {
 	p := Progress{Records: r.next, Last: r.last}
 	if r.g.CyclesKnown {
 		p.Expected = r.g.Cycles
+	}
+	s := r.stream()
+	if shared, ok := r.src.(*sharedRows); ok {
+		s = shared.d.s
+	}
+	if s != nil {
+		p.Offset = s.offset()
 	}
 	return p
 }

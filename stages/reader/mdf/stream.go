@@ -32,6 +32,21 @@ func newStream(c *chain) *stream { return &stream{c: c} }
 // pos returns the position of the next unread byte.
 func (s *stream) pos() int64 { return s.base + int64(s.r) }
 
+// offset returns the place in the file up to which data has been read; of compressed blocks it is the start.
+func (s *stream) offset() int64 {
+	if len(s.c.frags) == 0 {
+		return 0
+	}
+	fr := &s.c.frags[min(s.frag, len(s.c.frags)-1)]
+	switch {
+	case s.frag >= len(s.c.frags):
+		return fr.body + fr.disk
+	case fr.zip == zipNone:
+		return fr.body + s.in
+	}
+	return fr.body
+}
+
 // window returns what is unread and in memory.
 func (s *stream) window() []byte { return s.buf[s.r:s.w] }
 

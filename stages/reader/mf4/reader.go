@@ -41,6 +41,7 @@ const maxHeld = 64 << 20
 // A recordingReader replays one recording. It implements pipeline.Reader.
 type recordingReader struct {
 	name  string
+	size  int64 // of the file [bytes]
 	close func() error
 	start time.Time
 	plan  *plan
@@ -87,7 +88,7 @@ func newReader(lib *library, c Config, speed float64, name string, file *os.File
 	if err != nil {
 		return nil, err
 	}
-	r := &recordingReader{name: name, start: m.Start.UTC(), plan: p, keep: c.OnCorrupt == CorruptKeep, whole: c.From == 0 && c.To == 0,
+	r := &recordingReader{name: name, size: st.Size(), start: m.Start.UTC(), plan: p, keep: c.OnCorrupt == CorruptKeep, whole: c.From == 0 && c.To == 0,
 		sliceBytes: int(c.SliceBytes), sliceMax: int64(c.SliceMax), batch: int64(c.batch(speed)), speed: speed, maxHeld: maxHeld, delivered: math.MinInt64, reported: math.MinInt64}
 	for _, s := range p.sources {
 		s.window, s.from, s.to = int64(c.ReorderWindow), math.MinInt64, math.MaxInt64

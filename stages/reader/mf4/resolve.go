@@ -239,7 +239,7 @@ func (r *resolver) addGroups(p *plan, groups []*mdf.ChannelGroup) error {
 	}
 	g := groups[0]
 	gp := r.groups[g]
-	in, err := g.Read(mdf.ReadOptions{BlockRecords: blockRecords(g)}, gp.channels...)
+	in, err := g.Read(mdf.ReadOptions{BlockRecords: blockRecords(g), ColumnsOnly: true}, gp.channels...)
 	if err != nil {
 		return err
 	}
