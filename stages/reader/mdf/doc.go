@@ -43,7 +43,7 @@
 //
 // A reader needs a megabyte or two: a window of the data, the columns of one block, and 72 bytes for each data block of
 // the file. Inflated blocks and the values of variable-length channels come on top; of these all readers of a File
-// together hold no more than Options.HoldBytes (32 MiB), which is enough for eight groups with blocks of 4 MiB, the most
+// together hold no more than Options.Hold says (32 MiB), which is enough for eight groups with blocks of 4 MiB, the most
 // that the standard recommends. With more readers blocks are inflated more often, not kept. A reader that is given up
 // before its end has to be closed, or it keeps its share. ReadOptions.ColumnsOnly holds only what the columns need.
 // ReadOptions.Ahead inflates blocks on other cores, for twice the size of a block each.

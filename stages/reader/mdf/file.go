@@ -17,9 +17,8 @@ type Options struct {
 	// MaxBlockBytes bounds what has to be in memory at once: an inflated transposed block, a record, a
 	// variable-length value. 0 means 64 MiB; the standard recommends blocks of at most 4 MiB.
 	MaxBlockBytes int64
-	// HoldBytes bounds what all open readers of the file together hold of inflated blocks, each an equal share, but
-	// at least 64 KiB. A reader whose blocks are larger than its share inflates them several times. 0 means 32 MiB.
-	HoldBytes int64
+	// Hold bounds what readers keep of inflated blocks; nil means 32 MiB for all readers of the file together.
+	Hold *Hold
 	// KeepReadable opens a file whose header blocks are damaged with the groups in front of the damage, if there are
 	// any; File.Damage says what it is.
 	KeepReadable bool
@@ -55,11 +54,11 @@ type File struct {
 	Groups     []*ChannelGroup
 	Damage     error // with Options.KeepReadable: why further groups are missing, nil if none are
 
-	src     *source
-	opts    Options
-	holding holding
-	closer  io.Closer
-	closed  bool
+	src    *source
+	opts   Options
+	hold   *Hold
+	closer io.Closer
+	closed bool
 
 	// Only while opening: what has been read, for sharing and against cycles.
 	texts   map[int64]string
@@ -105,6 +104,7 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 	f := &File{
 		src:     &source{r: r, size: size, pages: map[int64][]byte{}, budget: size},
 		opts:    o,
+		hold:    o.Hold,
 		texts:   map[int64]string{},
 		isXML:   map[int64]bool{},
 		convs:   map[int64]*Conversion{},
@@ -113,6 +113,9 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 		groupAt: map[int64]*ChannelGroup{},
 
 		channelAt: map[int64]*Channel{},
+	}
+	if f.hold == nil {
+		f.hold = NewHold(defaultHold)
 	}
 	if err := f.readID(); err != nil {
 		return nil, err

@@ -7,29 +7,27 @@ const (
 	minShare    = 64 << 10 // of one stream, however many there are
 )
 
-func (o Options) hold() int64 {
-	if o.HoldBytes <= 0 {
-		return defaultHold
-	}
-	return o.HoldBytes
+// A Hold bounds what readers hold of inflated blocks together, in one file or in several that are given the same Hold.
+// Merging groups by time keeps a block of each inflated: with thirty groups of the usual 4 MiB that would be half of
+// what a process may take, and nearly all of it would wait. So each open reader has an equal share, and one whose
+// blocks are larger than its share inflates them several times, keeping another part each time. Any number of
+// goroutines may use it.
+type Hold struct {
+	bytes   int64
+	streams atomic.Int64 // that are being read
 }
 
-// holding shares Options.HoldBytes among the streams of a file that are being read. Merging groups by time keeps a
-// block of each inflated: with thirty groups of the usual 4 MiB that would be half of what a process may take, and
-// nearly all of it would wait. A stream whose share is smaller than its block inflates the block several times
-// instead, and keeps another part of it each time.
-type holding struct{ streams atomic.Int64 }
+// NewHold makes a Hold of so many bytes. However many readers there are, each may hold 64 KiB.
+func NewHold(bytes int64) *Hold { return &Hold{bytes: bytes} }
 
-// share is what one stream may keep of inflated blocks, in bytes.
-func (f *File) share() int64 {
-	return max(f.opts.hold()/max(f.holding.streams.Load(), 1), minShare)
-}
+// share is what one stream may keep, in bytes.
+func (h *Hold) share() int64 { return max(h.bytes/max(h.streams.Load(), 1), minShare) }
 
 // join makes the stream one of those that share; it may be called again and again.
 func (s *stream) join() {
 	if !s.joined {
 		s.joined = true
-		s.c.f.holding.streams.Add(1)
+		s.c.f.hold.streams.Add(1)
 	}
 }
 
@@ -37,7 +35,7 @@ func (s *stream) join() {
 func (s *stream) leave() {
 	if s.joined {
 		s.joined = false
-		s.c.f.holding.streams.Add(-1)
+		s.c.f.hold.streams.Add(-1)
 	}
 	s.planes = planes{}
 }

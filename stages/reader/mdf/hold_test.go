@@ -104,7 +104,7 @@ func TestReadersThatHoldLittleReadTheSame(t *testing.T) {
 		if err != nil || len(want.times) != records {
 			t.Fatalf("%d records, %v", len(want.times), err)
 		}
-		small, err := Options{HoldBytes: 1}.NewFile(m, int64(len(m.b)))
+		small, err := Options{Hold: NewHold(1)}.NewFile(m, int64(len(m.b)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestDamagedBlocksGiveNothingToReadersThatHoldLittle(t *testing.T) {
 			}
 		}
 		m.b[second.Offset+dzHeader+second.Disk-1] ^= 1 // of the check sum
-		f, err := Options{HoldBytes: 1}.NewFile(m, int64(len(m.b)))
+		f, err := Options{Hold: NewHold(1)}.NewFile(m, int64(len(m.b)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,25 +157,25 @@ func TestSharesAreGivenBack(t *testing.T) {
 		}
 		readers = append(readers, r)
 	}
-	if f.share() != defaultHold/4 {
-		t.Errorf("share of four: %d", f.share())
+	if f.hold.share() != defaultHold/4 {
+		t.Errorf("share of four: %d", f.hold.share())
 	}
 	readers[0].Close()
 	readers[0].Close()
-	if f.share() != defaultHold/3 {
-		t.Errorf("share of three: %d", f.share())
+	if f.hold.share() != defaultHold/3 {
+		t.Errorf("share of three: %d", f.hold.share())
 	}
 	if err := (&table{}).readFrom(readers[1]); err != nil {
 		t.Fatal(err)
 	}
-	if f.share() != defaultHold/2 {
-		t.Errorf("share of two, of which one has ended: %d", f.share())
+	if f.hold.share() != defaultHold/2 {
+		t.Errorf("share of two, of which one has ended: %d", f.hold.share())
 	}
 	if err := readers[1].Seek(3); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := readers[1].Next(context.Background()); err != nil || b.Times[0] != 3.0/8 || f.share() != defaultHold/3 {
-		t.Errorf("after a seek from the end: %v, share %d", err, f.share())
+	if b, err := readers[1].Next(context.Background()); err != nil || b.Times[0] != 3.0/8 || f.hold.share() != defaultHold/3 {
+		t.Errorf("after a seek from the end: %v, share %d", err, f.hold.share())
 	}
 }
 
@@ -185,7 +185,7 @@ func TestReadersOfManyGroupsHoldLittle(t *testing.T) {
 	for _, c := range []Compression{Uncompressed, Deflate, TransposedDeflate} {
 		var m memory
 		writeZeros(t, &m, c, groups, 3<<20)
-		f, err := Options{HoldBytes: hold}.NewFile(&m, int64(len(m.b)))
+		f, err := Options{Hold: NewHold(hold)}.NewFile(&m, int64(len(m.b)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -399,7 +399,7 @@ func (r *GroupReader) stream() *stream {
 }
 
 // Close ends reading and waits for what is still inflating; Next returns ErrClosed then. It gives memory back, and the
-// reader's share of Options.HoldBytes to the others. Closing twice is allowed.
+// reader's share of Options.Hold to the others. Closing twice is allowed.
 func (r *GroupReader) Close() error {
 	if errors.Is(r.err, ErrClosed) {
 		return nil

@@ -111,11 +111,11 @@ func (s *stream) kept() int {
 	if s.keep == 0 {
 		return 0
 	}
-	return int(min(int64(s.keep), s.c.f.share()))
+	return int(min(int64(s.keep), s.c.f.hold.share()))
 }
 
 // most is the size of the largest piece, bounded by the stream's share.
-func (s *stream) most() int64 { return min(max(s.c.f.share()/4, minShare), pieceSize) }
+func (s *stream) most() int64 { return min(max(s.c.f.hold.share()/4, minShare), pieceSize) }
 
 // piece returns how much to read next. After a seek little is read, since another may follow.
 func (s *stream) piece() int64 {
@@ -140,7 +140,7 @@ func (s *stream) fillPlain(fr *fragment, n int) error {
 // fillDeflate inflates the next piece of a deflated block, all of it if it has a usual size and the stream's share allows.
 // If only the share does not, the block is inflated twice: before its check sum is known it gives nothing.
 func (s *stream) fillDeflate(fr *fragment, n int) error {
-	whole := fr.size <= min(s.c.f.share(), wholeBlock)
+	whole := fr.size <= min(s.c.f.hold.share(), wholeBlock)
 	if s.in == 0 {
 		if !whole && fr.size <= wholeBlock && fr.cut == nil {
 			if err := s.inf.check(s.c.src, fr); err != nil {
@@ -170,7 +170,7 @@ func (s *stream) fillTransposed(fr *fragment, n int) error {
 	cols := int(fr.cols)
 	row := int(s.in / int64(cols))
 	if !s.planes.have(fr, row) {
-		if err := s.planes.load(&s.inf, s.c.src, fr, row, s.wanted, s.c.f.share()); err != nil {
+		if err := s.planes.load(&s.inf, s.c.src, fr, row, s.wanted, s.c.f.hold.share()); err != nil {
 			return err
 		}
 	}

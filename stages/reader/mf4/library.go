@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/milepost-dev/milepost/stages/reader/dbc"
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
 	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
 )
 
@@ -23,6 +24,7 @@ type library struct {
 	dirs    []string               // where databases are looked for
 	dbs     map[string]*dbc.Database
 	sums    map[string][]byte // of the databases' text
+	hold    *mdf.Hold         // of all open recordings; nil: each has its own
 }
 
 // newLibrary reads the bindings file and every database, and checks the one against the other.

@@ -31,9 +31,13 @@ var Type = pipeline.ReaderType[Config]{
 		if err != nil {
 			return nil, err
 		}
+		lib.hold = mdf.NewHold(holdBytes)
 		return func(_ context.Context, it pipeline.Item) (pipeline.Reader, error) { return open(lib, c, speed, it) }, nil
 	},
 }
+
+// holdBytes bounds the inflated blocks of all recordings that a stage reads at a time.
+const holdBytes = 16 << 20
 
 // maxHeld bounds the rows that are held for putting them in order.
 const maxHeld = 64 << 20
@@ -80,7 +84,7 @@ func newReader(lib *library, c Config, speed float64, name string, file *os.File
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	m, err := mdf.Options{KeepReadable: c.OnCorrupt == CorruptKeep}.NewFile(file, st.Size())
+	m, err := mdf.Options{KeepReadable: c.OnCorrupt == CorruptKeep, Hold: lib.hold}.NewFile(file, st.Size())
 	if err != nil {
 		return nil, openError(name, err)
 	}
