@@ -290,6 +290,11 @@ func TestEstimateOutcomes(t *testing.T) {
 	if got := e.result(); got.Outcome != OutcomeCollision || *got.ImpactSpeed != 8 || got.Extrapolated || math.Abs(got.MinGap+0.2) > 1e-9 || got.SpeedReduction != 0 {
 		t.Errorf("collision = %+v", got)
 	}
+	touching := Tick{OK: true, Slot: 1, Stage: 2, V: 10, X: 0.4, VO: 2}
+	e = newEstimate(&touching)
+	if e.step(&standard, &touching); e.gap != 0 || e.state != collision {
+		t.Errorf("at no gap: %+v", e)
+	}
 	weak := ClosedLoop{DelayTicks: 4, Decel: [4]float64{}, Ramp: 20, MaxTicks: 200}
 	far := Tick{OK: true, Slot: 1, Stage: 2, V: 10, X: 300, VO: 2}
 	e = newEstimate(&far)
