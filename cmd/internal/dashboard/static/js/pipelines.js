@@ -62,7 +62,7 @@ function detail(n, ctx) {
     h("div", { class: "signals" },
       signal("Rate", rate(n.out_per_s), ` out, ${rate(n.in_per_s)} in`, past.out_per_s),
       signal("Latency", ms(n.p95_ms), ` p95, ${ms(n.p50_ms)} p50`, past.p95_ms),
-      signal("Errors", count(n.errors), `, ${plural(n.retries, "retry", "retries")}`, past.errors),
+      signal("Errors", count(n.errors), plural(n.retries, "retry", "retries"), past.errors),
       signal("Lag", count(n.lag), ` ${n.lag === 1 ? "event" : "events"} behind`, past.lag)));
 }
 

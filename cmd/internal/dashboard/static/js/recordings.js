@@ -23,7 +23,7 @@ function health(r) {
 
 function row(ctx, r) {
   const part = r.state === "started" ? progress(r.progress, `Progress of ${r.name}`) : null;
-  const read = r.state === "finished" ? null : r.read_s > 0 ? h("small", {}, clock(r.read_s)) : null;
+  const read = r.state === "finished" ? null : r.read_s > 0 ? h("small", {}, `${clock(r.read_s)} read`) : null;
   return h("tr", { "data-key": r.job },
     h("th", { scope: "row" }, h("a", { href: recordingHref(ctx.params.pipeline, r.name), "data-link": "" }, r.name),
       r.error && h("p", { class: "why" }, r.stage ? `${r.stage}: ` : "", brief(r.error, r.name))),
