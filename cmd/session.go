@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -82,7 +83,37 @@ func (x *session) work(ctx context.Context) error {
 	for _, m := range x.managers {
 		g.Go(func() error { return m.Run(ctx) })
 	}
+	g.Go(func() error { return x.reportProgress(ctx) })
 	return g.Wait()
+}
+
+// progressEvery is how often the store hears how far the recordings in work have been read.
+const progressEvery = 500 * time.Millisecond
+
+// reportProgress tells the result store how far the recordings in work have been read, until ctx ends.
+func (x *session) reportProgress(ctx context.Context) error {
+	t := time.NewTicker(progressEvery)
+	defer t.Stop()
+	told := map[schemas.JobID]float64{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		news := map[schemas.JobID]float64{}
+		for id, share := range x.engine.InWork() {
+			if told[id] != share {
+				told[id], news[id] = share, share
+			}
+		}
+		if len(news) == 0 {
+			continue
+		}
+		if err := x.store.PutProgress(ctx, news); err != nil && ctx.Err() == nil {
+			x.log.Warn("the progress of recordings was not stored", "error", err)
+		}
+	}
 }
 
 // submit lists the items of every pipeline and queues a job for each that has none yet, and the jobs that derive from them.

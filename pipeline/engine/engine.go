@@ -101,6 +101,16 @@ func (e *Engine) Progress(job schemas.JobID) float64 {
 	return 0
 }
 
+// InWork is the same of every job that a reader of this process has begun and whose end this process has not heard of.
+func (e *Engine) InWork() map[schemas.JobID]float64 {
+	all := map[schemas.JobID]float64{}
+	e.progress.Range(func(id, share any) bool {
+		all[id.(schemas.JobID)] = share.(float64)
+		return true
+	})
+	return all
+}
+
 // Close closes the sinks. The broker and the store are the caller's.
 func (e *Engine) Close() error {
 	var errs []error

@@ -230,6 +230,9 @@ func (i *instance) arrived(a arrival) (settle.Input, bool) {
 // left cleans up behind the core's last action.
 func (i *instance) left(ctx context.Context, a settle.Action) outcome {
 	log := i.n.log.With("recording", i.w.item.Name, "job", i.w.id)
+	if i.n.parts.Reader != nil && a.Ending == settle.Ended {
+		i.n.e.progress.Store(i.w.id, 1.0)
+	}
 	switch {
 	case a.Ending.Settled():
 		return settled
