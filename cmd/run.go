@@ -116,8 +116,9 @@ func (a *app) follow(ctx context.Context, x *session, p *progress) error {
 	if err := x.submit(ctx); err != nil {
 		return err
 	}
-	stop := p.show(x)
+	stop, stopFleet := p.show(x), x.keepFleet(ctx)
 	err := x.wait(ctx)
+	stopFleet()
 	stop()
 	if err != nil {
 		return err

@@ -206,6 +206,42 @@ func (x *session) fleet(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// fleetEvery is how often the fleet results are folded anew while jobs finish.
+const fleetEvery = 2 * time.Second
+
+// keepFleet folds the fleet results anew as jobs finish, until the function that it returns is called.
+func (x *session) keepFleet(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		t := time.NewTicker(fleetEvery)
+		defer t.Stop()
+		for folded := 0; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			if n := x.finished(); n != folded {
+				folded = n
+				if err := x.fleet(ctx); err != nil && ctx.Err() == nil {
+					x.log.Warn("the fleet results were not made", "error", err)
+				}
+			}
+		}
+	}()
+	return func() { cancel(); <-gone }
+}
+
+// finished is how many jobs of the run are finished.
+func (x *session) finished() (n int) {
+	for _, name := range x.engine.Pipelines() {
+		n += count(x.jobs(name))[schemas.JobFinished]
+	}
+	return n
+}
+
 // results reads what a stage emitted for a job from the result store.
 func (x *session) results(ctx context.Context, id schemas.JobID, stage, eventType string) (docs []pipeline.Doc, err error) {
 	found, err := x.store.Documents(ctx, view.DocumentFilter{Job: id, Stage: stage, Types: []string{eventType}}, view.Page{})
