@@ -30,7 +30,7 @@ type Config struct {
 	Raster        time.Duration          `yaml:"raster" doc:"Resamples all signals to one time base by holding the last value. Default: the rate of the recording."`
 	Batch         time.Duration          `yaml:"batch" doc:"Fixed duration of a batch. Default: cut by slice_bytes and slice_max; when paced, 100 ms of replay."`
 	SliceBytes    pipeline.Size          `yaml:"slice_bytes" doc:"A batch is cut when its rows reach this many bytes."`
-	SliceMax      time.Duration          `yaml:"slice_max" doc:"Longest duration of a batch."`
+	SliceMax      time.Duration          `yaml:"slice_max" doc:"Longest duration of a batch, where slow signals do not reach slice_bytes before."`
 	Speed         string                 `yaml:"speed" doc:"max, realtime, or a factor such as 10x."`
 	From          time.Duration          `yaml:"from" doc:"Start of the replayed part, since the recording's start. Default: the recording's first sample."`
 	To            time.Duration          `yaml:"to" doc:"End of the replayed part. Default: the end of the recording."`
@@ -41,7 +41,7 @@ type Config struct {
 
 // Defaults is the configuration of a reader that says nothing.
 var Defaults = Config{
-	SliceBytes: 256 << 10, SliceMax: 10 * time.Second, Speed: "max", ReorderWindow: time.Second, OnCorrupt: CorruptFail,
+	SliceBytes: 256 << 10, SliceMax: time.Minute, Speed: "max", ReorderWindow: time.Second, OnCorrupt: CorruptFail,
 }
 
 // Bounds of Config: a batch has to fit into a message, and a window into memory.

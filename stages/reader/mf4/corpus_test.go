@@ -136,7 +136,7 @@ func TestCorpusSuite(t *testing.T) {
 	for _, name := range []string{"real_canedge_unfin.MF4", "real_canedge_obd2.MF4", "real_rav4_can.mf4", "real_rav4_signals.mf4",
 		"real_zala_f22.mf4", "sim_ccrs_50.mf4"} {
 		for how, change := range map[string]func(*Config){
-			"native": func(*Config) {}, "small": func(c *Config) { c.SliceBytes = 64 << 10 },
+			"native": func(*Config) {}, "short": func(c *Config) { c.SliceMax = 10 * time.Second }, "small": func(c *Config) { c.SliceBytes = 64 << 10 },
 			"raster": func(c *Config) { c.Raster = 10 * time.Millisecond }, "paced": func(c *Config) { c.Speed = "5x" },
 			"part": func(c *Config) { c.From, c.To, c.ReorderWindow = 3*time.Second, 700*time.Second, 0 },
 		} {

@@ -357,13 +357,13 @@ func ExampleType() {
 		fmt.Println(table.Name, table.Rows(), table.Signals())
 	}
 	// Output:
-	// sim_driver_brakes.mf4 2026-03-14 09:10:00 10.003038s <nil>
-	// ego 500 [v]
-	// yaw 500 [rate]
-	// brake 250 [on]
-	// track00 200 [x y r valid new]
-	// track01 200 [x y r valid new]
-	// track02 200 [x y r valid new]
-	// track03 200 [x y r valid new]
-	// vehicle_motion 500 [long_accel steering_angle]
+	// sim_driver_brakes.mf4 2026-03-14 09:10:00 24.004717001s <nil>
+	// ego 1201 [v]
+	// yaw 1201 [rate]
+	// brake 600 [on]
+	// track00 480 [x y r valid new]
+	// track01 480 [x y r valid new]
+	// track02 480 [x y r valid new]
+	// track03 480 [x y r valid new]
+	// vehicle_motion 1201 [long_accel steering_angle]
 }

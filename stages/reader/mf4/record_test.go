@@ -80,6 +80,7 @@ func setup(t testing.TB, bindings string, groups ...group) Config {
 	t.Helper()
 	dir := t.TempDir()
 	cfg := Defaults
+	cfg.SliceMax = 10 * time.Second // so that a short recording has several slices
 	cfg.Paths = pipeline.Strings{filepath.Join(dir, "*.mf4")}
 	if len(groups) > 0 {
 		record(t, filepath.Join(dir, "a.mf4"), groups...)
