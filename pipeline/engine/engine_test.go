@@ -2,108 +2,16 @@ package engine_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/milepost-dev/milepost/pipeline"
-	"github.com/milepost-dev/milepost/pipeline/engine"
-	"github.com/milepost-dev/milepost/pipeline/job"
-	"github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/memory"
 )
-
-// process is one process that runs a pipelines file over a broker.
-type process struct {
-	t       *testing.T
-	sink    *memorySink
-	engine  *engine.Engine
-	manager *job.Manager
-	stop    func() // drains
-}
-
-func load(t *testing.T, yaml string) *spec.Spec {
-	t.Helper()
-	var reg pipeline.Registry
-	reg.Add(rowsType, sumType, countType)
-	s, problems := spec.Load(context.Background(), []string{"p.yaml"}, spec.Options{Registry: &reg,
-		ReadFile: func(string) ([]byte, error) { return []byte(yaml), nil }})
-	if s == nil {
-		t.Fatalf("%v", problems.Err())
-	}
-	return s
-}
-
-func start(t *testing.T, yaml string, b transport.Broker, sink *memorySink) *process {
-	t.Helper()
-	return startWith(t, yaml, b, sink, true)
-}
-
-func startWith(t *testing.T, yaml string, b transport.Broker, sink *memorySink, retain bool) *process {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	e, err := engine.New(ctx, engine.Settings{Spec: load(t, yaml), Broker: b, Store: sink, Retain: retain, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := e.Jobs(ctx, e.Pipelines()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{e.Run, m.Run} {
-		wg.Go(func() {
-			if err := run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	p := &process{t: t, sink: sink, engine: e, manager: m, stop: sync.OnceFunc(func() { cancel(); wg.Wait() })}
-	t.Cleanup(p.stop)
-	return p
-}
-
-// submit queues every item.
-func (p *process) submit() (ids []schemas.JobID) {
-	p.t.Helper()
-	name := p.engine.Pipelines()[0]
-	items, err := p.engine.List(p.t.Context(), name)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for _, it := range items {
-		source, err := json.Marshal(it)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		id := p.engine.JobID(name, it, 0)
-		ids = append(ids, id)
-		if _, err := p.manager.Submit(p.t.Context(), job.Submission{ID: id, Item: it.Name, Source: source, Run: "r"}); err != nil {
-			p.t.Fatal(err)
-		}
-	}
-	return ids
-}
-
-// finish queues every item and waits until all jobs are over.
-func (p *process) finish() []job.Job {
-	p.t.Helper()
-	ids := p.submit()
-	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
-	defer cancel()
-	if err := p.manager.Wait(ctx, ids); err != nil {
-		p.t.Fatalf("jobs did not end: %v\n%+v\n%+v", err, p.manager.Jobs(), p.engine.Status())
-	}
-	return p.manager.Jobs()
-}
 
 const joined = `
 version: 1

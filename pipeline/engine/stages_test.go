@@ -144,29 +144,53 @@ var countType = pipeline.ProcessorType[struct{}]{
 	},
 }
 
-// memorySink keeps documents by id, with its cursors.
+// memorySink keeps documents by id, with its cursors. What is not committed belongs to the process.
 type memorySink struct {
-	mu      sync.Mutex
-	docs    map[string]string
-	cursors map[schemas.ChainID]schemas.Cursor
+	*stored
 	pending map[schemas.ChainID]map[string]string
 }
 
+// stored is what all processes share.
+type stored struct {
+	mu      sync.Mutex
+	docs    map[string]string
+	cursors map[schemas.ChainID]schemas.Cursor
+	fault   func(call string, id schemas.ChainID) error // asked before each call without the lock, nil for none
+}
+
 func newMemorySink() *memorySink {
-	return &memorySink{docs: map[string]string{}, cursors: map[schemas.ChainID]schemas.Cursor{}, pending: map[schemas.ChainID]map[string]string{}}
+	return (&memorySink{stored: &stored{docs: map[string]string{}, cursors: map[schemas.ChainID]schemas.Cursor{}}}).client()
+}
+
+// client is the same store in another process.
+func (s *memorySink) client() *memorySink {
+	return &memorySink{stored: s.stored, pending: map[schemas.ChainID]map[string]string{}}
+}
+
+func (s *stored) fails(call string, id schemas.ChainID) error {
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault(call, id)
 }
 
 func (s *memorySink) Cursor(_ context.Context, id schemas.ChainID) (schemas.Cursor, error) {
+	if err := s.fails("cursor", id); err != nil {
+		return schemas.Cursor{}, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.pending, id)
-	return s.cursors[id], nil
+	return s.cursors[id].Clone(), nil
 }
 
 func (s *memorySink) Write(_ context.Context, b pipeline.Batch) error {
+	id := schemas.ChainID{Job: b.Job, Stage: b.Stage}
+	if err := s.fails("write", id); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := schemas.ChainID{Job: b.Job, Stage: b.Stage}
 	if s.pending[id] == nil {
 		s.pending[id] = map[string]string{}
 	}
@@ -177,6 +201,9 @@ func (s *memorySink) Write(_ context.Context, b pipeline.Batch) error {
 }
 
 func (s *memorySink) Commit(_ context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
+	if err := s.fails("commit", id); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.cursors[id].SameInput(from) {

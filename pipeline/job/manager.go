@@ -32,11 +32,15 @@ type Config struct {
 type Manager struct {
 	c Config
 
+	// Whoever has the token in turn may write; it is held while the broker is asked, so that mu never is: the table can be
+	// read however long the broker takes.
+	turn   chan struct{}
+	chains map[schemas.JobID]transport.Chain // of jobs that are not over; of whoever has the turn
+
 	mu      sync.Mutex
 	table   *table
-	chains  map[schemas.JobID]transport.Chain // of jobs that are not over
-	changed chan struct{}                     // closed and replaced at each change
-	stopped error                             // a dead letter with decision stop ended the run
+	changed chan struct{}    // closed and replaced at each change
+	stopped map[string]error // runs that a dead letter with decision stop ended, and why
 }
 
 // A Submission is a job to be made.
@@ -55,7 +59,8 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 		c.Now = time.Now
 	}
 	c.Active = max(c.Active, 1)
-	m := &Manager{c: c, table: newTable(), chains: map[schemas.JobID]transport.Chain{}, changed: make(chan struct{})}
+	m := &Manager{c: c, turn: make(chan struct{}, 1), chains: map[schemas.JobID]transport.Chain{}, table: newTable(),
+		changed: make(chan struct{}), stopped: map[string]error{}}
 	if err := m.replay(ctx, c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true}, m.jobChanged); err != nil {
 		return nil, fmt.Errorf("read the jobs of %s: %w", c.Pipeline, err)
 	}
@@ -172,88 +177,127 @@ func (m *Manager) advance(ctx context.Context) error {
 	}
 }
 
+// take waits for the turn to write.
+func (m *Manager) take(ctx context.Context) error {
+	select {
+	case m.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *Manager) release() { <-m.turn }
+
+// errNothing: a job is not any more what a change of it supposed.
+var errNothing = errors.New("nothing is to be changed")
+
 // step makes one transition and says whether there may be more.
 func (m *Manager) step(ctx context.Context) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	j, e := m.due()
-	if j == nil || ctx.Err() != nil {
+	if m.take(ctx) != nil {
 		return false
 	}
-	if err := m.append(ctx, j, e); err != nil {
-		if ctx.Err() == nil {
-			m.c.Log.Warn("a job's change was not stored; trying again", "pipeline", m.c.Pipeline, "job", j.ID, "error", err)
-			m.mu.Unlock()
-			wait(ctx, 200*time.Millisecond)
-			m.mu.Lock()
-		}
+	id, ok := m.due()
+	if !ok || ctx.Err() != nil {
+		m.release()
+		return false
+	}
+	err := m.append(ctx, id, m.next)
+	m.release()
+	if err != nil && !errors.Is(err, errNothing) && ctx.Err() == nil {
+		m.c.Log.Warn("a job's change was not stored; trying again", "pipeline", m.c.Pipeline, "job", id, "error", err)
+		wait(ctx, 200*time.Millisecond)
 	}
 	return true
 }
 
-// due returns a job whose state has to change, and the change; m.mu is held.
-func (m *Manager) due() (*Job, schemas.JobEvent) {
-	for _, j := range m.table.started {
-		if e, ok := m.outcome(j); ok {
-			return j, e
+// due is a job whose state has to change.
+func (m *Manager) due() (schemas.JobID, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, j := range m.table.started {
+		if _, err := m.next(j); err == nil {
+			return id, true
 		}
 	}
-	next := m.table.next()
-	switch {
-	case next == nil:
-		return nil, schemas.JobEvent{}
-	case m.stopped != nil:
-		return next, schemas.JobEvent{State: schemas.JobCancelled, Error: m.stopped.Error()}
-	case len(m.table.started) >= m.c.Active:
-		return nil, schemas.JobEvent{}
+	j := m.table.next()
+	if j == nil {
+		return "", false
 	}
-	return next, schemas.JobEvent{State: schemas.JobStarted}
+	_, err := m.next(j)
+	return j.ID, err == nil
 }
 
-// outcome says what the stages made of a started job.
-func (m *Manager) outcome(j *Job) (schemas.JobEvent, bool) {
+// next is the change that is due of a job, errNothing when none is; m.mu is held.
+func (m *Manager) next(j *Job) (schemas.JobEvent, error) {
+	switch stopped := m.stopped[j.Run]; {
+	case j.State == schemas.JobStarted:
+		return m.outcome(j)
+	case j.State != schemas.JobQueued:
+		return schemas.JobEvent{}, errNothing
+	case stopped != nil:
+		return schemas.JobEvent{State: schemas.JobCancelled, Error: stopped.Error()}, nil
+	case len(m.table.started) >= m.c.Active:
+		return schemas.JobEvent{}, errNothing
+	}
+	return schemas.JobEvent{State: schemas.JobStarted}, nil
+}
+
+// outcome says what the stages made of a started job; m.mu is held.
+func (m *Manager) outcome(j *Job) (schemas.JobEvent, error) {
 	if stage, o, ok := j.halted(m.c.Stages); ok {
-		if o.halt.Decision == schemas.Stop && m.stopped == nil {
-			m.stopped = fmt.Errorf("%s of %s stopped the run: %s", stage, j.Item, o.reason)
+		if o.halt.Decision == schemas.Stop && m.stopped[j.Run] == nil {
+			m.stopped[j.Run] = fmt.Errorf("%s of %s stopped the run: %s", stage, j.Item, o.reason)
 		}
 		j.Letter = o.at
-		return schemas.JobEvent{State: schemas.JobFailed, Stage: stage, Error: o.reason}, true
+		return schemas.JobEvent{State: schemas.JobFailed, Stage: stage, Error: o.reason}, nil
 	}
 	if j.complete(m.c.Stages) {
-		return schemas.JobEvent{State: schemas.JobFinished}, true
+		return schemas.JobEvent{State: schemas.JobFinished}, nil
 	}
-	if m.stopped != nil {
-		return schemas.JobEvent{State: schemas.JobCancelled, Error: m.stopped.Error()}, true
+	if stopped := m.stopped[j.Run]; stopped != nil {
+		return schemas.JobEvent{State: schemas.JobCancelled, Error: stopped.Error()}, nil
 	}
-	return schemas.JobEvent{}, false
+	return schemas.JobEvent{}, errNothing
 }
 
-// append stores a change of one job and folds it in; m.mu is held. After an error the table is what the chain says.
-func (m *Manager) append(ctx context.Context, j *Job, e schemas.JobEvent) error {
-	chain, err := m.chain(ctx, j.ID)
+// append stores the change that next makes of a job as its chain says it is, and folds it in. The caller has the turn; next
+// is called with m.mu held. After an error the table is what the chain says.
+func (m *Manager) append(ctx context.Context, id schemas.JobID, next func(*Job) (schemas.JobEvent, error)) error {
+	chain, err := m.chain(ctx, id)
 	if err != nil {
 		return err
+	}
+	event, state, err := m.event(chain.ID(), next)
+	if err != nil {
+		return err
+	}
+	if _, err := chain.Append(ctx, transport.Record{Kind: transport.Out, Event: event}); err != nil {
+		delete(m.chains, id)
+		return fmt.Errorf("append %s to job %s: %w", state, id, err)
+	}
+	if state.Over() {
+		delete(m.chains, id)
+	}
+	return m.jobChanged(transport.Stored{Chain: chain.ID(), Kind: transport.Out, Event: event})
+}
+
+// event makes the next event of a job's chain.
+func (m *Manager) event(id schemas.ChainID, next func(*Job) (schemas.JobEvent, error)) (schemas.Event, schemas.JobState, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.table.job(id.Job)
+	e, err := next(j)
+	if err != nil {
+		return schemas.Event{}, "", err
 	}
 	e.At = m.c.Now().UTC()
 	data, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	event := schemas.Event{Chain: chain.ID(), Sequence: j.events + 1, Pipeline: m.c.Pipeline, Item: j.Item,
-		Type: schemas.TypeJob, Time: e.At, ContentType: schemas.ContentJSON, Data: data}
-	if _, err := chain.Append(ctx, transport.Record{Kind: transport.Out, Event: event}); err != nil {
-		delete(m.chains, j.ID)
-		return fmt.Errorf("append %s to job %s: %w", e.State, j.ID, err)
-	}
-	_, err = m.table.changed(transport.Stored{Chain: chain.ID(), Kind: transport.Out, Event: event})
-	if j.State.Over() {
-		delete(m.chains, j.ID)
-	}
-	m.signal()
-	return err
+	return schemas.Event{Chain: id, Sequence: j.events + 1, Pipeline: m.c.Pipeline, Item: j.Item,
+		Type: schemas.TypeJob, Time: e.At, ContentType: schemas.ContentJSON, Data: data}, e.State, err
 }
 
-// chain opens the job's chain, and folds in what another manager wrote; m.mu is held.
+// chain opens the job's chain, and folds in what another manager wrote; the caller has the turn.
 func (m *Manager) chain(ctx context.Context, id schemas.JobID) (transport.Chain, error) {
 	if c := m.chains[id]; c != nil {
 		return c, nil
@@ -266,12 +310,26 @@ func (m *Manager) chain(ctx context.Context, id schemas.JobID) (transport.Chain,
 		if s.Kind != transport.Out {
 			continue
 		}
-		if _, err := m.table.changed(s); err != nil {
+		if err := m.jobChanged(s); err != nil {
 			return nil, err
 		}
 	}
 	m.chains[id] = c
 	return c, nil
+}
+
+// write changes a job as next says. What another manager did meanwhile is looked at, and next asked again.
+func (m *Manager) write(ctx context.Context, id schemas.JobID, next func(*Job) (schemas.JobEvent, error)) error {
+	if err := m.take(ctx); err != nil {
+		return err
+	}
+	defer m.release()
+	for {
+		err := m.append(ctx, id, next)
+		if !errors.Is(err, transport.ErrStale) {
+			return err
+		}
+	}
 }
 
 // Submit queues jobs that are not there yet; one that is, whatever its state, is left as it is. It returns the jobs in the
@@ -289,59 +347,56 @@ func (m *Manager) Submit(ctx context.Context, submissions ...Submission) ([]Job,
 }
 
 func (m *Manager) submit(ctx context.Context, s Submission) (Job, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	j := m.table.job(s.ID)
-	for j.State == "" {
-		if _, err := m.chain(ctx, s.ID); err != nil {
-			return *j, err
-		}
+	err := m.write(ctx, s.ID, func(j *Job) (schemas.JobEvent, error) {
 		if j.State != "" {
-			break
+			return schemas.JobEvent{}, errNothing
 		}
 		j.Item = s.Item
-		e := schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Upstream: s.Upstream}
-		if err := m.append(ctx, j, e); err != nil && !errors.Is(err, transport.ErrStale) {
-			return *j, err
-		}
+		return schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Upstream: s.Upstream}, nil
+	})
+	if errors.Is(err, errNothing) {
+		err = nil
 	}
-	return *j, nil
-}
-
-// Resume lets a failed job go on at the input that halted it. ErrNotFailed: it is in another state.
-func (m *Manager) Resume(ctx context.Context, id schemas.JobID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	j, ok := m.table.jobs[id]
-	if !ok || j.State == "" {
+	return *m.table.job(s.ID), err
+}
+
+// Resume lets a failed job go on at the input that halted it, and with it its run when that was stopped. ErrNotFailed: it is
+// in another state.
+func (m *Manager) Resume(ctx context.Context, id schemas.JobID) error {
+	if _, ok := m.Job(id); !ok {
 		return fmt.Errorf("%s: %w", id, ErrNoJob)
 	}
-	stage, o, halted := j.halted(m.c.Stages)
-	if j.State != schemas.JobFailed || !halted {
-		return fmt.Errorf("%s is %s: %w", id, j.State, ErrNotFailed)
-	}
-	order := &schemas.ResumeOrder{Stage: stage, Input: o.halt.Input, Letter: o.at}
-	m.stopped = nil
-	return m.append(ctx, j, schemas.JobEvent{State: schemas.JobStarted, Resume: order})
+	return m.write(ctx, id, func(j *Job) (schemas.JobEvent, error) {
+		stage, o, halted := j.halted(m.c.Stages)
+		if j.State != schemas.JobFailed || !halted {
+			return schemas.JobEvent{}, fmt.Errorf("%s is %s: %w", id, j.State, ErrNotFailed)
+		}
+		delete(m.stopped, j.Run)
+		return schemas.JobEvent{State: schemas.JobStarted, Resume: &schemas.ResumeOrder{Stage: stage, Input: o.halt.Input, Letter: o.at}}, nil
+	})
 }
 
 // Cancel ends jobs that are not over. ErrOver: one was; the others are cancelled all the same.
 func (m *Manager) Cancel(ctx context.Context, ids ...schemas.JobID) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	var errs []error
 	for _, id := range ids {
-		j, ok := m.table.jobs[id]
-		switch {
-		case !ok || j.State == "":
-			errs = append(errs, fmt.Errorf("%s: %w", id, ErrNoJob))
-		case j.State.Over() && j.State != schemas.JobFailed:
-			errs = append(errs, fmt.Errorf("%s is %s: %w", id, j.State, ErrOver))
-		default:
-			errs = append(errs, m.append(ctx, j, schemas.JobEvent{State: schemas.JobCancelled, Error: "cancelled on request"}))
-		}
+		errs = append(errs, m.cancel(ctx, id))
 	}
 	return errors.Join(errs...)
+}
+
+func (m *Manager) cancel(ctx context.Context, id schemas.JobID) error {
+	if _, ok := m.Job(id); !ok {
+		return fmt.Errorf("%s: %w", id, ErrNoJob)
+	}
+	return m.write(ctx, id, func(j *Job) (schemas.JobEvent, error) {
+		if j.State.Over() && j.State != schemas.JobFailed {
+			return schemas.JobEvent{}, fmt.Errorf("%s is %s: %w", id, j.State, ErrOver)
+		}
+		return schemas.JobEvent{State: schemas.JobCancelled, Error: "cancelled on request"}, nil
+	})
 }
 
 // Jobs lists all jobs in the order of submission.
