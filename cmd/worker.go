@@ -12,16 +12,18 @@ import (
 
 func (a *app) workerCommand() *cobra.Command {
 	var stages []string
+	var retain bool
 	c := &cobra.Command{
 		Use: "worker [pipeline...]", Short: "only consume: one more process for the same pipelines",
 		Long: "Worker takes jobs of stages from a broker that others reach too; `milepost run` on the same broker owns the jobs and the results.",
-		RunE: func(c *cobra.Command, args []string) error { return a.work(c.Context(), args, stages) },
+		RunE: func(c *cobra.Command, args []string) error { return a.work(c.Context(), args, stages, retain) },
 	}
 	c.Flags().StringSliceVar(&stages, "stages", nil, "only these stages, by name or pipeline/name")
+	c.Flags().BoolVar(&retain, "retain", false, "keep every event in the streams instead of trimming what all have read")
 	return c
 }
 
-func (a *app) work(ctx context.Context, pipelines, stages []string) error {
+func (a *app) work(ctx context.Context, pipelines, stages []string, retain bool) error {
 	s, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -39,7 +41,7 @@ func (a *app) work(ctx context.Context, pipelines, stages []string) error {
 		return err
 	}
 	defer broker.Close()
-	e, err := engine.New(ctx, engine.Settings{Spec: s, Broker: broker, Pipelines: pipelines, Stages: stages, Log: log})
+	e, err := engine.New(ctx, engine.Settings{Spec: s, Broker: broker, Pipelines: pipelines, Stages: stages, Retain: retain, Log: log})
 	if err != nil {
 		return exit(ExitUsage, err)
 	}
