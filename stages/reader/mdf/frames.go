@@ -44,6 +44,10 @@ const (
 
 var memberNames = [memberCount]string{"BusChannel", "ID", "IDE", "DLC", "DataLength", "DataBytes", "EDL", "Dir"}
 
+// blockFrames is small enough for the columns of a block, 64 KiB with the members as numbers, to stay in the processor's
+// cache; loggers with a group for each bus make many readers.
+const blockFrames = 1024
+
 const frameChannel = "CAN_DataFrame"
 
 // HasFrames says that the group holds CAN data frames, so Frames can be called.
@@ -99,7 +103,7 @@ func (g *ChannelGroup) Frames() (*FrameReader, error) {
 			chans = append(chans, c)
 		}
 	}
-	r, err := g.Read(ReadOptions{ColumnsOnly: true}, chans...)
+	r, err := g.Read(ReadOptions{ColumnsOnly: true, BlockRecords: blockFrames}, chans...)
 	f.r = r
 	return f, err
 }

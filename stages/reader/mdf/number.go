@@ -224,9 +224,26 @@ func (p *number) decodeBits(dst []float64, rec []byte, stride int) {
 		}
 		return
 	}
-	for i := range dst {
+	done := 0
+	if !p.big && p.nbytes <= 8 {
+		done = q.decodeWords(dst, rec, stride)
+	}
+	for i := done; i < len(dst); i++ {
 		dst[i] = float64(q.uint(rec[i*stride:]))
 	}
+}
+
+// decodeWords takes fields out of 8 bytes at a time, as long as records have so many behind the field's start; it returns how
+// many it decoded. Identifiers of CAN frames are of 29 bits.
+func (p *number) decodeWords(dst []float64, rec []byte, stride int) int {
+	mask := uint64(1)<<p.bits - 1
+	for i, o := 0, 0; i < len(dst); i, o = i+1, o+stride {
+		if o+8 > len(rec) {
+			return i
+		}
+		dst[i] = float64(binary.LittleEndian.Uint64(rec[o:]) >> p.bit & mask)
+	}
+	return len(dst)
 }
 
 // float16 converts an IEEE 754 binary16.

@@ -13,14 +13,18 @@ import (
 type frames struct {
 	r      *mdf.FrameReader
 	sorted bool
-	bus    uint8 // of the group, where its frames do not say; 0: unknown
-	small  [1 << 11][]*frameOutput
-	large  map[uint32][]*frameOutput // extended ids
+	bus    uint8                   // of the group, where its frames do not say; 0: unknown
+	table  [1 << 11][]*frameOutput // by slot
 }
+
+// slot is the place of an id in the table; several extended ids share one. Most frames of a recording are such that nobody
+// asked for, which a table tells sooner than a map.
+func slot(id uint32) uint32 { return (id ^ id>>11 ^ id>>22) & (1<<11 - 1) }
 
 // A frameOutput is an output fed by one message.
 type frameOutput struct {
 	*output
+	id      uint32
 	bus     uint8 // 0: any
 	row     frameRow
 	message *message
@@ -32,23 +36,7 @@ type frameRow interface {
 	fill(payload []byte, row []float64) (there, ok bool)
 }
 
-func (f *frames) add(id uint32, o *frameOutput) {
-	if id < uint32(len(f.small)) {
-		f.small[id] = append(f.small[id], o)
-		return
-	}
-	if f.large == nil {
-		f.large = map[uint32][]*frameOutput{}
-	}
-	f.large[id] = append(f.large[id], o)
-}
-
-func (f *frames) outputs(id uint32) []*frameOutput {
-	if id < uint32(len(f.small)) {
-		return f.small[id]
-	}
-	return f.large[id]
-}
+func (f *frames) add(o *frameOutput) { f.table[slot(o.id)] = append(f.table[slot(o.id)], o) }
 
 func (f *frames) next(ctx context.Context, to *source) error {
 	b, err := f.r.Next(ctx)
@@ -58,22 +46,21 @@ func (f *frames) next(ctx context.Context, to *source) error {
 	for i, seconds := range b.Times {
 		to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
 		t, ok := to.tick(seconds)
-		outputs := f.outputs(b.ID[i])
-		if len(outputs) == 0 {
-			continue
-		}
-		bus := b.Bus[i]
-		if bus == 0 {
-			bus = f.bus
-		}
-		for _, o := range outputs {
-			f.frame(to, o, bus, t, ok, b.Payload(i))
+		for _, o := range f.table[slot(b.ID[i])] {
+			if o.id == b.ID[i] {
+				f.frame(to, o, b, i, t, ok)
+			}
 		}
 	}
 	return nil
 }
 
-func (f *frames) frame(to *source, o *frameOutput, bus uint8, t int64, timed bool, payload []byte) {
+// frame hands frame i to an output that wants its id; timed says that t is its time.
+func (f *frames) frame(to *source, o *frameOutput, b *mdf.Frames, i int, t int64, timed bool) {
+	bus := b.Bus[i]
+	if bus == 0 {
+		bus = f.bus
+	}
 	if o.bus != 0 && bus != 0 && o.bus != bus {
 		o.message.elsewhere(bus)
 		return
@@ -82,7 +69,7 @@ func (f *frames) frame(to *source, o *frameOutput, bus uint8, t int64, timed boo
 		to.lost(o.output)
 		return
 	}
-	if there, ok := o.row.fill(payload, o.output.row); there {
+	if there, ok := o.row.fill(b.Payload(i), o.output.row); there {
 		to.put(o.output, t, ok)
 	}
 }

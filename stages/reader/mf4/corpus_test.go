@@ -20,7 +20,7 @@ import (
 )
 
 // roadlogs is the folder of the given recordings: $ROADLOGS, or ../shared/roadlogs beside the module.
-func roadlogs(t *testing.T) string {
+func roadlogs(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("ROADLOGS")
 	if dir == "" {

@@ -255,8 +255,8 @@ func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
 	fr := &frames{r: in, sorted: g.Sorted(), bus: busOf(g)}
 	var outputs []*output
 	for _, u := range r.uses {
-		o := &frameOutput{output: newOutput(u.to), bus: u.message.bus, row: u.row, message: u.message}
-		fr.add(u.message.id, o)
+		o := &frameOutput{output: newOutput(u.to), id: u.message.id, bus: u.message.bus, row: u.row, message: u.message}
+		fr.add(o)
 		outputs = append(outputs, o.output)
 	}
 	p.add(g, fr, outputs)
@@ -265,8 +265,10 @@ func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
 
 // blockRecords bounds a block so that many groups with few rows each do not hold much, and a restart repeats little.
 func blockRecords(g *mdf.ChannelGroup) int {
-	return int(min(max(64<<10/max(int64(g.DataBytes), 1), 32), 1024))
+	return int(min(max(64<<10/max(int64(g.DataBytes), 1), 32), maxBlockRecords))
 }
+
+const maxBlockRecords = 1024
 
 // busOf is the number at the end of a group's name or source, such as 1 of "CAN1_Rx", for recorders that keep each bus in a
 // group of its own and do not say it in the frames.

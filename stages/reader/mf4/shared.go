@@ -33,7 +33,7 @@ func readShared(f *mdf.File, groups []*mdf.ChannelGroup, plans map[*mdf.ChannelG
 		selected = append(selected, mdf.Selection{Group: g, Channels: p.channels})
 		s.members = append(s.members, &member{records: &records{outputs: p.outputs, rows: p.rows}, all: s, number: i})
 	}
-	r, err := f.ReadShared(mdf.ReadOptions{ColumnsOnly: true}, selected...)
+	r, err := f.ReadShared(mdf.ReadOptions{ColumnsOnly: true, BlockRecords: maxBlockRecords}, selected...)
 	s.r = r
 	return s, err
 }
