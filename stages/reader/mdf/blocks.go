@@ -41,23 +41,26 @@ func (c *chain) blocks() iter.Seq2[DataBlock, error] {
 	return func(yield func(DataBlock, error) bool) {
 		for i := 0; ; i++ {
 			fr, err := c.at(i)
-			if errors.Is(err, io.EOF) {
+			switch {
+			case errors.Is(err, io.EOF):
 				return
-			}
-			if err != nil {
+			case err != nil:
 				yield(DataBlock{}, err)
 				return
-			}
-			b := DataBlock{Offset: fr.off, ID: c.want, Disk: fr.disk, Start: fr.start, Size: fr.size}
-			if fr.zip != zipNone {
-				b.ID = "##DZ"
-			}
-			if fr.zip == zipTransposed {
-				b.Transposed, b.RowBytes = true, int(fr.cols)
-			}
-			if !yield(b, nil) {
+			case !yield(c.describe(fr), nil):
 				return
 			}
 		}
 	}
+}
+
+func (c *chain) describe(fr *fragment) DataBlock {
+	b := DataBlock{Offset: fr.off, ID: c.want, Disk: fr.disk, Start: fr.start, Size: fr.size}
+	if fr.zip != zipNone {
+		b.ID = "##DZ"
+	}
+	if fr.zip == zipTransposed {
+		b.Transposed, b.RowBytes = true, int(fr.cols)
+	}
+	return b
 }

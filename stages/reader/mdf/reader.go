@@ -117,16 +117,8 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 	if s := r.stream(); s != nil && opts.Ahead > 0 {
 		s.ahead = newAhead(opts.Ahead)
 	}
-	r.block = Block{Group: g, Columns: make([]Column, len(channels))}
-	for i, c := range channels {
-		if c.Group != g {
-			return nil, fmt.Errorf("channel %q is of group %d, not of group %d", c.Name, c.Group.Index, g.Index)
-		}
-		d, err := newDecoder(c, &r.block.Columns[i], opts)
-		if err != nil {
-			return nil, err
-		}
-		r.cols = append(r.cols, d)
+	if err := r.openColumns(channels); err != nil {
+		return nil, err
 	}
 	if err := r.openTimes(); err != nil {
 		return nil, err
@@ -138,6 +130,21 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 		s.join()
 	}
 	return r, nil
+}
+
+func (r *GroupReader) openColumns(channels []*Channel) error {
+	r.block = Block{Group: r.g, Columns: make([]Column, len(channels))}
+	for i, c := range channels {
+		if c.Group != r.g {
+			return fmt.Errorf("channel %q is of group %d, not of group %d", c.Name, c.Group.Index, r.g.Index)
+		}
+		d, err := newDecoder(c, &r.block.Columns[i], r.opts)
+		if err != nil {
+			return err
+		}
+		r.cols = append(r.cols, d)
+	}
+	return nil
 }
 
 // wantColumns says which bytes of records are needed, where the records of a group stand alone.

@@ -205,21 +205,23 @@ func (s *stream) seek(pos int64) error {
 	}
 	fr := &s.c.frags[i]
 	skip := pos - fr.start
-	s.base = fr.start
-	if fr.zip == zipNone {
-		lead := int64(0)
-		if back { // whoever steps back once may do so again
-			lead = min(skip, pieceSize/32)
-		}
-		s.in, s.base = skip-lead, pos-lead
-		return s.drop(lead)
+	lead := fr.lead(skip, back)
+	s.in, s.base = skip-lead, pos-lead
+	return s.drop(lead)
+}
+
+// lead is how many bytes in front of a place have to be read before it. back says that the place lies before the last one:
+// whoever steps back once may do so again.
+func (fr *fragment) lead(skip int64, back bool) int64 {
+	switch {
+	case fr.zip == zipTransposed:
+		return skip % int64(fr.cols)
+	case fr.zip == zipDeflate:
+		return skip
+	case back:
+		return min(skip, pieceSize/32)
 	}
-	if fr.zip == zipTransposed {
-		lead := skip % int64(fr.cols)
-		s.in, s.base = skip-lead, pos-lead
-		return s.drop(lead)
-	}
-	return s.drop(skip)
+	return 0
 }
 
 // drop reads and forgets n bytes.

@@ -74,14 +74,20 @@ func (lib *library) messages() []wanted {
 		ref(name+".ego_speed", b.EgoSpeed)
 		ref(name+".yaw_rate", b.YawRate)
 		ref(name+".driver_brake", b.DriverBrake)
-		for i := range b.Tracks {
-			if t := &b.Tracks[i]; t.IsBus() {
-				all = append(all, wanted{fmt.Sprintf("%s.tracks[%d]", name, i), t.DBC, t.ID, trackNames(t)})
-			}
-		}
+		all = append(all, tracks(name, b)...)
 		refs(b.Signals, func(signal string, r *binding.Ref) { ref(name+".signals."+signal, r) })
 	}
 	refs(lib.signals, func(signal string, r *binding.Ref) { ref("signals."+signal, r) })
+	return all
+}
+
+// tracks are the uses by the object list of a binding.
+func tracks(name string, b *binding.Binding) (all []wanted) {
+	for i := range b.Tracks {
+		if t := &b.Tracks[i]; t.IsBus() {
+			all = append(all, wanted{fmt.Sprintf("%s.tracks[%d]", name, i), t.DBC, t.ID, trackNames(t)})
+		}
+	}
 	return all
 }
 

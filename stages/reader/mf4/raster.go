@@ -124,30 +124,14 @@ func (g *resampler) tablesTo(end int64) ([]schemas.Table, error) {
 	return tables, nil
 }
 
+// ticks makes the rows of ticks next to end−1 and says how many there are.
 func (t *rasterTable) ticks(next, end, raster int64) (schemas.Table, int, error) {
 	var times []int64
-	var columns []schemas.Column
-	for _, s := range t.streams {
-		for _, c := range s.cols {
-			columns = append(columns, schemas.Column{Name: c.name, Unit: c.unit})
-		}
-	}
+	columns := t.columns()
 	for k := next; k < end; k++ {
-		at, any := k*raster, t.general
-		for _, s := range t.streams {
-			s.holdTo(at)
-			any = any || s.any
-		}
-		if !any {
-			continue
-		}
-		times = append(times, at)
-		i := 0
-		for _, s := range t.streams {
-			for _, v := range s.row {
-				columns[i].Float64 = append(columns[i].Float64, v)
-				i++
-			}
+		if t.holdTo(k * raster) {
+			times = append(times, k*raster)
+			t.appendRow(columns)
 		}
 	}
 	if len(times) == 0 {
@@ -155,6 +139,36 @@ func (t *rasterTable) ticks(next, end, raster int64) (schemas.Table, int, error)
 	}
 	table, err := schemas.NewTable(t.name, times, columns...)
 	return table, len(times), err
+}
+
+func (t *rasterTable) columns() []schemas.Column {
+	var columns []schemas.Column
+	for _, s := range t.streams {
+		for _, c := range s.cols {
+			columns = append(columns, schemas.Column{Name: c.name, Unit: c.unit})
+		}
+	}
+	return columns
+}
+
+// holdTo takes the rows of all streams up to a time; false if the table does not begin before it.
+func (t *rasterTable) holdTo(at int64) bool {
+	any := t.general
+	for _, s := range t.streams {
+		s.holdTo(at)
+		any = any || s.any
+	}
+	return any
+}
+
+func (t *rasterTable) appendRow(columns []schemas.Column) {
+	i := 0
+	for _, s := range t.streams {
+		for _, v := range s.row {
+			columns[i].Float64 = append(columns[i].Float64, v)
+			i++
+		}
+	}
 }
 
 // holdTo takes the rows up to a time and keeps the last.

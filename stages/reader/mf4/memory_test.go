@@ -1,3 +1,7 @@
+//go:build linux && !race
+
+// The race detector takes several times the memory; /proc is of Linux.
+
 package mf4
 
 import (
