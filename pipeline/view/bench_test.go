@@ -63,7 +63,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.StopTimer()
 	must(b, s.Commit(b.Context(), readChain, from, cursor(uint64(n+1))))
-	_, err = s.write.ExecContext(b.Context(), "PRAGMA wal_checkpoint(TRUNCATE)")
+	_, err = s.write.db.ExecContext(b.Context(), "PRAGMA wal_checkpoint(TRUNCATE)")
 	must(b, err)
 	info, err := os.Stat(file)
 	must(b, err)

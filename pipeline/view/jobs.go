@@ -35,7 +35,7 @@ type Job struct {
 // PutJobs stores rows in the place of what was stored of the same jobs. The rows are a fold that can be made again at any
 // time, so there is no cursor: the owner of the jobs puts all of them when it starts.
 func (s *Store) PutJobs(ctx context.Context, jobs ...Job) error {
-	err := s.transaction(ctx, func(tx *sql.Tx) error {
+	err := s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, j := range jobs {
 			if err := putJob(ctx, tx, j); err != nil {
 				return fmt.Errorf("job %s: %w", j.Job, err)
@@ -77,7 +77,7 @@ func putJob(ctx context.Context, tx *sql.Tx, j Job) error {
 
 // PutProgress says how far jobs are, 0 to 1; it never goes back. Unknown jobs are left out.
 func (s *Store) PutProgress(ctx context.Context, progress map[schemas.JobID]float64) error {
-	err := s.transaction(ctx, func(tx *sql.Tx) error {
+	err := s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for job, p := range progress {
 			_, err := tx.ExecContext(ctx, "UPDATE jobs SET progress = max(progress, ?) WHERE job = ?", max(0, min(p, 1)), string(job))
 			if err != nil {

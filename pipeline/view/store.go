@@ -1,7 +1,6 @@
 package view
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -54,7 +53,7 @@ CREATE TABLE IF NOT EXISTS fleet (
 // A Store is the result store of a process. All methods may be called concurrently. One process has a file open for
 // writing; others may read it.
 type Store struct {
-	write *sql.DB // one connection
+	write group
 	read  *sql.DB
 
 	mu      sync.Mutex
@@ -74,12 +73,12 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	s := &Store{chains: map[schemas.ChainID]*chain{}, changed: make(chan struct{})}
 	var err error
 	// FULL: a commit that a power cut takes back would leave a hole, since the stream is trimmed behind it.
-	if s.write, err = sql.Open("sqlite", name+"&_txlock=immediate&_pragma=synchronous(FULL)"); err != nil {
+	if s.write.db, err = sql.Open("sqlite", name+"&_txlock=immediate&_pragma=synchronous(FULL)"); err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
-	s.write.SetMaxOpenConns(1)
+	s.write.db.SetMaxOpenConns(1)
 	if s.read, err = sql.Open("sqlite", name+"&_pragma=query_only(1)"); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), s.write.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), s.write.db.Close())
 	}
 	s.read.SetMaxOpenConns(2 * runtime.GOMAXPROCS(0))
 	if err := s.migrate(ctx); err != nil {
@@ -89,7 +88,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 }
 
 func (s *Store) migrate(ctx context.Context) error {
-	return s.transaction(ctx, func(tx *sql.Tx) error {
+	return s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var version int
 		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 			return err
@@ -100,17 +99,6 @@ func (s *Store) migrate(ctx context.Context) error {
 		_, err := tx.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
 		return err
 	})
-}
-
-func (s *Store) transaction(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := f(tx); err != nil {
-		return cmp.Or(err, tx.Rollback())
-	}
-	return tx.Commit()
 }
 
 // Changed returns a channel that is closed at the next change of the results, whoever made it in this process.
@@ -190,7 +178,7 @@ func (s *Store) Write(ctx context.Context, b pipeline.Batch) error {
 // Commit implements pipeline.Sink.
 func (s *Store) Commit(ctx context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
 	c := s.take(id)
-	err := s.transaction(ctx, func(tx *sql.Tx) error {
+	err := s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		stored, sequence, err := storedCursor(ctx, tx, id)
 		if err != nil {
 			return err
@@ -237,7 +225,11 @@ func (s *Store) WriteFleet(ctx context.Context, run string, b pipeline.Batch) er
 		return nil
 	}
 	doc := string(b.Docs[len(b.Docs)-1])
-	if _, err := s.write.ExecContext(ctx, "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?, ?)", run, b.Type, b.Stage, doc); err != nil {
+	err := s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?, ?)", run, b.Type, b.Stage, doc)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("store the fleet result of run %s: %w", run, err)
 	}
 	s.signal()
@@ -247,7 +239,7 @@ func (s *Store) WriteFleet(ctx context.Context, run string, b pipeline.Batch) er
 // Forget removes all that is stored of a job but its cursors: results that are over their time. It is no way to run a job
 // again.
 func (s *Store) Forget(ctx context.Context, job schemas.JobID) error {
-	err := s.transaction(ctx, func(tx *sql.Tx) error {
+	err := s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, query := range []string{
 			"DELETE FROM chunks WHERE series IN (SELECT id FROM series WHERE job = ?)", "DELETE FROM series WHERE job = ?", "DELETE FROM folds WHERE job = ?",
 			"DELETE FROM docs WHERE job = ?", "DELETE FROM recordings WHERE job = ?", "DELETE FROM labels WHERE job = ?", "DELETE FROM jobs WHERE job = ?",
@@ -274,7 +266,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	clear(s.chains)
-	return errors.Join(s.read.Close(), s.write.Close())
+	return errors.Join(s.read.Close(), s.write.db.Close())
 }
 
 // nanos is a time as stored: Unix nanoseconds; of recordings that do not say when they began, nanoseconds since the zero time.

@@ -133,7 +133,7 @@ func TestOpenRefusesAnotherVersion(t *testing.T) {
 	file := filepath.Join(t.TempDir(), FileName)
 	s, err := Open(t.Context(), file)
 	must(t, err)
-	_, err = s.write.ExecContext(t.Context(), "PRAGMA user_version = 99")
+	_, err = s.write.db.ExecContext(t.Context(), "PRAGMA user_version = 99")
 	must(t, err)
 	must(t, s.Close())
 	if _, err := Open(t.Context(), file); err == nil || !strings.Contains(err.Error(), "version 99") {
