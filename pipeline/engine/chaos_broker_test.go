@@ -16,6 +16,7 @@ type faults struct {
 	rng    *rand.Rand
 	frozen chan struct{}      // closed when the process may write again
 	full   map[string]bool    // logs without room for out events, by stage
+	deaf   string             // the durable that this process is told nothing for
 	chance map[string]float64 // of a fault, by what it is
 }
 
@@ -141,7 +142,7 @@ func (l *shakyLog) Subscribe(ctx context.Context, s transport.Subscription) (tra
 	if err != nil {
 		return nil, err
 	}
-	return &shakyConsumer{c, l.f}, nil
+	return &shakyConsumer{c, l.f, s.Durable}, nil
 }
 
 type shakyChain struct {
@@ -176,10 +177,15 @@ func (r *shakyReader) Next(ctx context.Context) (transport.Stored, error) {
 
 type shakyConsumer struct {
 	transport.Consumer
-	f *faults
+	f       *faults
+	durable string
 }
 
 func (c *shakyConsumer) Next(ctx context.Context) (transport.Delivery, error) {
+	if c.durable == c.f.deaf {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if c.f.happens("consume") {
 		return nil, errCut
 	}

@@ -54,13 +54,16 @@ type line struct {
 	spec  *spec.Pipeline
 	jobs  transport.Log
 	nodes []*node
+
+	mu     sync.Mutex
+	failed map[schemas.JobID]uint64 // jobs that are failed, and the sequence of the event that says so
 }
 
 // New builds every stage of the pipelines with its configuration and opens the logs. It starts nothing.
 func New(ctx context.Context, s Settings) (*Engine, error) {
 	e := &Engine{appended: s.Appended, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
 		maxEvent: s.Broker.Describe().MaxEvent, log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
-	b := builder{e: e, s: s, byRef: map[spec.Ref]*node{}, sinks: map[string]pipeline.Sink{}}
+	b := builder{e: e, s: s, byRef: map[spec.Ref]*node{}, sinks: map[string]pipeline.Sink{}, joined: beforeJoins(s.Spec)}
 	for _, p := range s.Spec.Pipelines {
 		if len(s.Pipelines) > 0 && !slices.Contains(s.Pipelines, p.Name) {
 			continue
@@ -81,6 +84,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range e.mine {
 		g.Go(func() error { return n.run(ctx) })
+	}
+	for _, l := range e.pipelines {
+		g.Go(func() error { return l.follow(ctx, e.log) })
 	}
 	return g.Wait()
 }
@@ -184,6 +190,31 @@ type builder struct {
 	s     Settings
 	byRef map[spec.Ref]*node
 	sinks map[string]pipeline.Sink
+
+	joined map[spec.Ref]bool
+}
+
+// beforeJoins are the stages with a path into a join: what waits there needs to hear of each of them now and then. Pipelines
+// that are not run count too, since progress events are part of what a job's chain holds, whoever reads it.
+func beforeJoins(s *spec.Spec) map[spec.Ref]bool {
+	before := map[spec.Ref]bool{}
+	var mark func(refs []spec.Ref)
+	mark = func(refs []spec.Ref) {
+		for _, r := range refs {
+			if st := s.Stage(r); st != nil && !before[r] {
+				before[r] = true
+				mark(st.Inputs)
+			}
+		}
+	}
+	for _, p := range s.Pipelines {
+		for _, st := range p.Stages {
+			if len(st.Inputs) > 1 {
+				mark(st.Inputs)
+			}
+		}
+	}
+	return before
 }
 
 func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
@@ -191,7 +222,7 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 	if err != nil {
 		return fmt.Errorf("open the jobs of %s: %w", p.Name, err)
 	}
-	l := &line{spec: p, jobs: jobs}
+	l := &line{spec: p, jobs: jobs, failed: map[schemas.JobID]uint64{}}
 	b.e.pipelines[p.Name] = l
 	b.e.order = append(b.e.order, p.Name)
 	for _, st := range p.Stages {
@@ -215,7 +246,7 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 }
 
 func (b *builder) stage(ctx context.Context, l *line, st *spec.Stage) (*node, error) {
-	n := &node{pipeline: st.Pipeline, name: st.Name, info: st.Info, settings: st.Settings, when: st.When}
+	n := &node{pipeline: st.Pipeline, name: st.Name, info: st.Info, settings: st.Settings, when: st.When, leadsToJoin: b.joined[st.Ref()]}
 	for _, ref := range st.Inputs {
 		in := b.byRef[ref]
 		if in == nil {
@@ -273,7 +304,8 @@ func (b *builder) connect(from, to *node) {
 }
 
 func (b *builder) add(ctx context.Context, l *line, n *node, stage string) (err error) {
-	n.e, n.jobs = b.e, l.jobs
+	n.e, n.line, n.jobs = b.e, l, l.jobs
+	n.held = newHeld(n)
 	n.slots = make(chan struct{}, max(1, n.settings.Parallelism))
 	n.log = b.e.log.With("pipeline", n.pipeline, "stage", n.name)
 	n.meter = &Meter{}

@@ -67,8 +67,12 @@ func (i *instance) open(ctx context.Context) settle.Input {
 	if err == nil {
 		st, err = settle.StateOf(state)
 	}
-	if err == nil && i.flow == nil && i.store == nil {
+	switch {
+	case err != nil || i.store != nil:
+	case i.flow == nil:
 		i.flow, err = i.n.e.flows.open(ctx, i.n, i.w.id, state.Out, state.OutBytes)
+	default:
+		i.flow.catchUp(state.Behind)
 	}
 	i.chain, i.pages = chain, map[transport.PageHash]bool{}
 	i.before = triedBefore(&st)
@@ -90,14 +94,19 @@ func (i *instance) drop() {
 
 func (i *instance) restore(ctx context.Context, c *transport.Checkpoint) settle.Input {
 	i.stage.close()
-	i.acquire()
+	i.stage = nil
+	i.saved, i.taken = time.Now(), 0
+	for !i.acquire() {
+		if i.hear() || i.stopping() { // the core hears of it before it makes a step
+			return settle.Input{Op: settle.Restored}
+		}
+	}
 	var state []byte
 	if c != nil {
 		state = c.Snapshot
 	}
 	var err error
-	i.saved, i.taken = time.Now(), 0
-	i.stage, err = i.n.open(ctx, i.w, state)
+	i.stage, err = i.n.open(ctx, i.w, state, i.of.cancelled)
 	return settle.Input{Op: settle.Restored, Failure: i.failure(err)}
 }
 
@@ -106,7 +115,9 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 	if !i.room(ctx) {
 		return settle.Input{Op: settle.Stepped, Failure: settle.NotBegun}
 	}
-	i.acquire()
+	if !i.acquire() {
+		return settle.Input{Op: settle.Stepped, Failure: settle.NotBegun}
+	}
 	i.taken++
 	i.outputs = nil
 	if i.before.again(c, i.refOf(c.Event)) {
@@ -186,36 +197,6 @@ func (i *instance) take(e settle.Event) error {
 	return nil
 }
 
-// room waits until the slowest consumer has room. It is false when a command, or the process's stop, came first.
-func (i *instance) room(ctx context.Context) bool {
-	if i.flow == nil || len(i.n.consumers) == 0 {
-		return true
-	}
-	budget := uint64(edgeBudget)
-	if i.n.feedsJoin {
-		budget = joinBudget
-	}
-	for i.flow.full(budget) {
-		if i.taken > 0 {
-			i.due = true // somebody upstream may wait for it
-			return false
-		}
-		i.release()
-		select {
-		case <-i.flow.change():
-		case <-i.wake:
-			return false
-		case <-i.drain:
-			return false
-		case <-time.After(pollFloors):
-			if err := i.flow.lookUp(ctx, i.n, i.w.id); err != nil {
-				i.n.log.Warn("looking for room", "error", err)
-			}
-		}
-	}
-	return true
-}
-
 // fits refuses an event that the broker does not take.
 func (i *instance) fits(outputs []output) error {
 	limit := i.n.e.maxEvent
@@ -246,10 +227,14 @@ func (i *instance) keepPace(outputs []output) {
 // failed books a step's error for the dead letter it may become.
 func (i *instance) failed(c settle.Call, err error) settle.Failure {
 	i.err = err
-	if err == nil {
-		return settle.OK
-	}
 	ref := i.refOf(c.Event)
+	switch {
+	case err == nil:
+		delete(i.fails, ref)
+		return settle.OK
+	case errors.Is(err, errInterrupted):
+		return settle.Interrupted
+	}
 	f := i.fails[ref]
 	f.last = time.Now().UTC()
 	if f.first.IsZero() {
@@ -450,33 +435,6 @@ func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 	}
 }
 
-// consumed tells the producers how far this node has come; it is false when one is in another process.
-func (i *instance) consumed(c schemas.Cursor) bool {
-	here := true
-	for k := range i.edges {
-		if k < len(c.Edges) {
-			here = i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k]) && here
-		}
-	}
-	return here
-}
-
-// publish writes a sink's progress where a producer in another process finds it, once in a while. Nothing but room depends
-// on it, so what goes wrong is left for the next time.
-func (i *instance) publish(ctx context.Context, c schemas.Cursor) {
-	if time.Since(i.published) < pollFloors {
-		return
-	}
-	i.published = time.Now()
-	if i.floor == nil {
-		id := schemas.ChainID{Job: i.w.id, Stage: i.n.floorStage()}
-		i.floor, _, _ = i.n.out.Open(ctx, id)
-	}
-	if i.floor != nil && i.n.out.Commit(ctx, map[transport.Chain]transport.Checkpoint{i.floor: {Cursor: c}}) != nil {
-		i.floor = nil
-	}
-}
-
 // commit makes the sink's store durable up to a cursor.
 func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.Input {
 	start := time.Now()
@@ -486,7 +444,8 @@ func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.I
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
 		if !i.consumed(to) {
-			i.publish(ctx, to)
+			i.unpublished = &to
+			i.publish(ctx, pollFloors)
 		}
 	}
 	if errors.Is(err, pipeline.ErrStale) {

@@ -2,13 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/engine/settle"
@@ -16,16 +13,15 @@ import (
 	"github.com/milepost-dev/milepost/transport"
 )
 
-// pollFloors is how often a producer without room looks for checkpoints that consumers in other processes wrote.
-const pollFloors = 100 * time.Millisecond
-
 // A flow is the account of one chain's out events: how many bytes its slowest consumer has not checkpointed yet. It throttles
 // the producer (design.md §6 rule 7: a budget per job and edge, so that a halted job stops only its own reader) and says what
 // may be trimmed (rule 9).
 type flow struct {
 	mu      sync.Mutex
 	total   uint64 // bytes of all out events
+	last    uint64 // sequence of the last of them
 	below   uint64 // of those at and below the slowest consumer's floor
+	extra   uint64 // granted beyond the budget while a join is starved
 	trimmed uint64 // below, at the last trim
 	marks   []mark // of events above that floor, in order
 	floors  map[*node]schemas.EdgeCursor
@@ -50,7 +46,7 @@ func newFlows() *flows { return &flows{all: map[flowKey]*flow{}} }
 
 // open starts the account of a chain that holds out events of so many bytes; the consumers' floors are looked up.
 func (f *flows) open(ctx context.Context, n *node, job schemas.JobID, out, bytes uint64) (*flow, error) {
-	a := &flow{total: bytes, floors: map[*node]schemas.EdgeCursor{}, changed: make(chan struct{})}
+	a := &flow{total: bytes, last: out, floors: map[*node]schemas.EdgeCursor{}, changed: make(chan struct{})}
 	for _, c := range n.consumers {
 		a.floors[c] = schemas.EdgeCursor{}
 	}
@@ -64,6 +60,13 @@ func (f *flows) open(ctx context.Context, n *node, job schemas.JobID, out, bytes
 	defer f.mu.Unlock()
 	f.all[flowKey{n, job}] = a
 	return a, nil
+}
+
+// has says whether the chain's writer is in this process.
+func (f *flows) has(n *node, job schemas.JobID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all[flowKey{n, job}] != nil
 }
 
 // drop closes the account.
@@ -96,10 +99,23 @@ func (a *flow) floor(consumer *node, to schemas.EdgeCursor) {
 	a.changed = make(chan struct{})
 }
 
-// produced books an out event.
+// catchUp books what was stored though nobody said so: the outcome of an append may be unknown.
+func (a *flow) catchUp(behind []transport.Stored) {
+	for k := range behind {
+		if r := &behind[k]; r.Kind == transport.Out {
+			a.produced(r.Event.Sequence, r.Bytes)
+		}
+	}
+}
+
+// produced books an out event, once.
 func (a *flow) produced(sequence uint64, bytes int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if sequence <= a.last {
+		return
+	}
+	a.last = sequence
 	a.total += uint64(bytes)
 	a.marks = append(a.marks, mark{sequence, a.total})
 }
@@ -126,11 +142,36 @@ func (a *flow) pending() uint64 {
 	return a.total - a.below
 }
 
-// full says whether budget bytes or more are pending.
+// full says whether budget bytes, and what was granted beyond them, or more are pending. A grant ends when it is not needed
+// any more.
 func (a *flow) full(budget uint64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pending() >= budget
+	n := a.pending()
+	if n < budget {
+		a.extra = 0
+	}
+	return n >= budget+a.extra
+}
+
+// grant lets the producer go on for so many bytes above what is pending.
+func (a *flow) grant(bytes uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.extra += bytes
+}
+
+// slowest are the consumers that have come least far.
+func (a *flow) slowest() (all []*node) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	low, _ := a.lowest()
+	for n, c := range a.floors {
+		if c.Sequence == low.Sequence {
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // change is closed when a consumer's floor moves.
@@ -143,48 +184,42 @@ func (a *flow) change() <-chan struct{} {
 // lookUp reads the consumers' floors from their chains' last checkpoints and ends.
 func (a *flow) lookUp(ctx context.Context, n *node, job schemas.JobID) error {
 	for _, c := range n.consumers {
-		to, err := c.lastCursor(ctx, job, n)
+		to, err := c.lastCursor(ctx, c.jobOf(n, job))
 		if err != nil {
 			return fmt.Errorf("look up how far %s is: %w", c.name, err)
 		}
-		a.floor(c, to)
+		for k, e := range to.Edges {
+			if c.inputs[k] == n {
+				a.floor(c, e)
+			}
+		}
 	}
 	return nil
 }
 
-// floorStage is the chain where a sink writes how far its store is: its own chain holds decisions only.
-func (n *node) floorStage() string { return n.name + ".floor" }
-
-// lastCursor is how far the consumer's stored checkpoint, or end, of a job reaches on the edge from producer.
-func (n *node) lastCursor(ctx context.Context, job schemas.JobID, producer *node) (schemas.EdgeCursor, error) {
-	id := schemas.ChainID{Job: n.jobOf(producer, job), Stage: n.name}
+// lastCursor is how far the node's stored checkpoint, or end, of a job reaches.
+func (n *node) lastCursor(ctx context.Context, job schemas.JobID) (last schemas.Cursor, err error) {
+	log, id := n.out, schemas.ChainID{Job: job, Stage: n.name}
 	if n.info.Role == pipeline.RoleSink {
 		id.Stage = n.floorStage()
-	}
-	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Snapshot, transport.Control}, Chain: &id,
-		Headers: true, Newest: true, Drain: true})
-	if err != nil {
-		return schemas.EdgeCursor{}, err
-	}
-	defer w.Close()
-	var last schemas.EdgeCursor
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return last, nil
-		}
-		if err != nil {
+		if log, err = n.floorLog(ctx); err != nil {
 			return last, err
 		}
-		if s.Cursor == nil {
-			continue
-		}
-		for i, e := range s.Cursor.Edges {
-			if n.inputs[i] == producer && e.Sequence > last.Sequence {
-				last = e
-			}
+	}
+	further := func(s *transport.Stored) {
+		if s.Cursor != nil && len(s.Cursor.Edges) == len(n.inputs) && reach(*s.Cursor) >= reach(last) {
+			last = s.Cursor.Clone()
 		}
 	}
+	return last, newest(ctx, log, id, further, transport.Snapshot, transport.Control)
+}
+
+// reach is how many events lie before a cursor, over all edges.
+func reach(c schemas.Cursor) (n uint64) {
+	for k := range c.Edges {
+		n += c.Edges[k].Sequence
+	}
+	return n
 }
 
 // trimmable is how far the chain may be trimmed: below every consumer's floor and not above the chain's own last checkpoint.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline/engine/settle"
@@ -13,6 +14,7 @@ import (
 
 const (
 	idleCheckpoint = 150 * time.Millisecond // without an input for so long, what was taken is checkpointed
+	parkAfter      = 5 * time.Second        // a failed job with nothing to do for so long leaves the process
 	brokerBackoff  = 200 * time.Millisecond // between two tries of a broker that does not answer
 )
 
@@ -23,6 +25,7 @@ const (
 	giveBack outcome = iota // hand them to anybody
 	settled                 // ack
 	leave                   // another process holds the job: say nothing
+	parked                  // ack, if the job is failed still: whatever lets it go on is a new event
 )
 
 // An instance executes what the settlement core decides for one job at one node. It is used by one goroutine.
@@ -30,19 +33,24 @@ type instance struct {
 	n     *node
 	w     work
 	core  *settle.Instance
-	news  func() []order // what the job's events asked since the last call
-	wake  <-chan struct{}
+	of    *holding
+	h     *held
+	wake  <-chan struct{} // has a token when there are orders, or the job failed
 	drain <-chan struct{} // closed when the process stops
+	news  []order         // not made commands yet
 
 	chain     transport.Chain
 	floor     transport.Chain // of a sink: see publish
 	published time.Time
-	flow      *flow
-	stage     *stage
-	store     *store
-	edges     []*edge
-	before    tried // when the chain was opened
-	arrivals  chan arrival
+	publishes int
+
+	unpublished *schemas.Cursor // what is not published yet
+	flow        *flow
+	stage       *stage
+	store       *store
+	edges       []*edge
+	before      tried // when the chain was opened
+	arrivals    chan arrival
 
 	input   transport.Stored
 	outputs []output
@@ -52,6 +60,7 @@ type instance struct {
 	saved   time.Time                   // when the last checkpoint was written
 	taken   int                         // inputs since
 	due     bool                        // a checkpoint is to be asked for
+	parking bool                        // the instance is to leave a failed job
 	slot    bool
 	began   time.Time     // of pacing: when this instance's first batch left
 	origin  time.Duration // and its place
@@ -62,7 +71,8 @@ type instance struct {
 type failing struct{ first, last time.Time }
 
 // perform works on one job until it is closed, halted, lost or given back.
-func (n *node) perform(ctx context.Context, id schemas.JobID, news func() []order, wake <-chan struct{}) outcome {
+func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outcome {
+	n := h.n
 	w, err := n.look(ctx, id)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -71,7 +81,7 @@ func (n *node) perform(ctx context.Context, id schemas.JobID, news func() []orde
 		}
 		return giveBack
 	}
-	i := &instance{n: n, w: w, core: settle.New(n.rules()), news: news, wake: wake, drain: ctx.Done(), fails: map[schemas.InputRef]failing{}}
+	i := &instance{n: n, w: w, core: settle.New(n.rules()), h: h, of: of, wake: of.wake, drain: ctx.Done(), fails: map[schemas.InputRef]failing{}}
 	i.arrivals = make(chan arrival, 1)
 	for k, in := range n.inputs {
 		i.edges = append(i.edges, &edge{index: k, from: in, id: schemas.ChainID{Job: i.jobAt(in), Stage: in.name}})
@@ -123,7 +133,7 @@ func (n *node) rules() settle.Config {
 	for _, in := range n.inputs {
 		c.Edges = append(c.Edges, in.name)
 	}
-	if n.feedsJoin {
+	if n.leadsToJoin {
 		c.ProgressEvery = progressEvery
 	}
 	return c
@@ -158,12 +168,19 @@ func (i *instance) run(ctx context.Context) outcome {
 	}
 }
 
+// hear fetches what the job's events asked, and says whether a cancel is among it.
+func (i *instance) hear() (cancel bool) {
+	i.news = append(i.news, i.h.orders(i.of)...)
+	return slices.ContainsFunc(i.news, func(o order) bool { return o.cancel })
+}
+
 // told makes commands of what the job's events asked, of a stop, and of a checkpoint that is due.
 func (i *instance) told() (commands []settle.Input) {
 	command := func(r settle.Request) {
 		commands = append(commands, settle.Input{Op: settle.Command, Command: r})
 	}
-	for _, o := range i.news() {
+	i.hear()
+	for _, o := range i.news {
 		switch {
 		case o.cancel:
 			command(settle.Request{Want: settle.WantCancel})
@@ -171,6 +188,7 @@ func (i *instance) told() (commands []settle.Input) {
 			command(settle.Request{Want: settle.WantResume, Input: o.resume.Input, Letter: o.resume.Letter})
 		}
 	}
+	i.news = i.news[:0]
 	select {
 	case <-i.drain:
 		i.drain = nil
@@ -184,20 +202,23 @@ func (i *instance) told() (commands []settle.Input) {
 		i.due, i.taken = false, 0
 		command(settle.Request{Want: settle.WantCheckpoint})
 	}
+	if i.parking {
+		command(settle.Request{Want: settle.WantDrain})
+	}
 	return commands
 }
 
-// wait is idle until an event arrives or a command comes. What was taken before is checkpointed meanwhile: somebody may wait
-// for the room.
+// wait is idle until an event arrives or a command comes, and does meanwhile what is put off until then.
 func (i *instance) wait(ctx context.Context) settle.Input {
 	i.release()
-	var idle <-chan time.Time
-	if i.taken > 0 {
-		t := time.NewTimer(idleCheckpoint)
-		defer t.Stop()
-		idle = t.C
-	}
-	for {
+	for begun := time.Now(); ; {
+		var due <-chan time.Time
+		d, ok := i.chore(begun)
+		if ok {
+			t := time.NewTimer(d)
+			defer t.Stop()
+			due = t.C
+		}
 		select {
 		case a := <-i.arrivals:
 			if in, ok := i.arrived(a); ok {
@@ -207,11 +228,53 @@ func (i *instance) wait(ctx context.Context) settle.Input {
 			return settle.Input{}
 		case <-i.drain:
 			return settle.Input{}
-		case <-idle:
-			i.taken = 0
-			return settle.Input{Op: settle.Command, Command: settle.Request{Want: settle.WantCheckpoint}}
+		case <-due:
+			if i.idle(ctx, begun) {
+				return settle.Input{}
+			}
 		}
 	}
+}
+
+// chore says when something is to be done if nothing comes before; false when nothing is.
+func (i *instance) chore(begun time.Time) (in time.Duration, ok bool) {
+	next := func(at time.Time) {
+		if d := max(time.Until(at), time.Millisecond); !ok || d < in {
+			in, ok = d, true
+		}
+	}
+	if i.taken > 0 {
+		next(begun.Add(idleCheckpoint))
+	}
+	if i.unpublished != nil {
+		next(i.published.Add(pollFloors))
+	}
+	if i.h.isFailed(i.of) {
+		next(begun.Add(max(parkAfter, time.Since(begun)+time.Second)))
+	}
+	return in, ok
+}
+
+// idle does what is due after a while with nothing to take: what was taken before is checkpointed, since somebody may wait
+// for the room, and told to producers elsewhere. It is true when the core is to be told of it.
+func (i *instance) idle(ctx context.Context, begun time.Time) bool {
+	i.publish(ctx, pollFloors)
+	if i.taken > 0 && time.Since(begun) >= idleCheckpoint {
+		i.due = true
+	}
+	return i.due || !i.fed() && i.park(begun)
+}
+
+// park says whether the job is failed and nothing has come, or moved, since for so long that its instance here is to go until
+// somebody resumes the job: thousands of failed jobs must not fill the process, nor what the broker lets be pending.
+func (i *instance) park(begun time.Time) bool {
+	i.parking = i.parking || time.Since(begun) >= parkAfter && i.h.isFailed(i.of)
+	return i.parking
+}
+
+// fed says whether an input's own instance is at work in this process: more may come.
+func (i *instance) fed() bool {
+	return slices.ContainsFunc(i.edges, func(e *edge) bool { return i.n.e.flows.has(e.from, e.id.Job) })
 }
 
 // arrived hands an event to the core and keeps it; one of a reader that was replaced is dropped.
@@ -233,9 +296,12 @@ func (i *instance) left(ctx context.Context, a settle.Action) outcome {
 	if i.n.parts.Reader != nil && a.Ending == settle.Ended {
 		i.n.e.progress.Store(i.w.id, 1.0)
 	}
+	i.publish(ctx, 0)
 	switch {
 	case a.Ending.Settled():
 		return settled
+	case a.Ending == settle.Drained && i.parking:
+		return parked
 	case a.Ending == settle.Lost:
 		log.Info("another process holds this job", "reason", a.Reason)
 		return leave
@@ -246,12 +312,19 @@ func (i *instance) left(ctx context.Context, a settle.Action) outcome {
 	return giveBack
 }
 
-// acquire takes one of the node's worker slots; it is given back when the instance has nothing to do.
-func (i *instance) acquire() {
-	if !i.slot {
-		i.n.slots <- struct{}{}
-		i.slot = true
+// acquire takes one of the node's worker slots; it is given back when the instance has nothing to do. It is false when a
+// command or the process's stop came first: other jobs may hold the slots for as long as a paced drive takes.
+func (i *instance) acquire() bool {
+	if i.slot {
+		return true
 	}
+	select {
+	case i.n.slots <- struct{}{}:
+		i.slot = true
+	case <-i.wake:
+	case <-i.drain:
+	}
+	return i.slot
 }
 
 func (i *instance) release() {
@@ -269,6 +342,16 @@ func (i *instance) pause(d time.Duration) {
 	case <-t.C:
 	case <-i.wake:
 	case <-i.drain:
+	}
+}
+
+// stopping says whether the process stops, and the core was not told yet.
+func (i *instance) stopping() bool {
+	select {
+	case <-i.drain:
+		return true
+	default:
+		return false
 	}
 }
 

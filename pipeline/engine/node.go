@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/schemas"
@@ -24,22 +22,27 @@ const ackWait = 4 * time.Second
 
 // A node is one stage of a pipeline, or one sink behind one stage, as this process runs it.
 type node struct {
-	e         *Engine
-	pipeline  string
-	name      string // the stage's name; of a sink, "<sink>@<stage>"
-	info      pipeline.Info
-	parts     pipeline.Parts
-	settings  spec.Settings
-	when      *spec.Condition
-	inputs    []*node // in the order of `from`; none for a reader
-	consumers []*node // everything that reads its out events, in any pipeline of the file
-	feedsJoin bool    // a consumer has several inputs: steps that emit nothing make progress events
-	out       transport.Log
-	jobs      transport.Log // of its pipeline
-	hidden    bool          // not of the file: the result store
-	slots     chan struct{} // one token a worker
-	log       *slog.Logger
-	meter     *Meter
+	e           *Engine
+	pipeline    string
+	name        string // the stage's name; of a sink, "<sink>@<stage>"
+	info        pipeline.Info
+	parts       pipeline.Parts
+	settings    spec.Settings
+	when        *spec.Condition
+	inputs      []*node // in the order of `from`; none for a reader
+	consumers   []*node // everything that reads its out events, in any pipeline of the file
+	feedsJoin   bool    // a consumer has several inputs
+	leadsToJoin bool    // over however many stages: steps that emit nothing make progress events
+	out         transport.Log
+	floorMu     sync.Mutex
+	floors      transport.Log // of a sink: see floorLog
+	jobs        transport.Log // of its pipeline
+	hidden      bool          // not of the file: the result store
+	slots       chan struct{} // one token a worker
+	log         *slog.Logger
+	meter       *Meter
+	line        *line
+	held        *held
 }
 
 // work is one job at one node.
@@ -59,19 +62,42 @@ func (n *node) accepts(eventType string) bool {
 
 // run takes the node's jobs until ctx ends, and waits for what it started.
 func (n *node) run(ctx context.Context) error {
-	c, err := n.jobs.Subscribe(ctx, transport.Subscription{Durable: n.name, AckWait: ackWait})
-	if err != nil {
-		return n.over(ctx, fmt.Errorf("subscribe: %w", err))
+	kept, stop := context.WithCancel(context.WithoutCancel(ctx)) // what is being finished is still this process's
+	var keeper sync.WaitGroup
+	keeper.Go(func() { n.held.keepAlive(kept) })
+	ctx, drain := context.WithCancel(ctx)
+	err := n.takeJobs(ctx)
+	drain()
+	n.held.wg.Wait()
+	stop()
+	keeper.Wait()
+	return err
+}
+
+// takeJobs takes deliveries until ctx ends or the broker is closed. A consumer that breaks later is made anew.
+func (n *node) takeJobs(ctx context.Context) error {
+	for first := true; ; first = false {
+		c, err := n.jobs.Subscribe(ctx, transport.Subscription{Durable: n.name, AckWait: ackWait})
+		if err == nil {
+			err = n.held.takeAll(ctx, c)
+		} else if first {
+			return n.over(ctx, fmt.Errorf("subscribe: %w", err))
+		}
+		if ctx.Err() != nil || errors.Is(err, transport.ErrClosed) {
+			return n.over(ctx, err)
+		}
+		n.log.Warn("taking jobs was interrupted", "error", err)
+		rest(ctx, brokerBackoff)
 	}
+}
+
+// takeAll returns why it could go no further.
+func (h *held) takeAll(ctx context.Context, c transport.Consumer) error {
 	defer c.Close()
-	h := &held{n: n, jobs: map[schemas.JobID]*holding{}}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return h.keepAlive(ctx) })
 	for {
 		d, err := c.Next(ctx)
 		if err != nil {
-			h.wg.Wait()
-			return errors.Join(g.Wait(), n.over(ctx, err))
+			return err
 		}
 		h.take(ctx, d)
 	}
@@ -91,13 +117,41 @@ type held struct {
 	wg   sync.WaitGroup
 	mu   sync.Mutex
 	jobs map[schemas.JobID]*holding
+	trim chan struct{} // has a token while a finished job is trimmed
+}
+
+func newHeld(n *node) *held {
+	return &held{n: n, jobs: map[schemas.JobID]*holding{}, trim: make(chan struct{}, 1)}
 }
 
 // A holding is one job in work: every delivery about it so far, and what its instance has yet to be told.
 type holding struct {
 	deliveries []transport.Delivery
 	orders     []order
-	wake       chan struct{} // has a token when there are orders
+	wake       chan struct{} // has a token when there are orders, or the job failed
+	event      uint64        // sequence of the newest event of the job that was heard of
+	failed     bool          // which says that it is failed
+	cancelled  chan struct{} // closed by an order to cancel
+	gone       bool          // it is closed
+}
+
+// hears notes an event of the job; h.mu is held.
+func (w *holding) hears(event uint64, state schemas.JobState) {
+	if event > w.event {
+		w.event, w.failed = event, state == schemas.JobFailed
+	}
+	if state == schemas.JobCancelled && !w.gone {
+		w.gone = true
+		close(w.cancelled)
+	}
+}
+
+// poke wakes the instance; h.mu is held.
+func (w *holding) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 // order is what a job's event asks of a stage that works on it; the zero order asks nothing but to work.
@@ -124,14 +178,26 @@ func (h *held) take(ctx context.Context, d transport.Delivery) {
 		if e.Resume != nil && e.Resume.Stage == h.n.name {
 			o.resume = e.Resume
 		}
-		h.tell(ctx, d, o)
+		h.tell(ctx, d, e.State, o)
 	case schemas.JobCancelled:
-		h.tell(ctx, d, order{cancel: true})
+		h.tell(ctx, d, e.State, order{cancel: true})
 	case schemas.JobFinished:
-		h.n.forget(ctx, s.Chain.Job)
-		h.settle(ctx, d)
+		h.wg.Go(func() { h.finished(ctx, d) })
 	default:
 		h.settle(ctx, d)
+	}
+}
+
+// finished trims a job that is over, beside the node's other work and one job after another. What goes wrong is tried again.
+func (h *held) finished(ctx context.Context, d transport.Delivery) {
+	h.trim <- struct{}{}
+	defer func() { <-h.trim }()
+	if h.n.forget(ctx, d.Event().Chain.Job) == nil {
+		h.settle(context.WithoutCancel(ctx), d)
+		return
+	}
+	if err := d.Nak(context.WithoutCancel(ctx), time.Second); err != nil {
+		h.n.log.Debug("a nak was not taken", "error", err)
 	}
 }
 
@@ -142,44 +208,68 @@ func (h *held) settle(ctx context.Context, d transport.Delivery) {
 }
 
 // tell gives an order to the job's instance; without one here, it makes one.
-func (h *held) tell(ctx context.Context, d transport.Delivery, o order) {
+func (h *held) tell(ctx context.Context, d transport.Delivery, state schemas.JobState, o order) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	id := d.Event().Chain.Job
 	w := h.jobs[id]
 	if w == nil {
-		w = &holding{wake: make(chan struct{}, 1)}
+		w = &holding{wake: make(chan struct{}, 1), cancelled: make(chan struct{})}
+		w.hears(h.n.line.failedAt(id), schemas.JobFailed)
 		h.jobs[id] = w
-		h.wg.Add(1)
-		go func() {
-			defer h.wg.Done()
-			h.work(ctx, id, w)
-		}()
+		h.wg.Go(func() { h.work(ctx, id, w) })
 	}
+	w.hears(d.Event().Event.Sequence, state)
 	w.deliveries, w.orders = append(w.deliveries, d), append(w.orders, o)
-	select {
-	case w.wake <- struct{}{}:
-	default:
+	w.poke()
+}
+
+// hear tells the job's instance, if there is one, of an event whose delivery may have gone to another process.
+func (h *held) hear(id schemas.JobID, event uint64, state schemas.JobState) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w := h.jobs[id]
+	if w == nil {
+		return
 	}
+	w.hears(event, state)
+	if state == schemas.JobCancelled {
+		w.orders = append(w.orders, order{cancel: true})
+	}
+	w.poke()
 }
 
 // orders takes what the instance of w has not been told yet.
 func (h *held) orders(w *holding) []order {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	select {
+	case <-w.wake: // all that it was for is seen now; one that is left would end the next wait too early
+	default:
+	}
 	o := w.orders
 	w.orders = nil
 	return o
 }
 
+// isFailed says whether the newest event of w's job says that it is failed.
+func (h *held) isFailed(w *holding) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return w.failed
+}
+
 // work runs the job's instance until it is closed, halted or given back, then settles every delivery about it. Orders that
 // came too late come again: their deliveries are given back too.
 func (h *held) work(ctx context.Context, id schemas.JobID, w *holding) {
-	what := h.n.perform(ctx, id, func() []order { return h.orders(w) }, w.wake)
+	what := h.perform(ctx, id, w)
 	h.mu.Lock()
 	delete(h.jobs, id)
-	if len(w.orders) > 0 {
+	switch {
+	case len(w.orders) > 0 || what == parked && !w.failed:
 		what = giveBack
+	case what == parked:
+		what = settled
 	}
 	h.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
@@ -204,13 +294,13 @@ func (n *node) jobOf(producer *node, job schemas.JobID) schemas.JobID {
 }
 
 // keepAlive keeps the deliveries of all jobs in work from going to another worker.
-func (h *held) keepAlive(ctx context.Context) error {
+func (h *held) keepAlive(ctx context.Context) {
 	t := time.NewTicker(ackWait / 3)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-t.C:
 			h.extend(ctx)
 		}
@@ -236,9 +326,9 @@ func (h *held) deliveries() (all []transport.Delivery) {
 
 // forget trims what the chain of a finished job holds and nobody needs any more, and what the chains of other pipelines hold
 // that only waited for this one.
-func (n *node) forget(ctx context.Context, job schemas.JobID) {
+func (n *node) forget(ctx context.Context, job schemas.JobID) error {
 	if n.e.retain {
-		return
+		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // a process that stops finishes this
 	err := n.trimRead(ctx, job)
@@ -254,6 +344,7 @@ func (n *node) forget(ctx context.Context, job schemas.JobID) {
 	if err != nil {
 		n.log.Warn("trimming a finished job", "job", job, "error", err)
 	}
+	return err
 }
 
 // trimRead removes the out events of a job when every consumer has ended it.

@@ -18,6 +18,9 @@ const grace = 2 * time.Second
 // errAbandoned: a step neither ended nor noticed its timeout. Its stage object is never touched again.
 var errAbandoned = errors.New("the step did not end at its timeout; its goroutine was given up")
 
+// errInterrupted: the job was cancelled while the step ran.
+var errInterrupted = errors.New("the job was cancelled")
+
 // A stage is a Reader or Processor opened for one job, under one shape: a reader's inputs are its reads.
 type stage struct {
 	n         *node
@@ -25,11 +28,12 @@ type stage struct {
 	reader    pipeline.Reader
 	processor pipeline.Processor
 	lost      bool // abandoned in a step
+	cancelled <-chan struct{}
 }
 
 // open makes the stage's instance and gives it a state; nil is that of a fresh one.
-func (n *node) open(ctx context.Context, j work, state []byte) (*stage, error) {
-	s := &stage{n: n, job: j}
+func (n *node) open(ctx context.Context, j work, state []byte, cancelled <-chan struct{}) (*stage, error) {
+	s := &stage{n: n, job: j, cancelled: cancelled}
 	err := s.guard(ctx, func(ctx context.Context) error {
 		restore, err := s.build(ctx)
 		if err != nil || state == nil {
@@ -95,8 +99,9 @@ func (s *stage) finish(ctx context.Context, last pipeline.Batch, first uint64) (
 	return c.held(err)
 }
 
-func (s *stage) snapshot(ctx context.Context) (state []byte, err error) {
-	err = s.guard(ctx, func(ctx context.Context) (err error) {
+func (s *stage) snapshot(ctx context.Context) ([]byte, error) {
+	var state []byte
+	err := s.guard(ctx, func(ctx context.Context) (err error) {
 		if s.reader != nil {
 			state, err = s.reader.Snapshot(ctx)
 		} else {
@@ -104,16 +109,23 @@ func (s *stage) snapshot(ctx context.Context) (state []byte, err error) {
 		}
 		return err
 	})
-	if state == nil {
+	switch {
+	case err != nil: // one that was given up may still write to state
+		return nil, err
+	case state == nil:
 		state = []byte{} // a checkpoint of a stage without state is still a state
 	}
-	return state, err
+	return state, nil
 }
 
 func (s *stage) close() {
 	if s == nil || s.lost {
 		return
 	}
+	s.shut()
+}
+
+func (s *stage) shut() {
 	err := protect(context.Background(), func(context.Context) error {
 		switch {
 		case s.reader != nil:
@@ -129,28 +141,49 @@ func (s *stage) close() {
 }
 
 // guard calls into the stage's code: with the step's timeout, a panic made an error, and given up when it does not come back.
+// A cancel of the job ends the call too.
 func (s *stage) guard(ctx context.Context, call func(context.Context) error) error {
+	if s.lost {
+		return errAbandoned
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	if d := s.n.settings.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, d, fmt.Errorf("timeout: the step took longer than %s", d))
-		defer cancel()
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, d, fmt.Errorf("timeout: the step took longer than %s", d))
+		defer stop()
 	}
 	done := make(chan error, 1)
 	go func() { done <- protect(ctx, call) }()
 	select {
 	case err := <-done:
 		return timedOut(ctx, err)
+	case <-s.cancelled:
+		cancel(errInterrupted)
 	case <-ctx.Done():
 	}
+	return s.overdue(ctx, done)
+}
+
+// overdue gives a call whose context ended a little time to notice. One that does not is given up, and what it leaves is
+// closed if it ever comes back.
+func (s *stage) overdue(ctx context.Context, done <-chan error) error {
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
 	case err := <-done:
+		if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+			return errInterrupted
+		}
 		return timedOut(ctx, err)
 	case <-t.C:
-		s.lost = true
-		return fmt.Errorf("%w: %w", context.Cause(ctx), errAbandoned)
 	}
+	s.lost = true
+	go func() {
+		<-done
+		s.shut()
+	}()
+	return fmt.Errorf("%w: %w", context.Cause(ctx), errAbandoned)
 }
 
 // timedOut puts the reason in the place of a bare context error.

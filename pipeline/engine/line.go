@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// follow hears of every job that failed, was resumed or was cancelled, until ctx ends. Deliveries alone do not do: each goes
+// to one process, and another one may hold the job.
+func (l *line) follow(ctx context.Context, log *slog.Logger) error {
+	for ctx.Err() == nil {
+		err := l.watch(ctx)
+		if errors.Is(err, transport.ErrClosed) {
+			return nil // the nodes say so
+		}
+		if ctx.Err() == nil {
+			log.Warn("following the jobs was interrupted", "pipeline", l.spec.Name, "error", err)
+			rest(ctx, brokerBackoff)
+		}
+	}
+	return nil
+}
+
+func (l *line) watch(ctx context.Context) error {
+	w, err := l.jobs.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Newest: true})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		s, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		var e schemas.JobEvent
+		if json.Unmarshal(s.Event.Data, &e) == nil { // who owns the jobs says what is wrong
+			l.hear(s.Chain.Job, s.Event.Sequence, e.State)
+		}
+	}
+}
+
+func (l *line) hear(id schemas.JobID, event uint64, state schemas.JobState) {
+	l.mu.Lock()
+	if state == schemas.JobFailed {
+		l.failed[id] = event
+	} else {
+		delete(l.failed, id)
+	}
+	l.mu.Unlock()
+	if state != schemas.JobFailed && state != schemas.JobStarted && state != schemas.JobCancelled {
+		return
+	}
+	for _, n := range l.nodes {
+		n.held.hear(id, event, state)
+	}
+}
+
+// failedAt is the sequence of the event that says that the job is failed; 0 when it is not.
+func (l *line) failedAt(id schemas.JobID) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed[id]
+}
