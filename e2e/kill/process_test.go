@@ -18,7 +18,7 @@ import (
 )
 
 // hung is when a process is given up and the test fails. No test waits for it, nor for any other time.
-const hung = 5 * time.Minute
+const hung = 2 * time.Minute
 
 // milepost is the built binary.
 var milepost string
@@ -49,6 +49,8 @@ type process struct {
 	rest  []byte // read and not yet handed out
 	lines []string
 	over  bool
+
+	drained chan struct{} // closed when drain has read to the end; nil without it
 }
 
 // start runs a command in a folder.
@@ -109,6 +111,15 @@ func (p *process) until(wanted func(line string) bool) bool {
 	}
 }
 
+// drain reads to the end on a goroutine of its own: for a process that nobody listens to until it ends.
+func (p *process) drain() {
+	p.drained = make(chan struct{})
+	go func() {
+		defer close(p.drained)
+		p.until(func(string) bool { return false })
+	}()
+}
+
 // contains makes a condition for until.
 func contains(text string) func(string) bool {
 	return func(line string) bool { return strings.Contains(line, text) }
@@ -151,6 +162,9 @@ func (p *process) wait() int {
 	p.t.Helper()
 	if p.over {
 		return p.cmd.ProcessState.ExitCode()
+	}
+	if p.drained != nil {
+		<-p.drained
 	}
 	p.until(func(string) bool { return false })
 	err := p.cmd.Wait()

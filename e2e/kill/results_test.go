@@ -41,14 +41,23 @@ func (r results) diff(want results) (list []string) {
 		case len(list) == 10:
 			return append(list, "…")
 		case !here:
-			list = append(list, name+": is missing: "+w)
+			list = append(list, name+": is missing: "+short(w))
 		case !there:
-			list = append(list, name+": should not be there: "+got)
+			list = append(list, name+": should not be there: "+short(got))
 		default:
-			list = append(list, fmt.Sprintf("%s: is\n    %s\n  not\n    %s", name, got, w))
+			list = append(list, fmt.Sprintf("%s: is\n    %s\n  not\n    %s", name, short(got), short(w)))
 		}
 	}
 	return list
+}
+
+// short is the beginning of a long value, enough to see what it is.
+func short(value string) string {
+	const most = 600
+	if len(value) <= most {
+		return value
+	}
+	return value[:most] + "…"
 }
 
 // embedded opens the store of a run that has ended.

@@ -1,0 +1,148 @@
+//go:build e2e
+
+package kill
+
+import (
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/jetstream"
+)
+
+// natsServer is a nats-server outside the process.
+type natsServer struct {
+	binary, address, store string
+	process                *process
+}
+
+// buildServer makes the binary of the module that go.mod names.
+func buildServer(t *testing.T) *natsServer {
+	t.Helper()
+	s := &natsServer{binary: filepath.Join(t.TempDir(), "nats-server"), address: freeAddress(t), store: t.TempDir()}
+	if out, err := exec.Command("go", "build", "-o", s.binary, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
+		t.Fatalf("build nats-server: %v\n%s", err, out)
+	}
+	return s
+}
+
+// start runs the server, on the store that is there, until it takes connections.
+func (s *natsServer) start(t *testing.T) {
+	t.Helper()
+	host, port, _ := strings.Cut(s.address, ":")
+	s.process = start(t, s.store, s.binary, "-js", "-sd", s.store, "-a", host, "-p", port)
+	if !s.process.until(contains("Server is ready")) {
+		t.Fatalf("nats-server did not start:\n%s", s.process.tail())
+	}
+	s.process.drain() // else the server would wait for a reader of its log
+}
+
+func (s *natsServer) url() string { return "nats://" + s.address }
+
+// worker starts `milepost worker` and waits until it works.
+func (p plan) worker(t *testing.T, dir, url string) *process {
+	t.Helper()
+	w := start(t, dir, milepost, "worker", "-f", "pipelines.yaml", "--transport", url, "--retain")
+	if !w.until(contains("working")) {
+		t.Fatalf("a worker did not start:\n%s", w.tail())
+	}
+	w.drain()
+	return w
+}
+
+// TestWorkersAndServerAreKilled kills one of two workers, then the server, when drawn numbers of events lie in the log of
+// the reader, whoever stored them.
+func TestWorkersAndServerAreKilled(t *testing.T) {
+	p := samples()
+	want, _ := p.undisturbed(t)
+	events := 0
+	for name := range want {
+		if strings.HasPrefix(name, "event ") && strings.Contains(name, "/"+planStages[0]+" ") {
+			events++
+		}
+	}
+	s := buildServer(t)
+	for range 3 {
+		seed := rand.Uint64()
+		draw := rand.New(rand.NewPCG(seed, 0))
+		first := 1 + draw.IntN(events/2)
+		second := first + draw.IntN(events*9/10-first)
+		t.Logf("seed %d: of %d events of the reader, a worker is killed at %d, the server at %d", seed, events, first, second)
+		s.store = t.TempDir()
+		s.start(t)
+		p.disturbed(t, s, first, second, want)
+		s.process.kill()
+	}
+}
+
+// stored waits until so many out events lie in a stage's log.
+func stored(t *testing.T, url, stage string, n int) {
+	t.Helper()
+	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	log, err := b.Log(t.Context(), transport.LogConfig{Pipeline: planPipeline, Stage: stage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := log.Watch(t.Context(), transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Headers: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for range n {
+		if _, err := w.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// disturbed runs the plan with two workers on the server.
+func (p plan) disturbed(t *testing.T, s *natsServer, killWorker, killServer int, want results) {
+	t.Helper()
+	dir := p.folder(t)
+	workers := []*process{p.worker(t, dir, s.url()), p.worker(t, dir, s.url())}
+	run := p.start(t, dir, "--transport", s.url())
+	run.drain()
+	stored(t, s.url(), planStages[0], killWorker)
+	workers[0].kill()
+	stored(t, s.url(), planStages[0], killServer)
+	s.process.kill()
+	s.start(t)
+	if code := run.wait(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, run.tail())
+	}
+	own := int64(0)
+	for _, n := range run.totals() {
+		own += n.Out
+	}
+	workers[1].signal(syscall.SIGTERM)
+	if code := workers[1].wait(); code != 130 {
+		t.Errorf("the other worker: exit code %d, want 130:\n%s", code, workers[1].tail())
+	}
+	got := p.collectFrom(t, dir, s.url())
+	for _, d := range got.diff(want) {
+		t.Error(d)
+	}
+	t.Logf("the run itself stored %d events, %d inputs taken again by it", own, run.reruns())
+}
+
+// collectFrom is collect where the broker is a server outside.
+func (p plan) collectFrom(t *testing.T, dir, url string) results {
+	t.Helper()
+	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	r := results{}
+	r.events(t, b, planPipeline, planStages)
+	p.collectFiles(t, dir, r)
+	return r
+}
