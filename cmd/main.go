@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -29,10 +30,22 @@ const (
 
 // Main runs the command line of a binary with these stage types and ends the process with its exit code.
 func Main(types *pipeline.Registry) {
+	limitMemory()
 	ctx, stop := interruptible()
 	code := Run(ctx, types, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// softLimit is what the process is to stay within: the reader, the bytes in flight and the embedded server's pooled buffers,
+// which the server lets grow as long as nobody asks for memory back.
+const softLimit = 208 << 20
+
+// limitMemory makes the garbage collector keep to softLimit, unless the user set GOMEMLIMIT.
+func limitMemory() {
+	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
+		debug.SetMemoryLimit(softLimit)
+	}
 }
 
 // Run runs one command line and returns its exit code. ctx ends when the user wants it to drain and leave.
