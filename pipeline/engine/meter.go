@@ -20,7 +20,7 @@ type Meter struct {
 	Active            atomic.Int64 // instances that hold a job now
 	Decode, Encode    Timer        // of events
 	Append            Timer        // until the broker has stored
-	Step              Timer        // in the stage's own code; of a sink, its writes and commits
+	Step              Timer        // in the stage's own code, the encoding of what it emits included; of a sink, its writes and commits
 }
 
 // A Timer is a histogram of durations; safe for concurrent use.

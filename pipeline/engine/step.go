@@ -225,7 +225,9 @@ func (c *collector) emit(b pipeline.Batch) error {
 	if err := n.emits(b.Type); err != nil {
 		return err
 	}
+	start := time.Now()
 	e, err := n.encode(c.s.job, c.next, b)
+	n.meter.Encode.Since(start)
 	if err != nil {
 		return err
 	}
