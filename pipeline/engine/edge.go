@@ -9,10 +9,6 @@ import (
 	"github.com/milepost-dev/milepost/transport"
 )
 
-// edgeWindow is how many bytes of one edge's events an instance holds before it reads on: what waits in a join for the
-// slower edge, mostly.
-const edgeWindow = 4 << 20
-
 // An edge reads one input chain by position, on a goroutine of its own, and holds its events until they are settled.
 type edge struct {
 	index   int

@@ -13,12 +13,16 @@ import (
 	"github.com/milepost-dev/milepost/transport"
 )
 
-const (
-	checkpointBytes = 4 << 20  // of inputs: half of what a producer may be ahead, and less
-	edgeBudget      = 16 << 20 // bytes that a chain may be ahead of its slowest consumer's checkpoint
-	joinBudget      = 64 << 20 // the same on an edge into a join, whose faster side runs ahead of the slower one
-	trimStep        = 8 << 20  // bytes that make a trim worth its while
-	progressEvery   = 64       // inputs without an output that end in a progress event, on a path into a join
+// progressEvery is how many inputs without an output end in a progress event, on a path into a join.
+const progressEvery = 64
+
+// Variables for the tests of this package alone: small ones fill up sooner.
+var (
+	checkpointBytes uint64 = 4 << 20  // of inputs: half of what a producer may be ahead, and less
+	edgeBudget      uint64 = 16 << 20 // bytes that a chain may be ahead of its slowest consumer's checkpoint
+	joinBudget      uint64 = 64 << 20 // the same on an edge into a join, whose faster side runs ahead of the slower one
+	trimStep        uint64 = 8 << 20  // bytes that make a trim worth its while
+	edgeWindow             = 4 << 20  // bytes of one edge's events that an instance holds before it reads on: what waits in a join, mostly
 )
 
 // execute does what one action says; ok is false for actions that have no answer.
@@ -57,6 +61,9 @@ func (i *instance) load(ctx context.Context) settle.Input {
 		c, err = i.store.sink.Cursor(ctx, i.store.of)
 		return err
 	})
+	if err == nil {
+		i.consumed(c)
+	}
 	return settle.Input{Op: settle.Loaded, Cursor: c, Outcome: i.outcomeOf("read the store's cursor", err)}
 }
 
@@ -77,6 +84,7 @@ func (i *instance) open(ctx context.Context) settle.Input {
 	i.chain, i.pages = chain, map[transport.PageHash]bool{}
 	i.before = triedBefore(&st)
 	if state.Checkpoint != nil {
+		i.consumed(state.Checkpoint.Cursor)
 		for _, h := range state.Checkpoint.Pages {
 			i.pages[h] = true
 		}
@@ -443,10 +451,8 @@ func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.I
 	if err == nil {
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
-		if !i.consumed(to) {
-			i.unpublished = &to
-			i.publish(ctx, pollFloors)
-		}
+		i.consumed(to)
+		i.publish(ctx, pollFloors)
 	}
 	if errors.Is(err, pipeline.ErrStale) {
 		return settle.Input{Op: settle.Saved, Outcome: settle.Stale}

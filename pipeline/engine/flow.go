@@ -33,8 +33,9 @@ type mark struct{ sequence, total uint64 }
 
 // flows holds the accounts of the chains that this process writes.
 type flows struct {
-	mu  sync.Mutex
-	all map[flowKey]*flow
+	mu    sync.Mutex
+	all   map[flowKey]*flow
+	known map[flowKey]map[*node]schemas.EdgeCursor // how far consumers in this process are, whether or not the writer is
 }
 
 type flowKey struct {
@@ -42,7 +43,9 @@ type flowKey struct {
 	job      schemas.JobID
 }
 
-func newFlows() *flows { return &flows{all: map[flowKey]*flow{}} }
+func newFlows() *flows {
+	return &flows{all: map[flowKey]*flow{}, known: map[flowKey]map[*node]schemas.EdgeCursor{}}
+}
 
 // open starts the account of a chain that holds out events of so many bytes; the consumers' floors are looked up.
 func (f *flows) open(ctx context.Context, n *node, job schemas.JobID, out, bytes uint64) (*flow, error) {
@@ -59,6 +62,9 @@ func (f *flows) open(ctx context.Context, n *node, job schemas.JobID, out, bytes
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.all[flowKey{n, job}] = a
+	for consumer, to := range f.known[flowKey{n, job}] {
+		a.floor(consumer, to)
+	}
 	return a, nil
 }
 
@@ -79,13 +85,28 @@ func (f *flows) drop(n *node, job schemas.JobID) {
 // consumed tells the producer what a consumer's checkpoint covers. It is false when the producer is not in this process.
 func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas.EdgeCursor) bool {
 	f.mu.Lock()
-	a := f.all[flowKey{producer, job}]
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	key := flowKey{producer, job}
+	if f.known[key] == nil {
+		f.known[key] = map[*node]schemas.EdgeCursor{}
+	}
+	f.known[key][consumer] = to
+	a := f.all[key]
 	if a == nil {
 		return false
 	}
 	a.floor(consumer, to)
 	return true
+}
+
+// leaves forgets what a consumer said that goes.
+func (f *flows) leaves(producer, consumer *node, job schemas.JobID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := flowKey{producer, job}
+	if delete(f.known[key], consumer); len(f.known[key]) == 0 {
+		delete(f.known, key)
+	}
 }
 
 func (a *flow) floor(consumer *node, to schemas.EdgeCursor) {

@@ -52,19 +52,20 @@ type instance struct {
 	before      tried // when the chain was opened
 	arrivals    chan arrival
 
-	input   transport.Stored
-	outputs []output
-	err     error // of the last step
-	fails   map[schemas.InputRef]failing
-	pages   map[transport.PageHash]bool // of the last checkpoint
-	saved   time.Time                   // when the last checkpoint was written
-	taken   int                         // inputs since
-	due     bool                        // a checkpoint is to be asked for
-	parking bool                        // the instance is to leave a failed job
-	slot    bool
-	began   time.Time     // of pacing: when this instance's first batch left
-	origin  time.Duration // and its place
-	paced   bool
+	input    transport.Stored
+	outputs  []output
+	err      error // of the last step
+	fails    map[schemas.InputRef]failing
+	pages    map[transport.PageHash]bool // of the last checkpoint
+	saved    time.Time                   // when the last checkpoint was written
+	taken    int                         // inputs since
+	due      bool                        // a checkpoint is to be asked for
+	parking  bool                        // the instance is to leave a failed job
+	parkSaid bool                        // and the core knows
+	slot     bool
+	began    time.Time     // of pacing: when this instance's first batch left
+	origin   time.Duration // and its place
+	paced    bool
 }
 
 // failing remembers the tries of an input for its dead letter.
@@ -202,7 +203,8 @@ func (i *instance) told() (commands []settle.Input) {
 		i.due, i.taken = false, 0
 		command(settle.Request{Want: settle.WantCheckpoint})
 	}
-	if i.parking {
+	if i.parking && !i.parkSaid {
+		i.parkSaid = true
 		command(settle.Request{Want: settle.WantDrain})
 	}
 	return commands
@@ -360,6 +362,9 @@ func (i *instance) close() {
 	i.drop()
 	if i.flow != nil {
 		i.n.e.flows.drop(i.n, i.w.id)
+	}
+	for _, e := range i.edges {
+		i.n.e.flows.leaves(e.from, i.n, e.id.Job)
 	}
 }
 

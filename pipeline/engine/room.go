@@ -143,15 +143,18 @@ func newest(ctx context.Context, log transport.Log, id schemas.ChainID, take fun
 	}
 }
 
-// consumed tells the producers how far this node has come; it is false when one is in another process.
-func (i *instance) consumed(c schemas.Cursor) bool {
+// consumed tells the producers how far this node's checkpoint or store is: when it is opened, since a producer that was
+// started again may wait for just that, and whenever it moves. Of a sink it is published too when the producer is not here.
+func (i *instance) consumed(c schemas.Cursor) {
 	here := true
 	for k := range i.edges {
 		if k < len(c.Edges) {
-			here = i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k]) && here
+			here = i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k]) || c.Edges[k].Ended
 		}
 	}
-	return here
+	if i.store != nil && !here {
+		i.unpublished = &c
+	}
 }
 
 // floorStage is the log where a sink writes how far its store is: its own chain holds decisions only.
