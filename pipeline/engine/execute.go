@@ -137,12 +137,12 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 		in.EOF, err = true, nil
 	}
 	if err == nil {
-		err = i.fits(outputs)
+		err = i.fits(c, outputs)
 	}
 	if in.Failure = i.failed(c, err); in.Failure != settle.OK {
 		return in
 	}
-	if len(outputs) == 0 && c.Progress && !in.EOF {
+	if len(outputs) == 0 && !in.EOF && (c.Progress || i.n.info.Nondeterministic && c.Method == settle.CallProcess) {
 		outputs = append(outputs, output{event: i.n.progress(i.w, c.First, time.Unix(0, c.Event.Time).UTC())})
 	}
 	for k := range outputs {
@@ -205,9 +205,13 @@ func (i *instance) take(e settle.Event) error {
 	return nil
 }
 
-// fits refuses an event that the broker does not take.
-func (i *instance) fits(outputs []output) error {
+// fits refuses an event that the broker does not take, and a second one of a non-deterministic step, which is settled by its
+// one event (rule 8).
+func (i *instance) fits(c settle.Call, outputs []output) error {
 	limit := i.n.e.maxEvent
+	if n := len(outputs); n > 1 && i.n.info.Nondeterministic && c.Method == settle.CallProcess {
+		return pipeline.Permanent(fmt.Errorf("%s emitted %d batches for one input, and may emit one: its outputs differ each time", i.n.info.Name, n))
+	}
 	for k := range outputs {
 		if n := len(outputs[k].event.Data); limit > 0 && n > limit {
 			return pipeline.Permanent(fmt.Errorf("an event of type %s has %d bytes, the broker takes %d: emit smaller batches", outputs[k].event.Type, n, limit))
