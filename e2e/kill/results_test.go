@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,7 +164,7 @@ var sinkTables = map[string]string{
 // tables adds the rows of a SQLite file.
 func (r results) tables(t *testing.T, file string, queries map[string]string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=query_only(1)")
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?_pragma=query_only(1)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ pipelines:
   drives:
     description: Samples through the function.
     stages:
-      - { name: read, uses: reader/mf4, parallelism: 2, with: { paths: ["%[1]s/*.mf4"], bindings: %[2]s, speed: max } }
+      - { name: read, uses: reader/mf4, parallelism: 2, with: { paths: ["%[1]s/*.mf4"], bindings: %[2]s, speed: max, slice_max: 5s } }
       - { name: aeb, uses: process/aeb }
       - { name: kpi, uses: analysis/aeb-kpi }
       - { name: picky, uses: process/picky, from: read, on_error: skip }
