@@ -97,7 +97,8 @@ func (a *app) open(ctx context.Context, s *spec.Spec, log *slog.Logger) (transpo
 	if !t.Embedded.Sync.Always() {
 		sync = jetstream.SyncLater
 	}
-	return jetstream.Embedded(ctx, jetstream.EmbeddedConfig{Dir: filepath.Join(a.stateFolder(s), "jetstream"), Sync: sync, Log: log})
+	return jetstream.Embedded(ctx, jetstream.EmbeddedConfig{Dir: filepath.Join(a.stateFolder(s), "jetstream"), Sync: sync,
+		SyncEvery: t.Embedded.Sync.Interval, Log: log})
 }
 
 // login is how a client says who it is.
