@@ -34,7 +34,7 @@ type JobEvent struct {
 	Priority int             `json:"priority,omitempty"` // smaller first; with the first event
 	Upstream JobID           `json:"upstream,omitempty"` // the job whose events this one reads, of a `from:` pipeline; with the first event
 	Resume   *ResumeOrder    `json:"resume,omitempty"`   // with started, after a failure
-	Stage    string          `json:"stage,omitempty"`    // with failed: where
+	Stage    string          `json:"stage,omitempty"`    // with failed: where, empty when the upstream job failed; with cancelled: what stopped the run
 	Error    string          `json:"error,omitempty"`
 	At       time.Time       `json:"at"` // wall clock, informative
 }

@@ -39,8 +39,11 @@ type Manager struct {
 
 	mu      sync.Mutex
 	table   *table
-	changed chan struct{}    // closed and replaced at each change
-	stopped map[string]error // runs that a dead letter with decision stop ended, and why
+	changed chan struct{}               // closed and replaced at each change
+	stopped map[string]schemas.JobEvent // runs that a dead letter with decision stop ended: what becomes of their other jobs
+
+	upstream *Manager // of the pipeline whose events this one reads; nil: it reads items of its own
+	reads    []string // the stages of upstream that are read
 }
 
 // A Submission is a job to be made.
@@ -60,7 +63,7 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	}
 	c.Active = max(c.Active, 1)
 	m := &Manager{c: c, turn: make(chan struct{}, 1), chains: map[schemas.JobID]transport.Chain{}, table: newTable(),
-		changed: make(chan struct{}), stopped: map[string]error{}}
+		changed: make(chan struct{}), stopped: map[string]schemas.JobEvent{}}
 	if err := m.replay(ctx, c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true}, m.jobChanged); err != nil {
 		return nil, fmt.Errorf("read the jobs of %s: %w", c.Pipeline, err)
 	}
@@ -166,13 +169,14 @@ func (m *Manager) Changed() <-chan struct{} {
 // advance makes every transition that is due, again and again as the table changes.
 func (m *Manager) advance(ctx context.Context) error {
 	for {
-		changed := m.Changed()
+		changed, above := m.Changed(), m.changedAbove()
 		for m.step(ctx) {
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+		case <-above:
 		}
 	}
 }
@@ -215,9 +219,11 @@ func (m *Manager) step(ctx context.Context) bool {
 func (m *Manager) due() (schemas.JobID, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for id, j := range m.table.started {
-		if _, err := m.next(j); err == nil {
-			return id, true
+	for _, jobs := range []map[schemas.JobID]*Job{m.table.started, m.table.bereft} {
+		for id, j := range jobs {
+			if _, err := m.next(j); err == nil {
+				return id, true
+			}
 		}
 	}
 	j := m.table.next()
@@ -230,13 +236,19 @@ func (m *Manager) due() (schemas.JobID, bool) {
 
 // next is the change that is due of a job, errNothing when none is; m.mu is held.
 func (m *Manager) next(j *Job) (schemas.JobEvent, error) {
-	switch stopped := m.stopped[j.Run]; {
+	stopped, isStopped := m.stopped[j.Run]
+	lost, isLost := m.lost(j)
+	switch {
 	case j.State == schemas.JobStarted:
 		return m.outcome(j)
+	case j.Bereft() && !isLost:
+		return schemas.JobEvent{State: schemas.JobStarted}, nil
 	case j.State != schemas.JobQueued:
 		return schemas.JobEvent{}, errNothing
-	case stopped != nil:
-		return schemas.JobEvent{State: schemas.JobCancelled, Error: stopped.Error()}, nil
+	case isStopped:
+		return stopped, nil
+	case isLost:
+		return lost, nil
 	case len(m.table.started) >= m.c.Active:
 		return schemas.JobEvent{}, errNothing
 	}
@@ -246,8 +258,9 @@ func (m *Manager) next(j *Job) (schemas.JobEvent, error) {
 // outcome says what the stages made of a started job; m.mu is held.
 func (m *Manager) outcome(j *Job) (schemas.JobEvent, error) {
 	if stage, o, ok := j.halted(m.c.Stages); ok {
-		if o.halt.Decision == schemas.Stop && m.stopped[j.Run] == nil {
-			m.stopped[j.Run] = fmt.Errorf("%s of %s stopped the run: %s", stage, j.Item, o.reason)
+		if _, is := m.stopped[j.Run]; o.halt.Decision == schemas.Stop && !is {
+			m.stopped[j.Run] = schemas.JobEvent{State: schemas.JobCancelled, Stage: stage,
+				Error: fmt.Sprintf("%s of %s stopped the run: %s", stage, j.Item, o.reason)}
 		}
 		j.Letter = o.at
 		return schemas.JobEvent{State: schemas.JobFailed, Stage: stage, Error: o.reason}, nil
@@ -255,8 +268,11 @@ func (m *Manager) outcome(j *Job) (schemas.JobEvent, error) {
 	if j.complete(m.c.Stages) {
 		return schemas.JobEvent{State: schemas.JobFinished}, nil
 	}
-	if stopped := m.stopped[j.Run]; stopped != nil {
-		return schemas.JobEvent{State: schemas.JobCancelled, Error: stopped.Error()}, nil
+	if stopped, is := m.stopped[j.Run]; is {
+		return stopped, nil
+	}
+	if lost, is := m.lost(j); is {
+		return lost, nil
 	}
 	return schemas.JobEvent{}, errNothing
 }
@@ -422,13 +438,19 @@ func (m *Manager) Job(id schemas.JobID) (Job, bool) {
 	return *j, true
 }
 
-// Wait returns when all of the jobs are over, or with ctx's error.
+// Proceed lets a run that a job stopped go on: jobs that are submitted for it from now on are not cancelled.
+func (m *Manager) Proceed(run string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.stopped, run)
+}
+
+// Wait returns when all of the jobs are over and none is about to go on, or with ctx's error.
 func (m *Manager) Wait(ctx context.Context, ids []schemas.JobID) error {
 	for {
 		changed := m.Changed()
 		over := !slices.ContainsFunc(ids, func(id schemas.JobID) bool {
-			j, ok := m.Job(id)
-			return !ok || !j.State.Over()
+			return !m.over(id)
 		})
 		if over {
 			return nil
@@ -439,4 +461,16 @@ func (m *Manager) Wait(ctx context.Context, ids []schemas.JobID) error {
 		case <-changed:
 		}
 	}
+}
+
+// over says whether nothing more happens to a job by itself: a failed one may be about to follow its upstream job.
+func (m *Manager) over(id schemas.JobID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j, ok := m.table.jobs[id]
+	if !ok || !j.State.Over() {
+		return false
+	}
+	_, err := m.next(j)
+	return err != nil
 }

@@ -22,11 +22,17 @@ type bench struct {
 	c    job.Config
 	m    *job.Manager
 	stop func()
+	with func(*job.Manager) // before it runs
 }
 
 func setup(t *testing.T, active int) *bench {
 	t.Helper()
-	b := &bench{t: t, c: job.Config{Pipeline: "p", Stages: []string{"read", "aeb"}, Active: active, Logs: map[string]transport.Log{}, Log: slog.New(slog.DiscardHandler)}}
+	return setupWith(t, active, func(*job.Manager) {})
+}
+
+func setupWith(t *testing.T, active int, with func(*job.Manager)) *bench {
+	t.Helper()
+	b := &bench{t: t, with: with, c: job.Config{Pipeline: "p", Stages: []string{"read", "aeb"}, Active: active, Logs: map[string]transport.Log{}, Log: slog.New(slog.DiscardHandler)}}
 	broker := memory.New()
 	open := func(stage string) transport.Log {
 		l, err := broker.Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: stage})
@@ -51,6 +57,7 @@ func (b *bench) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.with(m)
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
 	b.m = m

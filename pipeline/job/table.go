@@ -24,10 +24,11 @@ type Job struct {
 	Queued   time.Time
 	Started  time.Time
 	Ended    time.Time
-	Stage    string // of a failed job: where
+	Stage    string // of a failed job: where, empty when it was its upstream job that failed; of a cancelled one: what stopped the run
 	Error    string
 	Letter   schemas.Position // of a failed job: position of the record that halted it, in the stage's log
 	Resumed  int              // how often it was resumed
+	Upstream schemas.JobID    // the job whose events it reads; empty where it reads an item
 
 	events uint64                      // sequence of its last event
 	voided map[string]schemas.Position // per stage: halts at or below are void
@@ -46,12 +47,13 @@ type outcome struct {
 type table struct {
 	jobs    map[schemas.JobID]*Job
 	started map[schemas.JobID]*Job
-	queue   queue // may hold jobs that are not queued any more
+	bereft  map[schemas.JobID]*Job // failed, because their upstream job did not go on
+	queue   queue                  // may hold jobs that are not queued any more
 	heard   uint64
 }
 
 func newTable() *table {
-	return &table{jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}}
+	return &table{jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}, bereft: map[schemas.JobID]*Job{}}
 }
 
 // A queue is a heap of jobs by priority, then by submission.
@@ -95,8 +97,10 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 	if e.Item != nil {
 		t.heard++
 		j.Item, j.Source, j.Run, j.Priority, j.Order, j.Queued = s.Event.Item, e.Item, e.Run, e.Priority, t.heard, e.At
+		j.Upstream = e.Upstream
 	}
 	delete(t.started, j.ID)
+	delete(t.bereft, j.ID)
 	switch {
 	case e.State == schemas.JobStarted:
 		t.started[j.ID] = j
@@ -105,9 +109,18 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 		heap.Push(&t.queue, j)
 	case e.State.Over():
 		j.Ended, j.Stage, j.Error = e.At, e.Stage, e.Error
+		if j.Bereft() {
+			t.bereft[j.ID] = j
+		}
 	}
 	return j, nil
 }
+
+// Bereft says whether the job failed because its upstream job did: it goes on with that one, not by itself.
+func (j *Job) Bereft() bool { return j.State == schemas.JobFailed && j.Upstream != "" && j.Stage == "" }
+
+// Stopped says whether the job was cancelled because another one stopped the run, not on request.
+func (j *Job) Stopped() bool { return j.State == schemas.JobCancelled && j.Stage != "" }
 
 func (j *Job) start(e schemas.JobEvent) {
 	if e.Resume != nil {
