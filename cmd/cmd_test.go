@@ -54,6 +54,15 @@ func (l *line) write(name, text string) {
 	}
 }
 
+func (l *line) read(name string) string {
+	l.t.Helper()
+	text, err := os.ReadFile(l.path(name))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // run runs a command over the folder's pipelines file and wants an exit code.
 func (l *line) run(code int, args ...string) (stdout string) {
 	l.t.Helper()

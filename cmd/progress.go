@@ -104,6 +104,9 @@ func (p *progress) line(v any) {
 // show follows a session until the function that it returns is called.
 func (p *progress) show(x *session) (stop func()) {
 	done, gone := make(chan struct{}), make(chan struct{})
+	if p.mode == "plain" && len(x.before) > 0 {
+		x.log.Info("already finished", "recordings", len(x.before))
+	}
 	go func() {
 		defer close(gone)
 		t := time.NewTicker(redraw)
@@ -124,7 +127,9 @@ func (p *progress) show(x *session) (stop func()) {
 func (p *progress) update(x *session) {
 	for _, name := range x.engine.Pipelines() {
 		for _, j := range x.jobs(name) {
-			p.changed(x, name, j)
+			if p.mode != "plain" || !x.before[j.ID] {
+				p.changed(x, name, j)
+			}
 		}
 	}
 	if p.mode == "block" {

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,14 +135,35 @@ func (a *app) summary(ctx context.Context, x *session, took time.Duration) {
 		n := count(jobs)
 		failed := n[schemas.JobFailed] + n[schemas.JobCancelled]
 		fmt.Fprintf(a.stderr, "done  %s  %s, %d failed, in %s%s\n", name, plural(len(jobs), "recording"), failed, clockText(took), x.headline(ctx, name))
-		for _, j := range jobs {
-			if j.State == schemas.JobFailed {
-				fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s; the others went on\n", j.Item, strings.TrimPrefix(j.Error, j.Item+": "), j.Stage)
-			}
+		a.reasons(name, jobs)
+	}
+}
+
+// reasons prints why jobs did not finish: each failure, and each reason for cancelled ones with how many it ended.
+func (a *app) reasons(name string, jobs []job.Job) {
+	letters, cancelled, others := 0, map[string]int{}, "; the others went on"
+	if slices.ContainsFunc(jobs, func(j job.Job) bool { return j.Stopped() }) {
+		others = ""
+	}
+	for _, j := range jobs {
+		switch {
+		case j.State == schemas.JobCancelled:
+			cancelled[j.Error]++
+		case j.Bereft():
+			fmt.Fprintf(a.stderr, "  %s: %s\n", j.Item, j.Error)
+		case j.State == schemas.JobFailed:
+			letters++
+			fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s%s\n", j.Item, strings.TrimPrefix(j.Error, j.Item+": "), j.Stage, others)
 		}
-		if n[schemas.JobFailed] > 0 {
-			fmt.Fprintf(a.stderr, "  %s in the DLQ   milepost dlq ls %s\n", plural(n[schemas.JobFailed], "event"), name)
-		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(cancelled)) {
+		fmt.Fprintf(a.stderr, "  %s cancelled: %s\n", plural(cancelled[reason], "recording"), reason)
+	}
+	if len(cancelled) > 0 {
+		fmt.Fprintf(a.stderr, "    once more: milepost jobs retry JOB; those of a stopped run go again with the next milepost run\n")
+	}
+	if letters > 0 {
+		fmt.Fprintf(a.stderr, "  %s in the DLQ   milepost dlq ls %s\n", plural(letters, "event"), name)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ type session struct {
 
 	run       string                      // this run's name, which its jobs give it
 	submitted map[string][]job.Submission // per pipeline, the jobs of this run
+	before    map[schemas.JobID]bool      // of those, the ones that were finished before this run
 }
 
 // sessionOptions are what run's flags decide.
@@ -48,7 +50,8 @@ type sessionOptions struct {
 
 // openSession takes the state directory and builds everything; nothing runs yet.
 func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, log *slog.Logger) (_ *session, err error) {
-	x := &session{spec: s, log: log, again: o.again, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{}}
+	x := &session{spec: s, log: log, again: o.again, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{},
+		before: map[schemas.JobID]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, x.close())
@@ -72,8 +75,22 @@ func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, l
 		if x.managers[name], err = x.engine.Jobs(ctx, name); err != nil {
 			return nil, exit(ExitFailed, err)
 		}
+		x.attach(name)
 	}
 	return x, nil
+}
+
+// attach makes the jobs of a pipeline that reads another one's events follow that one's, which is open already.
+func (x *session) attach(name string) {
+	from := x.spec.Pipeline(name).From
+	if len(from) == 0 {
+		return
+	}
+	var stages []string
+	for _, ref := range from {
+		stages = append(stages, ref.Stage)
+	}
+	x.managers[name].Follow(x.managers[from[0].Pipeline], stages...)
 }
 
 // work works until ctx ends, then drains.
@@ -133,6 +150,9 @@ func (x *session) submit(ctx context.Context) error {
 	for _, name := range x.engine.Pipelines() {
 		for i := range x.submitted[name] {
 			x.submitted[name][i].Run = x.run
+			if j, ok := x.managers[name].Job(x.submitted[name][i].ID); ok && j.State == schemas.JobFinished {
+				x.before[j.ID] = true
+			}
 		}
 		if _, err := x.managers[name].Submit(ctx, x.submitted[name]...); err != nil {
 			return err
@@ -163,14 +183,26 @@ func (x *session) submissions(ctx context.Context, name string) (subs []job.Subm
 	return subs, nil
 }
 
-// id is the item's job; with --again, that of the first generation that is not there yet.
+// id is the item's job: of the first generation that no other job stopped and, with --again, that is not over.
 func (x *session) id(name string, it pipeline.Item) schemas.JobID {
 	for generation := 0; ; generation++ {
 		id := x.engine.JobID(name, it, generation)
-		if j, ok := x.managers[name].Job(id); !x.again || !ok || !j.State.Over() {
+		j, ok := x.managers[name].Job(id)
+		if !ok || !x.stopped(name, id) && !(x.again && j.State.Over()) {
 			return id
 		}
 	}
+}
+
+// stopped says whether another job's stop ended a job, or one that derives from it.
+func (x *session) stopped(name string, id schemas.JobID) bool {
+	if j, ok := x.managers[name].Job(id); ok && j.Stopped() {
+		return true
+	}
+	return slices.ContainsFunc(x.engine.Pipelines(), func(below string) bool {
+		from := x.spec.Pipeline(below).From
+		return len(from) > 0 && from[0].Pipeline == name && x.stopped(below, x.engine.Derived(below, id))
+	})
 }
 
 // jobs lists the run's jobs of one pipeline, in the order of submission.
