@@ -49,8 +49,14 @@ func (a *app) flags(root *cobra.Command) {
 }
 
 // load reads and checks the pipelines files. Warnings are printed; errors are printed, all of them, and end in exit code 2.
-func (a *app) load(ctx context.Context) (*spec.Spec, error) {
-	s, problems := spec.Load(ctx, a.files, spec.Options{Registry: a.types, Set: a.set, Transport: a.transport})
+func (a *app) load(ctx context.Context) (*spec.Spec, error) { return a.loadFiles(ctx, false) }
+
+// loadAlone is load for commands that replay no items: it does not ask whether recordings and what else a stage's
+// configuration names are there.
+func (a *app) loadAlone(ctx context.Context) (*spec.Spec, error) { return a.loadFiles(ctx, true) }
+
+func (a *app) loadFiles(ctx context.Context, alone bool) (*spec.Spec, error) {
+	s, problems := spec.Load(ctx, a.files, spec.Options{Registry: a.types, Set: a.set, Transport: a.transport, NoAdvice: alone})
 	if len(problems) > 0 {
 		if err := problems.Render(a.stderr); err != nil {
 			return nil, err

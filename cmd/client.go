@@ -11,7 +11,7 @@ import (
 // ask calls f with a client of the process that holds the state directory. When nobody holds it, this process opens the
 // directory itself and serves the same API as long as f takes: both ways go through the same code.
 func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client) error) error {
-	s, err := a.load(ctx)
+	s, err := a.loadAlone(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func (a *app) graphCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "graph [pipeline...]", Short: "draw the pipelines: -o " + strings.Join(spec.GraphFormats, ", "),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.load(c.Context())
+			s, err := a.loadAlone(c.Context())
 			if err != nil {
 				return err
 			}

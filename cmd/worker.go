@@ -24,7 +24,7 @@ func (a *app) workerCommand() *cobra.Command {
 }
 
 func (a *app) work(ctx context.Context, pipelines, stages []string, retain bool) error {
-	s, err := a.load(ctx)
+	s, err := a.loadAlone(ctx)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 // JSONSchema() map[string]any gives its JSON Schema. A configuration may have
 //
 //	Validate() error       refuses the configuration; may join several errors, each a *FieldError where a key is to blame
+//	Check() []error        refuses files that the configuration names; each a *FieldError; lint and run call it after Validate
 //	Warnings() []error     what may be meant but looks wrong; may look at files
 
 // A FieldError is an error or a warning about one field of a configuration. Path is as a user would write it: keys and list

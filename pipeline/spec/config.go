@@ -33,7 +33,16 @@ func (l *loader) config(t pipeline.StageType, n, named *node, where, prefix stri
 // validate asks the configuration itself, once it is decoded without a fault.
 func (l *loader) validate(cfg any, n *node, d *decoder) {
 	if v, ok := cfg.(interface{ Validate() error }); ok {
-		for _, err := range each(v.Validate()) {
+		errs := each(v.Validate())
+		for _, err := range errs {
+			l.blame(err, n, d, l.report, CodeValue)
+		}
+		if len(errs) > 0 {
+			return
+		}
+	}
+	if v, ok := cfg.(interface{ Check() []error }); ok && !l.opts.NoAdvice {
+		for _, err := range v.Check() {
 			l.blame(err, n, d, l.report, CodeValue)
 		}
 	}

@@ -19,7 +19,7 @@ type Options struct {
 	ReadFile  func(name string) ([]byte, error)         // for the files and ${file:…}; nil: regular files, 1 MiB at most
 	Set       []string                                  // path=value, laid over the files in order
 	Transport string                                    // embedded, memory, nats://host:port, kafka://host:port; replaces the block
-	NoAdvice  bool                                      // do not ask configurations for their warnings, which may look at files
+	NoAdvice  bool                                      // do not ask configurations about the files that they name: no Check, no Warnings
 	Fields    func(eventType string) []string           // names of a type's data fields, for `when`; nil or nothing: unchecked
 }
 

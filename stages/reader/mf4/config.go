@@ -124,6 +124,17 @@ func (c Config) Warnings() []error {
 	return warnings
 }
 
+// Check says all that is wrong with the files that the values name: bindings, databases, and globs that find nothing. It
+// reads no recording. Each error is a *pipeline.FieldError.
+func (c Config) Check() []error {
+	_, err := newLibrary(c)
+	errs := each(err)
+	if _, err := c.files(); err != nil {
+		errs = append(errs, each(err)...)
+	}
+	return errs
+}
+
 // speed is how many seconds of the recording a second of replay has; 0 for as fast as possible.
 func (c Config) speed() (float64, error) {
 	switch c.Speed {

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/stages/reader/dbc"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
@@ -27,26 +28,49 @@ type library struct {
 	hold    *mdf.Hold         // of all open recordings; nil: each has its own
 }
 
-// newLibrary reads the bindings file and every database, and checks the one against the other.
+// Codes of faults that lint finds in what a configuration names.
+const (
+	codeBinding = "E-binding" // the bindings file
+	codeDBC     = "E-dbc"     // a bus database
+	codePaths   = "E-paths"   // no recording, or two of one name
+)
+
+// newLibrary reads the bindings file and every database, and checks the one against the other. The error joins all faults, a
+// *pipeline.FieldError each.
 func newLibrary(c Config) (*library, error) {
 	lib := &library{set: &binding.Set{}, signals: c.Signals, dbs: map[string]*dbc.Database{}, sums: map[string][]byte{}}
+	var errs []error
 	if c.Bindings != "" {
 		set, err := binding.Load(c.Bindings)
-		if err != nil {
-			return nil, err
+		for _, e := range each(err) {
+			errs = append(errs, &pipeline.FieldError{Path: "bindings", Code: codeBinding, Err: e})
+		}
+		if set == nil {
+			return nil, errors.Join(errs...)
 		}
 		lib.set = set
 		dir := filepath.Dir(c.Bindings)
 		lib.dirs = append(lib.dirs, dir, filepath.Join(dir, "dbc"))
 	}
 	lib.dirs = append(append(lib.dirs, c.DBCDir...), ".")
-	var errs []error
-	for _, m := range lib.messages() {
-		if err := lib.check(m); err != nil {
-			errs = append(errs, err)
+	bad := map[string]bool{"": true} // databases of which enough was said
+	for _, w := range lib.messages() {
+		if !bad[w.dbc] {
+			errs = append(errs, lib.check(w, c, bad)...)
 		}
 	}
 	return lib, errors.Join(errs...)
+}
+
+// each splits what errors.Join made.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // A wanted message is one use of a database by a binding.
@@ -71,6 +95,10 @@ func (lib *library) messages() []wanted {
 	}
 	for _, name := range slices.Sorted(maps.Keys(lib.set.Bindings)) {
 		b := lib.set.Bindings[name]
+		if b == nil {
+			continue
+		}
+		name = "bindings." + name
 		ref(name+".ego_speed", b.EgoSpeed)
 		ref(name+".yaw_rate", b.YawRate)
 		ref(name+".driver_brake", b.DriverBrake)
@@ -98,23 +126,66 @@ func refs(m map[string]binding.Ref, each func(name string, r *binding.Ref)) {
 	}
 }
 
-// check loads the database of a use and looks for what it names.
-func (lib *library) check(w wanted) error {
+// check loads the database of a use and looks for what it names. A database that cannot be used is said once.
+func (lib *library) check(w wanted, c Config, bad map[string]bool) (errs []error) {
+	at, place := lib.place(w)
 	db, err := lib.database(w.dbc)
 	if err != nil {
-		return fmt.Errorf("%s: %w", w.at, err)
+		bad[w.dbc] = true
+		if len(c.DBCDir) > 0 {
+			at = "dbc_dir"
+		}
+		return databaseErrors(at, place, err)
+	}
+	fail := func(err error) {
+		errs = append(errs, &pipeline.FieldError{Path: at, Code: codeBinding, Err: fmt.Errorf("%s%w", place, err)})
 	}
 	m, err := db.MessageByID(w.id)
 	if err != nil {
-		return fmt.Errorf("%s: %w", w.at, err)
+		fail(fmt.Errorf("%w%s", err, messageHint(db, w)))
+		return errs
 	}
-	var errs []error
 	for _, name := range w.signals {
 		if _, err := m.Signal(name); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", w.at, err))
+			fail(err)
 		}
 	}
-	return errors.Join(errs...)
+	return errs
+}
+
+// place is the field of the configuration that a use belongs to, and what its errors begin with.
+func (lib *library) place(w wanted) (field, prefix string) {
+	if strings.HasPrefix(w.at, "signals.") {
+		return w.at, ""
+	}
+	return "bindings", lib.set.Place(w.at) + ": " + w.at + ": "
+}
+
+// maxBadLines is how many lines of a database that cannot be read are listed.
+const maxBadLines = 5
+
+func databaseErrors(at, place string, err error) (errs []error) {
+	all := each(err)
+	for i, e := range all {
+		if i == maxBadLines {
+			e = fmt.Errorf("%d more lines of this file cannot be read", len(all)-i)
+		}
+		errs = append(errs, &pipeline.FieldError{Path: at, Code: codeDBC, Err: fmt.Errorf("%s%w", place, e)})
+		if i == maxBadLines {
+			break
+		}
+	}
+	return errs
+}
+
+// messageHint is the message that has the signals which an id without a message should have.
+func messageHint(db *dbc.Database, w wanted) string {
+	for _, m := range db.Messages {
+		if !slices.ContainsFunc(w.signals, func(s string) bool { _, err := m.Signal(s); return err != nil }) {
+			return fmt.Sprintf("; did you mean %d (%#x, %s)? It has %s", m.ID, m.ID, m.Name, strings.Join(w.signals, ", "))
+		}
+	}
+	return ""
 }
 
 // database returns a database by the name a binding gives it, loading it at first use.
@@ -142,7 +213,7 @@ func (lib *library) find(name string) ([]byte, string, error) {
 		if !filepath.IsAbs(name) {
 			file = filepath.Join(dir, name)
 		}
-		text, err := os.ReadFile(file)
+		text, err := binding.ReadFile(file)
 		if err == nil {
 			return text, file, nil
 		}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -100,32 +101,37 @@ func (c Config) strays() (unbound, absent []string, err error) {
 	return unbound, absent, nil
 }
 
-// files are the recordings by name: the path below the part of the glob that has no wildcards.
+// files are the recordings by name: the path below the part of the glob that has no wildcards. The error joins a
+// *pipeline.FieldError for each glob that is at fault.
 func (c Config) files() (map[string]string, error) {
 	files := map[string]string{}
-	for _, pattern := range c.Paths {
+	var errs []error
+	for i, pattern := range c.Paths {
+		fail := func(format string, args ...any) {
+			errs = append(errs, &pipeline.FieldError{Path: "paths." + strconv.Itoa(i), Code: codePaths, Err: fmt.Errorf(format, args...)})
+		}
 		found, err := glob(pattern)
 		if err != nil {
-			return nil, err
+			fail("%q: %w", pattern, err)
+		} else if len(found) == 0 {
+			fail("%q matches no file; the working directory is %s", pattern, workingDir())
 		}
-		if len(found) == 0 {
-			return nil, fmt.Errorf("paths: %q matches no file; the working directory is %s", pattern, workingDir())
-		}
-		for name, file := range found {
-			if other, taken := files[name]; taken && !sameFile(other, file) {
-				return nil, fmt.Errorf("paths: %s and %s would both be named %q; write one glob for both, such as {a,b}/*.mf4", other, file, name)
+		for _, name := range slices.Sorted(maps.Keys(found)) {
+			if other, taken := files[name]; taken && !sameFile(other, found[name]) {
+				fail("%s and %s would both be named %q; write one glob for both, such as {a,b}/*.mf4", other, found[name], name)
+				break
 			}
-			files[name] = file
+			files[name] = found[name]
 		}
 	}
-	return files, nil
+	return files, errors.Join(errs...)
 }
 
 func glob(pattern string) (map[string]string, error) {
 	base, rest := doublestar.SplitPattern(filepath.ToSlash(pattern))
 	matches, err := doublestar.Glob(os.DirFS(base), anyCase(rest), doublestar.WithFilesOnly())
 	if err != nil {
-		return nil, fmt.Errorf("paths: %q: %w", pattern, err)
+		return nil, err
 	}
 	files := make(map[string]string, len(matches))
 	for _, m := range matches {

@@ -26,6 +26,10 @@ type Set struct {
 	Logs     Logs                `yaml:"logs"`
 
 	Notes `yaml:",inline"`
+
+	file       string // for errors
+	places     places
+	misspelled []string // paths of what has unknown keys
 }
 
 // Notes are keys that any part of the file may have and that nothing reads.

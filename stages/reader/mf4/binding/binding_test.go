@@ -120,3 +120,36 @@ func TestClosest(t *testing.T) {
 		}
 	}
 }
+
+func TestParseListsMisspellingsAndWhatElseIsWrong(t *testing.T) {
+	_, err := Parse("s.yaml", []byte(`bindings:
+  car:
+    kind: physical
+    ego_sped: {channel: V}
+    yaw_rate: {channel: Y, fcator: 2}
+    signals: {a: {chanel: X}}
+logs:
+  a.mf4: {binding: cra}
+`))
+	for _, want := range []string{
+		`s.yaml:4:5: unknown field "ego_sped" in bindings.car; did you mean "ego_speed"?`,
+		`s.yaml:5:28: unknown field "fcator" in bindings.car.yaw_rate; did you mean "factor"?`,
+		`s.yaml:6:19: unknown field "chanel" in bindings.car.signals.a; did you mean "channel"?`,
+		`s.yaml:8:11: logs["a.mf4"].binding: names "cra", which is not among the bindings (car); did you mean "car"?`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v\nwant %q in it", err, want)
+		}
+	}
+	if err != nil && strings.Count(err.Error(), "\n") != 3 {
+		t.Errorf("a misspelled key is told more than once: %v", err)
+	}
+}
+
+func TestParseSaysThatAFileIsEmpty(t *testing.T) {
+	for _, text := range []string{"", "# to do\n", "\n---\n", "null"} {
+		if _, err := Parse("s.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "s.yaml: the file is empty; it needs") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
