@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
 
@@ -21,7 +22,7 @@ type consumer struct {
 	config jetstream.ConsumerConfig
 
 	mu       sync.Mutex
-	messages jetstream.MessagesContext
+	messages *puller
 	closed   bool
 }
 
@@ -48,7 +49,7 @@ func (l *log) Subscribe(ctx context.Context, s transport.Subscription) (transpor
 }
 
 // iterator returns the stream of deliveries, made anew after it failed.
-func (c *consumer) iterator(ctx context.Context) (jetstream.MessagesContext, error) {
+func (c *consumer) iterator(ctx context.Context) (*puller, error) {
 	c.mu.Lock()
 	messages, closed := c.messages, c.closed
 	c.mu.Unlock()
@@ -60,11 +61,10 @@ func (c *consumer) iterator(ctx context.Context) (jetstream.MessagesContext, err
 	}
 	limited, cancel := c.log.broker.limit(ctx)
 	defer cancel()
-	durable, err := c.log.broker.js.CreateOrUpdateConsumer(limited, c.log.stream, c.config)
-	if err != nil {
+	if _, err := c.log.broker.js.CreateOrUpdateConsumer(limited, c.log.stream, c.config); err != nil {
 		return nil, err
 	}
-	messages, err = durable.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(watchHeartbeat))
+	messages, err := c.log.broker.newPuller(c.log.stream, c.config.Durable, 1, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (c *consumer) iterator(ctx context.Context) (jetstream.MessagesContext, err
 	defer c.mu.Unlock()
 	c.messages = messages
 	if c.closed {
-		messages.Stop()
+		messages.close()
 		return nil, transport.ErrClosed
 	}
 	return messages, nil
@@ -112,7 +112,7 @@ func (c *consumer) take(ctx context.Context) (*delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := messages.Next(jetstream.NextContext(ctx))
+	m, err := messages.next(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -120,12 +120,12 @@ func (c *consumer) take(ctx context.Context) (*delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.log.decode(&raw{header: m.Headers(), data: m.Data(), subject: m.Subject(), at: position(meta), time: meta.Timestamp}, false)
+	s, err := c.log.decode(&raw{header: m.Header, data: m.Data, subject: m.Subject, at: schemas.Position(meta.Sequence.Stream), time: meta.Timestamp}, false)
 	if err != nil {
 		c.log.broker.slog.Error("event that cannot be read", "stream", c.log.stream, "error", err)
 		return nil, err
 	}
-	return &delivery{broker: c.log.broker, message: m, event: s}, nil
+	return &delivery{broker: c.log.broker, reply: m.Reply, event: s}, nil
 }
 
 func (c *consumer) stop() {
@@ -134,7 +134,7 @@ func (c *consumer) stop() {
 	c.messages = nil
 	c.mu.Unlock()
 	if messages != nil {
-		messages.Stop()
+		messages.close()
 	}
 }
 
@@ -147,11 +147,11 @@ func (c *consumer) Close() error {
 	return nil
 }
 
-// A delivery is a message that was handed out.
+// A delivery is a message that was handed out. How it is settled is in ADR-15 of nats-architecture-and-design.
 type delivery struct {
-	broker  *Broker
-	message jetstream.Msg
-	event   transport.Stored
+	broker *Broker
+	reply  string // where to say what became of it
+	event  transport.Stored
 }
 
 // Event is the event.
@@ -161,20 +161,22 @@ func (d *delivery) Event() transport.Stored { return d.event }
 func (d *delivery) Ack(ctx context.Context) error {
 	limited, cancel := d.broker.limit(ctx)
 	defer cancel()
-	return d.settled(ctx, "ack", d.message.DoubleAck(limited))
+	_, err := d.broker.nc.RequestWithContext(limited, d.reply, []byte("+ACK"))
+	return d.settled(ctx, "ack", err)
 }
 
 // Nak hands the event out again after the delay.
 func (d *delivery) Nak(ctx context.Context, delay time.Duration) error {
-	if delay <= 0 {
-		return d.settled(ctx, "nak", d.message.Nak())
+	body := "-NAK"
+	if delay > 0 {
+		body = fmt.Sprintf(`-NAK {"delay": %d}`, delay.Nanoseconds())
 	}
-	return d.settled(ctx, "nak", d.message.NakWithDelay(delay))
+	return d.settled(ctx, "nak", d.broker.nc.Publish(d.reply, []byte(body)))
 }
 
 // InProgress starts the wait for an ack anew.
 func (d *delivery) InProgress(ctx context.Context) error {
-	return d.settled(ctx, "in progress", d.message.InProgress())
+	return d.settled(ctx, "in progress", d.broker.nc.Publish(d.reply, []byte("+WPI")))
 }
 
 func (d *delivery) settled(ctx context.Context, what string, err error) error {

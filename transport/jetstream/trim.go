@@ -82,5 +82,3 @@ func (l *log) trimPages(ctx context.Context, s jetstream.Stream, prefix string, 
 	}
 	return failed
 }
-
-func position(m *jetstream.MsgMetadata) schemas.Position { return schemas.Position(m.Sequence.Stream) }

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,13 +18,13 @@ import (
 // How much a watch asks for at a time. With data it is limited in bytes as well: many large messages on their way at once
 // would have the server cut the connection.
 const (
-	watchMessages  = 256
-	watchBytes     = 16 << 20
-	watchHeartbeat = 5 * time.Second // after two without a sign of life the consumer is made anew
-	watchIdle      = time.Minute     // the server removes the consumer of a process that is gone
+	watchMessages = 256
+	watchBytes    = 16 << 20
+	watchIdle     = time.Minute // the server removes the consumer of a process that is gone
 )
 
-// A watcher reads records of many chains through an ordered consumer, which it makes anew as often as needed.
+// A watcher reads records of many chains through a consumer that numbers what it sends and keeps nothing, as the client's
+// ordered consumer does; one that left out a message or broke is made anew, as often as needed.
 type watcher struct {
 	log      *log
 	config   transport.WatchConfig
@@ -32,9 +33,11 @@ type watcher struct {
 	end      schemas.Position // with Drain: the last record there will be; 0 none
 	ended    bool
 
+	sequence uint64 // of the consumer's last message
+
 	mu       sync.Mutex
-	consumer jetstream.Consumer
-	messages jetstream.MessagesContext
+	consumer string
+	messages *puller
 	closed   bool
 }
 
@@ -96,14 +99,15 @@ func (w *watcher) findEnd(ctx context.Context) error {
 func (w *watcher) start(ctx context.Context) error {
 	ctx, cancel := w.log.broker.limit(ctx)
 	defer cancel()
-	c := jetstream.OrderedConsumerConfig{
-		FilterSubjects: w.subjects, HeadersOnly: w.config.Headers, InactiveThreshold: watchIdle,
+	c := jetstream.ConsumerConfig{
+		Name: rand.Text(), FilterSubjects: w.subjects, HeadersOnly: w.config.Headers, InactiveThreshold: watchIdle,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(w.from) + 1,
 	}
 	if w.config.Newest && w.from == 0 {
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverLastPerSubjectPolicy, 0
 	}
-	consumer, err := w.log.broker.js.OrderedConsumer(ctx, w.log.stream, c)
+	consumer, err := w.log.broker.js.CreateConsumer(ctx, w.log.stream, c)
 	if err != nil {
 		return err
 	}
@@ -113,15 +117,16 @@ func (w *watcher) start(ctx context.Context) error {
 		}
 	}
 	limit := max(watchBytes, 2*int(w.log.broker.nc.MaxPayload()))
-	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(watchMessages, limit), jetstream.PullHeartbeat(watchHeartbeat))
+	messages, err := w.log.broker.newPuller(w.log.stream, c.Name, watchMessages, limit)
 	if err != nil {
 		return err
 	}
+	w.sequence = 0
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.consumer, w.messages = consumer, messages
+	w.consumer, w.messages = c.Name, messages
 	if w.closed {
-		messages.Stop()
+		messages.close()
 	}
 	return nil
 }
@@ -185,15 +190,20 @@ func (w *watcher) check(ctx context.Context) error {
 }
 
 func (w *watcher) take(ctx context.Context) (*raw, error) {
-	if !w.ended && w.messages == nil {
+	messages := w.current()
+	if !w.ended && messages == nil {
 		if err := w.start(ctx); err != nil {
 			return nil, err
 		}
+		messages = w.current()
 	}
 	if w.ended {
 		return nil, io.EOF
 	}
-	m, err := w.messages.Next(jetstream.NextContext(ctx))
+	if messages == nil {
+		return nil, transport.ErrClosed
+	}
+	m, err := messages.next(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +211,10 @@ func (w *watcher) take(ctx context.Context) (*raw, error) {
 	if err != nil {
 		return nil, err
 	}
+	if meta.Sequence.Consumer != w.sequence+1 {
+		return nil, fmt.Errorf("message %d of the consumer after %d: %w", meta.Sequence.Consumer, w.sequence, errMissed)
+	}
+	w.sequence++
 	at := schemas.Position(meta.Sequence.Stream)
 	if w.config.Drain && at > w.end {
 		w.ended = true
@@ -213,7 +227,13 @@ func (w *watcher) take(ctx context.Context) (*raw, error) {
 		}
 	}
 	w.from = at
-	return &raw{header: m.Headers(), data: m.Data(), subject: m.Subject(), at: at, time: meta.Timestamp}, nil
+	return &raw{header: m.Header, data: m.Data, subject: m.Subject, at: at, time: meta.Timestamp}, nil
+}
+
+func (w *watcher) current() *puller {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.messages
 }
 
 // endGone says whether a drained watch for which nothing is pending has seen all: its last record was removed meanwhile. If
@@ -230,16 +250,16 @@ func (w *watcher) endGone(ctx context.Context) (bool, error) {
 func (w *watcher) stop() {
 	w.mu.Lock()
 	consumer, messages := w.consumer, w.messages
-	w.consumer, w.messages = nil, nil
+	w.consumer, w.messages = "", nil
 	w.mu.Unlock()
 	if messages == nil {
 		return
 	}
-	messages.Stop()
-	if info := consumer.CachedInfo(); info != nil && w.log.broker.nc.IsConnected() {
+	messages.close()
+	if w.log.broker.nc.IsConnected() {
 		ctx, cancel := context.WithTimeout(w.log.broker.ctx, time.Second)
 		defer cancel()
-		_ = w.log.broker.js.DeleteConsumer(ctx, w.log.stream, info.Name) // it goes by itself after watchIdle
+		_ = w.log.broker.js.DeleteConsumer(ctx, w.log.stream, consumer) // it goes by itself after watchIdle
 	}
 }
 
