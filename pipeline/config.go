@@ -26,6 +26,11 @@ import (
 //	Validate() error       refuses the configuration; may join several errors, each a *FieldError where a key is to blame
 //	Check() []error        refuses files that the configuration names; each a *FieldError; lint and run call it after Validate
 //	Warnings() []error     what may be meant but looks wrong; may look at files
+//
+// and that of a sink, which lint compares with the stages that write to it,
+//
+//	StoredTypes() (field string, types []string)     the event types that it stores, nothing for all, and the key that lists them
+//	FileTemplate() (field, template string)          the path of its files, in which {pipeline}, {stage} and {type} are replaced
 
 // A FieldError is an error or a warning about one field of a configuration. Path is as a user would write it: keys and list
 // indices joined by dots, such as "window.tumbling" or "command.1". Code is the stable code without brackets, such as

@@ -27,8 +27,9 @@ type Info struct {
 	Version          string // part of the job's version: raise it when the same input gives another output
 	Accepts          []string
 	Emits            []string
-	Nondeterministic bool // design.md §6 rule 8: one out event an input, no state across inputs
-	Local            bool // runs only in the process that serves the dashboard
+	FoldEmits        string // event type of the fleet result; empty without one
+	Nondeterministic bool   // design.md §6 rule 8: one out event an input, no state across inputs
+	Local            bool   // runs only in the process that serves the dashboard
 }
 
 // Parts is a stage type built with its configuration: what the engine opens for each job. Exactly one of Reader, Processor
@@ -109,7 +110,7 @@ func (t ReaderType[C]) Assemble(ctx context.Context, cfg any) (Parts, error) {
 // Info describes the type.
 func (t ProcessorType[C]) Info() Info {
 	return Info{Name: t.Name, Role: roleOf(t.Name), Summary: t.Summary, Version: t.Version, Accepts: t.Accepts, Emits: t.Emits,
-		Nondeterministic: t.Nondeterministic}
+		FoldEmits: t.FoldEmits, Nondeterministic: t.Nondeterministic}
 }
 
 // NewConfig returns a copy of Default.

@@ -93,6 +93,7 @@ func (l *loader) build() {
 	l.pipelines(top.Pipelines, defaults.Settings)
 	l.edges()
 	l.checkTypes()
+	l.checkSinks()
 	l.conditions()
 	if !l.failed() {
 		l.order()

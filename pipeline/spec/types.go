@@ -2,10 +2,14 @@ package spec
 
 import (
 	"fmt"
+	"path"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/schemas"
 )
 
 // checkTypes refuses edges over which nothing can go: the engine hands a stage the types it accepts, so one common type is
@@ -36,6 +40,138 @@ func (l *loader) checkEdge(up *Stage, at *node, who string, in pipeline.Info) {
 	if from := l.emitters(in.Accepts); len(from) > 0 {
 		p.Hint = "emitted by: " + strings.Join(from, ", ")
 	}
+}
+
+// checkSinks refuses what a sink's configuration says of types and files and the stages that write to it do not bear out.
+func (l *loader) checkSinks() {
+	for _, s := range l.spec.Sinks {
+		if c, ok := s.Config.(interface{ StoredTypes() (string, []string) }); ok && len(s.UsedBy) > 0 && !s.with.broken {
+			field, types := c.StoredTypes()
+			l.checkStored(s, field, types)
+		}
+	}
+	l.checkTargets()
+}
+
+func (l *loader) checkStored(s *Sink, field string, types []string) {
+	var can []string
+	for _, r := range s.UsedBy {
+		up := l.draft(r.Pipeline).stage(r.Stage)
+		if up.Type == nil || slices.Contains(up.Info.Emits, pipeline.Any) {
+			return
+		}
+		can = append(can, up.emits()...)
+	}
+	slices.Sort(can)
+	can = slices.Compact(can)
+	for i, t := range types {
+		if slices.Contains(can, t) {
+			continue
+		}
+		at, _ := s.with.at([]string{field, strconv.Itoa(i)})
+		p := l.report(at.pos, CodeType, "%q of sink %q: no stage that writes to it emits %s", field, s.Name, t)
+		p.Where, p.Hint = "used by "+orList(refStrings(s.UsedBy)), "they emit: "+cmpOr(strings.Join(can, ", "), "nothing")
+		p.Meant = nearest(t, can)
+	}
+}
+
+// emits is what can reach a sink from a stage: its events and its fleet result.
+func (s *Stage) emits() []string {
+	if s.Info.FoldEmits == "" {
+		return s.Info.Emits
+	}
+	return append(slices.Clone(s.Info.Emits), s.Info.FoldEmits)
+}
+
+func refStrings(refs []Ref) []string {
+	out := make([]string, len(refs))
+	for i, r := range refs {
+		out[i] = r.String()
+	}
+	return out
+}
+
+// A target is the file that one stage's events of one type go to, for each recording.
+type target struct {
+	sink  *Sink
+	stage Ref
+	items any // what lists the recordings: two readers of one configuration list the same
+}
+
+// checkTargets refuses two stages whose results of a recording would go to one file. Recordings of other readers may have
+// other names, so they are compared when they come.
+func (l *loader) checkTargets() {
+	taken := map[string][]target{}
+	for _, s := range l.spec.Sinks {
+		c, ok := s.Config.(interface{ FileTemplate() (string, string) })
+		if !ok {
+			continue
+		}
+		field, template := c.FileTemplate()
+		for _, r := range s.UsedBy {
+			t := target{s, r, l.itemsOf(r)}
+			for _, file := range l.targetFiles(t, template) {
+				i := slices.IndexFunc(taken[file], func(o target) bool { return (o.sink != s || o.stage != r) && reflect.DeepEqual(o.items, t.items) })
+				if i >= 0 {
+					l.collide(t, taken[file][i], field, file)
+					break
+				}
+				taken[file] = append(taken[file], t)
+			}
+		}
+	}
+}
+
+func (l *loader) collide(a, b target, field, file string) {
+	at, _ := a.sink.with.at([]string{field})
+	p := l.report(at.pos, CodeValue, "%s (sink %q) and %s (sink %q) would both write %s", b.stage, b.sink.Name, a.stage, a.sink.Name, file)
+	switch {
+	case a.sink != b.sink:
+		p.Hint = "give each sink a path of its own"
+	case a.stage.Pipeline != b.stage.Pipeline:
+		p.Hint = "put {pipeline} into the path"
+	default:
+		p.Hint = "put {stage} into the path, or choose one stage's types"
+	}
+}
+
+// targetFiles are the paths of a target as far as the file says them: one, or one a type.
+func (l *loader) targetFiles(t target, template string) []string {
+	up := l.draft(t.stage.Pipeline).stage(t.stage.Stage)
+	if up.Type == nil {
+		return nil
+	}
+	var stored []string
+	if c, ok := t.sink.Config.(interface{ StoredTypes() (string, []string) }); ok {
+		_, stored = c.StoredTypes()
+	}
+	file := path.Clean(strings.NewReplacer("{pipeline}", t.stage.Pipeline, "{stage}", t.stage.Stage).Replace(template))
+	var files []string
+	for _, e := range up.Info.Emits {
+		if e == schemas.Signals || e == schemas.AEBTicks || len(stored) > 0 && e != pipeline.Any && !slices.Contains(stored, e) {
+			continue // tables, or not wanted
+		}
+		if f := strings.ReplaceAll(file, "{type}", e); !slices.Contains(files, f) {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// itemsOf is what lists the recordings that a stage sees: the configuration of the first reader above it.
+func (l *loader) itemsOf(r Ref) any {
+	seen := map[Ref]bool{} // the way up may be a cycle, which is another fault
+	for s := l.draft(r.Pipeline).stage(r.Stage); s != nil && !seen[r]; s = l.draft(r.Pipeline).stage(r.Stage) {
+		if len(s.Inputs) == 0 && s.Config != nil {
+			return s.Config
+		}
+		if len(s.Inputs) == 0 {
+			break
+		}
+		seen[r] = true
+		r = s.Inputs[0]
+	}
+	return r
 }
 
 func common(emits, accepts []string) bool {

@@ -66,6 +66,12 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// StoredTypes is what Types says, for lint.
+func (c Config) StoredTypes() (field string, types []string) { return "types", c.Types }
+
+// FileTemplate is where files go, for lint.
+func (c Config) FileTemplate() (field, template string) { return "path", c.Path }
+
 // sink implements pipeline.FleetSink.
 type sink struct {
 	config Config

@@ -1,0 +1,45 @@
+package stages_test
+
+import (
+	"strings"
+	"testing"
+)
+
+const twoStages = `version: 1
+sinks:
+SINKS
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/mf4, with: { paths: "*.mf4", bindings: signals.yaml } }
+      - { name: aeb, uses: process/aeb, to: AEB }
+      - { name: kpi, uses: analysis/aeb-kpi, to: KPI }
+`
+
+func lintSinks(t *testing.T, sinks, aeb, kpi string) string {
+	t.Helper()
+	return lint(t, strings.NewReplacer("SINKS", sinks, "AEB", aeb, "KPI", kpi).Replace(twoStages), map[string]string{"a.mf4": "",
+		"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
+}
+
+func TestTypesThatNoStageEmitsAreRefused(t *testing.T) {
+	wantLines(t, lintSinks(t, `  results: { json: { path: "out/{item}.json", types: [aeb.kpi.v1, aeb.fleet.v1, aeb.kpii.v1], form: document } }`, "[]", "results"),
+		`3:81 E-type "types" of sink "results": no stage that writes to it emits aeb.kpii.v1 (meant aeb.kpi.v1)`)
+	wantLines(t, lintSinks(t, `  results: { json: { path: "out/{item}.json", types: aeb.kpi.v1 } }`, "results", "[]"),
+		`3:54 E-type "types" of sink "results": no stage that writes to it emits aeb.kpi.v1`)
+}
+
+func TestStagesThatWouldShareAFileAreRefused(t *testing.T) {
+	const one = `  results: { json: { path: "out/{item}.json", form: document } }`
+	wantLines(t, lintSinks(t, one, "results", "results"),
+		`3:28 E-value p/aeb (sink "results") and p/kpi (sink "results") would both write out/{item}.json`)
+	wantLines(t, lintSinks(t, one+"\n"+`  more: { json: { path: "./out/{item}.json", form: document } }`, "more", "results"),
+		`3:28 E-value p/aeb (sink "more") and p/kpi (sink "results") would both write out/{item}.json`)
+	for _, fine := range []string{
+		`  results: { json: { path: "out/{stage}/{item}.json", form: document } }`,
+		`  results: { json: { path: "out/{item}.{type}.json", form: document } }`,
+		`  results: { json: { path: "out/{item}.json", types: [aeb.kpi.v1], form: document } }`,
+	} {
+		wantLines(t, lintSinks(t, fine, "results", "results"))
+	}
+}
