@@ -35,8 +35,9 @@ fuzz: ## every fuzz target for FUZZTIME
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 	  done; done
 
+bench: export ROADLOGS := $(ROADLOGS)
 bench: build ## the corpus replay measured: road seconds, MB/s, events/s, shares, RSS
-	$(GO) run ./bench/replay -milepost bin/milepost -roadlogs $(ROADLOGS)
+	$(GO) run ./bench/replay -milepost bin/milepost -roadlogs "$$ROADLOGS"
 
 corpus: export ROADLOGS := $(ROADLOGS)
 corpus: export OUT := $(OUT)
