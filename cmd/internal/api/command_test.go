@@ -12,6 +12,7 @@ import (
 
 	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
 	"github.com/milepost-dev/milepost/pipeline/engine"
+	"github.com/milepost-dev/milepost/pipeline/job"
 	"github.com/milepost-dev/milepost/schemas"
 )
 
@@ -130,18 +131,64 @@ func TestCancelAndRetry(t *testing.T) {
 		t.Fatalf("%v: %+v", err, op)
 	}
 	j, err := b.client.Job(ctx, string(failed.Jobs[0].ID))
-	if err != nil || j.State != schemas.JobCancelled || j.Resumable {
+	if err != nil || j.State != schemas.JobCancelled || !j.Resumable {
 		t.Errorf("%v: %+v", err, j)
 	}
 	b.until("the letter to be cancelled", b.managers["drives"].Changed, func() bool {
 		l, err := b.client.Letters(ctx, LetterFilter{State: "cancelled"})
 		return err == nil && l.Matching == 1
 	})
-	if _, err := b.client.ResumeJob(ctx, string(j.ID)); err == nil {
-		t.Error("a cancelled job was resumed")
-	}
 	if op, err := b.client.ResumeJobs(ctx, JobOrder{Filter: JobFilter{Pipeline: "drives"}, DryRun: true}); err != nil || op.Total != 0 || op.Matching != 3 {
 		t.Errorf("%v: %+v", err, op)
+	}
+	if j, err = b.client.ResumeJob(ctx, string(j.ID)); err != nil || j.State != schemas.JobCancelled || j.Resumable {
+		t.Errorf("%v: %+v", err, j)
+	}
+	b.settle()
+	again, err := b.client.Jobs(ctx, JobFilter{Pipeline: "drives", Search: j.Recording})
+	if err != nil || again.Matching != 2 || again.Jobs[0].State != schemas.JobFailed || again.Jobs[0].Run != j.Run {
+		t.Errorf("%v: the recording is as damaged as it was, want another generation failed: %+v", err, again.Jobs)
+	}
+	if status, no := b.request("POST", "/api/v1/jobs/"+string(j.ID)+"/resume", "", bearer, nil); status != 409 || no.Code != "E-state" {
+		t.Errorf("a second time: %d %+v", status, no)
+	}
+}
+
+func TestCancelOfEverythingWantsToBeMeant(t *testing.T) {
+	b := setup(t)
+	for _, body := range []string{"", `{}`, `{"filter":{}}`} {
+		if status, no := b.request("POST", "/api/v1/jobs/cancel", body, bearer, nil); status != 400 || no.Code != "E-body" || !strings.Contains(no.Message, `"all": true`) {
+			t.Errorf("%s: %d %+v", body, status, no)
+		}
+	}
+	for _, body := range []string{`{"all":true}`, `{"dry_run":true}`, `{"filter":{"pipeline":"drives"}}`} {
+		if status, no := b.request("POST", "/api/v1/jobs/cancel", body, bearer, nil); status != 200 {
+			t.Errorf("%s: %d %+v", body, status, no)
+		}
+	}
+}
+
+func TestAJobWhoseUpstreamJobFailedIsNotRetriedByItself(t *testing.T) {
+	b := setup(t)
+	b.managers["checks"].Follow(b.managers["drives"], "read")
+	up, err := b.client.Jobs(t.Context(), JobFilter{Pipeline: "drives", Status: "failed"})
+	if err != nil || up.Matching != 1 {
+		t.Fatalf("%v: %+v", err, up)
+	}
+	s := job.Submission{ID: schemas.NewJobID("derived"), Item: "derived", Source: []byte(`{}`), Upstream: up.Jobs[0].ID} // wakes the manager too
+	if _, err := b.managers["checks"].Submit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the derived job to fail", b.managers["checks"].Changed, func() bool {
+		j, _ := b.managers["checks"].Job(s.ID)
+		return j.State == schemas.JobFailed
+	})
+	j, err := b.client.Job(t.Context(), string(s.ID))
+	if err != nil || j.Resumable {
+		t.Errorf("%v: %+v", err, j)
+	}
+	if status, no := b.request("POST", "/api/v1/jobs/"+string(s.ID)+"/resume", "", bearer, nil); status != 409 {
+		t.Errorf("%d %+v", status, no)
 	}
 }
 

@@ -47,7 +47,7 @@ type JobList struct {
 	Offset      int            `json:"offset"`
 	Limit       int            `json:"limit"`
 	Counts      map[string]int `json:"counts"`      // by state, of what matches but for the state
-	Resumable   int            `json:"resumable"`   // of those that match
+	Resumable   int            `json:"resumable"`   // of those that match, the failed ones
 	Cancellable int            `json:"cancellable"` // of those that match
 	Jobs        []Job          `json:"jobs"`
 }
@@ -79,7 +79,7 @@ func (s *Server) jobs(_ context.Context, q query) (any, error) {
 }
 
 func (l *JobList) count(j Job) {
-	if j.Resumable {
+	if j.Resumable && j.State == schemas.JobFailed {
 		l.Resumable++
 	}
 	if j.Cancellable {
@@ -104,6 +104,10 @@ var jobStates = []schemas.JobState{schemas.JobDeferred, schemas.JobScheduled, sc
 
 func splitList(v string) []string {
 	return strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (f JobFilter) choosesAll() bool {
+	return f.Pipeline == "" && f.Status == "" && f.Search == "" && len(f.IDs) == 0
 }
 
 func (f JobFilter) matches(j Job) bool {
@@ -146,7 +150,14 @@ func (s *Server) allJobs() []Job {
 func (s *Server) describe(pipelineName string, j job.Job) Job {
 	return Job{ID: j.ID, Pipeline: pipelineName, Home: s.home(pipelineName), Recording: j.Item, Run: j.Run, State: j.State, Priority: j.Priority,
 		Queued: j.Queued.UTC(), Started: instant(j.Started), Ended: instant(j.Ended), Stage: j.Stage, Error: j.Error, Resumed: j.Resumed,
-		Resumable: j.State == schemas.JobFailed, Cancellable: !j.State.Over()}
+		Resumable: s.resumable(pipelineName, j), Cancellable: !j.State.Over()}
+}
+
+func (s *Server) resumable(pipelineName string, j job.Job) bool {
+	if j.State == schemas.JobCancelled {
+		return !(generations{s.c.Engine, s.c.Managers}).redriven(s.home(pipelineName), j.ID)
+	}
+	return j.State == schemas.JobFailed && !j.Bereft()
 }
 
 func instant(t time.Time) *time.Time {
@@ -192,20 +203,20 @@ func (s *Server) findJob(id string) (Job, error) {
 }
 
 func (s *Server) cancelJob(ctx context.Context, q query, _ json.RawMessage) (any, error) {
-	return s.change(q.Get("job"), func(m *job.Manager, id schemas.JobID) error { return m.Cancel(ctx, id) })
+	return s.change(q.Get("job"), func(j Job) error { return s.c.Managers[j.Pipeline].Cancel(ctx, j.ID) })
 }
 
 func (s *Server) resumeJob(ctx context.Context, q query, _ json.RawMessage) (any, error) {
-	return s.change(q.Get("job"), func(m *job.Manager, id schemas.JobID) error { return m.Resume(ctx, id) })
+	return s.change(q.Get("job"), func(j Job) error { return s.resume(ctx, j) })
 }
 
 // change does something to one job and gives it back as it is then.
-func (s *Server) change(id string, do func(*job.Manager, schemas.JobID) error) (any, error) {
+func (s *Server) change(id string, do func(Job) error) (any, error) {
 	j, err := s.findJob(id)
 	if err != nil {
 		return nil, err
 	}
-	if err := do(s.c.Managers[j.Pipeline], j.ID); err != nil {
+	if err := do(j); err != nil {
 		return nil, jobError(err)
 	}
 	return s.findJob(string(j.ID))
@@ -216,7 +227,7 @@ func jobError(err error) error {
 	case errors.Is(err, job.ErrNoJob):
 		return notFound("%v", err)
 	case errors.Is(err, job.ErrNotFailed):
-		return conflict(err, "only a failed job can be retried")
+		return conflict(err, "only a failed or cancelled job can be retried; one whose upstream job failed goes on with that one")
 	case errors.Is(err, job.ErrOver):
 		return conflict(err, "a job that is over cannot be cancelled")
 	}
@@ -226,18 +237,39 @@ func jobError(err error) error {
 // A JobOrder is the body of the bulk commands: everything that the filter matches and that can take the command.
 type JobOrder struct {
 	Filter JobFilter `json:"filter"`
+	All    bool      `json:"all,omitempty"`     // to cancel with a filter that chooses all: yes, all
 	DryRun bool      `json:"dry_run,omitempty"` // say what would be touched, touch nothing
 }
 
 func (s *Server) cancelJobs(_ context.Context, _ query, body json.RawMessage) (any, error) {
+	var order JobOrder
+	if err := decodeBody(body, &order); err != nil {
+		return nil, err
+	}
+	if order.Filter.choosesAll() && !order.All && !order.DryRun {
+		return nil, badBody(errors.New(`the filter chooses every job: choose fewer, or say "all": true`))
+	}
 	return s.bulk("cancel", body, func(f JobFilter, j Job) bool {
 		return j.Cancellable || j.State == schemas.JobFailed && f.Status == string(schemas.JobFailed)
 	}, func(ctx context.Context, j Job) error { return s.c.Managers[j.Pipeline].Cancel(ctx, j.ID) })
 }
 
+// resumeJobs resumes failed jobs; cancelled ones begin again only when they are named, or asked for alone.
 func (s *Server) resumeJobs(_ context.Context, _ query, body json.RawMessage) (any, error) {
-	return s.bulk("resume", body, func(_ JobFilter, j Job) bool { return j.Resumable },
-		func(ctx context.Context, j Job) error { return s.c.Managers[j.Pipeline].Resume(ctx, j.ID) })
+	return s.bulk("resume", body, func(f JobFilter, j Job) bool {
+		return j.Resumable && (j.State == schemas.JobFailed || len(f.IDs) > 0 || f.Status == string(schemas.JobCancelled))
+	}, s.resume)
+}
+
+// resume lets a failed job go on. A cancelled one has ended for its stages: its next generation is queued.
+func (s *Server) resume(ctx context.Context, j Job) error {
+	if j.State != schemas.JobCancelled {
+		return s.c.Managers[j.Pipeline].Resume(ctx, j.ID)
+	}
+	if !j.Resumable {
+		return fmt.Errorf("%s was cancelled, and has begun again since: %w", j.ID, job.ErrNotFailed)
+	}
+	return s.again(ctx, j.Home, j.ID)
 }
 
 func (s *Server) bulk(kind string, body json.RawMessage, can func(JobFilter, Job) bool, do func(context.Context, Job) error) (any, error) {

@@ -217,36 +217,23 @@ func (g generations) source(home string, id schemas.JobID) (job.Job, bool) {
 	if m == nil {
 		return job.Job{}, false
 	}
-	if j, ok := m.Job(id); ok {
-		return j, true
-	}
-	for _, j := range m.Jobs() {
-		if g.derives(j.ID, id) {
+	for range len(g.managers) {
+		if j, ok := m.Job(id); ok {
 			return j, true
 		}
+		id = g.upstream(id)
 	}
 	return job.Job{}, false
 }
 
-// derives says whether some pipeline's job to comes, over any number of pipelines, of job from.
-func (g generations) derives(from, to schemas.JobID) bool {
-	level := []schemas.JobID{from}
-	for range len(g.managers) {
-		var next []schemas.JobID
-		for _, f := range level {
-			for name := range g.managers {
-				d := g.engine.Derived(name, f)
-				if d == to {
-					return true
-				}
-				if _, ok := g.managers[name].Job(d); ok {
-					next = append(next, d)
-				}
-			}
+// upstream is the job that a job of any pipeline reads the events of; "" when it reads an item.
+func (g generations) upstream(id schemas.JobID) schemas.JobID {
+	for _, m := range g.managers {
+		if j, ok := m.Job(id); ok {
+			return j.Upstream
 		}
-		level = next
 	}
-	return false
+	return ""
 }
 
 // after is the submission of the generation behind that of job j.
@@ -276,6 +263,7 @@ func (s *Server) again(ctx context.Context, home string, id schemas.JobID) error
 	}
 	made := map[string]schemas.JobID{}
 	for _, name := range s.tree(home) {
+		s.c.Managers[name].Proceed(sub.Run)
 		if p := s.c.Spec.Pipeline(name); name != home {
 			up := made[p.From[0].Pipeline]
 			sub.ID, sub.Upstream = s.c.Engine.Derived(name, up), up

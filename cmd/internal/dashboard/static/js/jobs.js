@@ -36,7 +36,7 @@ async function many(ctx, verb, n) {
   const title = `${verb === "resume" ? "Retry" : "Cancel"} ${plural(n, "job")}?`;
   if (!await ctx.ask({ title, text, yes: title.slice(0, -1), danger: verb === "cancel" })) return;
   try {
-    const op = await post(`/api/v1/jobs/${verb}`, { filter: filter(ctx) });
+    const op = await post(`/api/v1/jobs/${verb}`, { filter: filter(ctx), all: true });
     ctx.alert(`${verb === "resume" ? "Retrying" : "Cancelling"} ${plural(op.total, "job")}`);
   } catch (e) { ctx.alert(e); }
 }
