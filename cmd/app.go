@@ -57,6 +57,9 @@ func (a *app) loadAlone(ctx context.Context) (*spec.Spec, error) { return a.load
 
 func (a *app) loadFiles(ctx context.Context, alone bool) (*spec.Spec, error) {
 	s, problems := spec.Load(ctx, a.files, spec.Options{Registry: a.types, Set: a.set, Transport: a.transport, NoAdvice: alone})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if len(problems) > 0 {
 		if err := problems.Render(a.stderr); err != nil {
 			return nil, err

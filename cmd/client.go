@@ -6,23 +6,29 @@ import (
 	"log/slog"
 
 	"github.com/milepost-dev/milepost/cmd/internal/api"
+	"github.com/milepost-dev/milepost/pipeline/spec"
 )
 
 // ask calls f with a client of the process that holds the state directory. When nobody holds it, this process opens the
 // directory itself and serves the same API as long as f takes: both ways go through the same code.
 func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client) error) error {
+	if err := a.checkOutput(); err != nil {
+		return err
+	}
 	s, err := a.loadAlone(ctx)
 	if err != nil {
 		return err
 	}
-	if dir := a.stateFolder(s); held(dir) {
-		h, err := readHolder(dir)
-		if err != nil {
+	dir := a.stateFolder(s)
+	if local(s) || a.state != "" {
+		if err := noState(dir); err != nil {
 			return exit(ExitFailed, err)
 		}
-		return exit(ExitFailed, f(ctx, api.NewClient(h.endpoint())))
 	}
 	x, err := a.openSession(ctx, s, sessionOptions{}, slog.New(slog.DiscardHandler))
+	if h, serving := servedBy(dir); errors.Is(err, errHeld) && serving {
+		return exit(ExitFailed, f(ctx, api.NewClient(h.endpoint())))
+	}
 	if err != nil {
 		return err
 	}
@@ -30,8 +36,14 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 	return exit(ExitFailed, errors.Join(err, x.close()))
 }
 
+// local says whether the events are where no other process reaches them.
+func local(s *spec.Spec) bool {
+	return s.Transport.Kind() == "embedded" || s.Transport.Kind() == "memory"
+}
+
+// alone serves for f and nobody else.
 func (a *app) alone(ctx context.Context, x *session, f func(ctx context.Context, c *api.Client) error) error {
-	server, err := a.serve(x, "127.0.0.1:0")
+	server, err := x.listen("127.0.0.1:0")
 	if err != nil {
 		return err
 	}

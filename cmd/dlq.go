@@ -20,7 +20,7 @@ func jobIDs(args []string) (ids []schemas.JobID) {
 }
 
 func (a *app) dlqCommand() *cobra.Command {
-	c := &cobra.Command{Use: "dlq", Short: "dead-lettered events: look, and send them back"}
+	c := group("dlq", "dead-lettered events: look, and send them back")
 	var f api.LetterFilter
 	ls := &cobra.Command{
 		Use: "ls [pipeline[/stage]]", Short: "list dead letters", Args: cobra.MaximumNArgs(1),
@@ -59,6 +59,7 @@ func (a *app) redriveCommand() *cobra.Command {
 		Long: "Redrive lets each job that an event halted take it again (its attempts restart, id and trace are kept). A job that went on behind\n" +
 			"the event (on_error: skip) is made anew from its recording; its results replace the old ones.",
 		RunE: func(c *cobra.Command, args []string) error {
+			named := args
 			if len(args) > 0 && !strings.HasPrefix(args[0], "d-") {
 				o.Filter.Pipeline, o.Filter.Stage, _ = strings.Cut(args[0], "/")
 				args = args[1:]
@@ -66,7 +67,7 @@ func (a *app) redriveCommand() *cobra.Command {
 			o.Filter.IDs = args
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
 				op, err := client.Redrive(ctx, o)
-				return a.finish(ctx, client, op, err, "redrive", "event")
+				return a.finish(ctx, client, op, err, "redrive", "event", named)
 			})
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,7 @@ import (
 )
 
 func (a *app) jobsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "jobs", Short: "the jobs of this state directory: one recording through one pipeline each"}
+	c := group("jobs", "the jobs of this state directory: one recording through one pipeline each")
 	var f api.JobFilter
 	ls := &cobra.Command{
 		Use: "ls [pipeline]", Short: "list jobs", Args: cobra.MaximumNArgs(1),
@@ -152,13 +153,16 @@ func (a *app) cancelCommand() *cobra.Command {
 			if len(args) == 0 && !all {
 				return exit(ExitUsage, errors.New("name jobs, or give --all"))
 			}
+			if len(args) > 0 && all {
+				return exit(ExitUsage, errors.New("name jobs or give --all, not both"))
+			}
 			if all && !yes && !o.DryRun {
 				return exit(ExitUsage, errors.New("--all cancels every job that is not over: add --yes, or look first with --dry-run"))
 			}
-			o.Filter.IDs = jobIDs(args)
+			o.Filter.IDs, o.All = jobIDs(args), all
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
 				op, err := client.CancelJobs(ctx, o)
-				return a.finish(ctx, client, op, err, "cancel", "job")
+				return a.finish(ctx, client, op, err, "cancel", "job", args)
 			})
 		},
 	}
@@ -172,12 +176,12 @@ func (a *app) cancelCommand() *cobra.Command {
 func (a *app) retryCommand() *cobra.Command {
 	var o api.JobOrder
 	c := &cobra.Command{
-		Use: "retry JOB...", Short: "let failed jobs go on at the input that halted them", Args: cobra.MinimumNArgs(1),
+		Use: "retry JOB...", Short: "let failed jobs go on at the input that halted them, and cancelled ones begin again", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Filter.IDs = jobIDs(args)
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
 				op, err := client.ResumeJobs(ctx, o)
-				return a.finish(ctx, client, op, err, "resume", "job")
+				return a.finish(ctx, client, op, err, "resume", "job", args)
 			})
 		},
 	}
@@ -186,13 +190,34 @@ func (a *app) retryCommand() *cobra.Command {
 }
 
 // finish waits for a bulk operation and prints what it did.
-func (a *app) finish(ctx context.Context, c *api.Client, op api.Operation, err error, verb, noun string) error {
+func (a *app) finish(ctx context.Context, c *api.Client, op api.Operation, err error, verb, noun string, named []string) error {
 	if err == nil {
 		op, err = c.Wait(ctx, op)
+	}
+	if err == nil {
+		err = a.printOperation(op, verb, noun)
 	}
 	if err != nil {
 		return err
 	}
+	missing := slices.DeleteFunc(slices.Clone(named), func(name string) bool { return touches(op, name) })
+	for _, name := range missing {
+		fmt.Fprintf(a.stderr, "  %s: no %s to %s\n", name, noun, verb)
+	}
+	if op.Failed > 0 || len(missing) > 0 {
+		return exitError{code: ExitFailed}
+	}
+	return nil
+}
+
+// touches says whether an operation has something of a name: an id, the beginning of one, or pipeline[/stage].
+func touches(op api.Operation, name string) bool {
+	begins := func(of string) bool { return strings.HasPrefix(of, name) }
+	under := func(stage string) bool { return stage == name || strings.HasPrefix(stage, name+"/") }
+	return slices.ContainsFunc(op.Names, begins) || slices.ContainsFunc(op.Stages, under)
+}
+
+func (a *app) printOperation(op api.Operation, verb, noun string) error {
 	if a.structured() {
 		return a.document(op)
 	}
@@ -206,9 +231,6 @@ func (a *app) finish(ctx context.Context, c *api.Client, op api.Operation, err e
 	fmt.Fprintf(a.stdout, "%s: %d of %s done, %d refused\n", verb, op.Done, plural(op.Total, noun), op.Failed)
 	for _, e := range op.Errors {
 		fmt.Fprintln(a.stderr, "  "+e)
-	}
-	if op.Failed > 0 {
-		return exitError{code: ExitFailed}
 	}
 	return nil
 }

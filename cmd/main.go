@@ -56,7 +56,7 @@ func Run(ctx context.Context, types *pipeline.Registry, args []string, stdin io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return a.exitCode(root.ExecuteContext(ctx))
+	return a.exitCode(ctx, root.ExecuteContext(ctx))
 }
 
 // exitError is an error with the exit code it stands for. A nil err has been printed already.
@@ -74,16 +74,17 @@ func (e exitError) Error() string {
 
 func (e exitError) Unwrap() error { return e.err }
 
-// exit gives an error its exit code; nil stays nil.
+// exit gives an error its exit code; one that has one keeps it, and nil stays nil.
 func exit(code int, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.As(err, new(exitError)) {
+		return err
 	}
 	return exitError{code, err}
 }
 
-// exitCode prints an error and says how the process ends. Cobra's own errors are of usage.
-func (a *app) exitCode(err error) int {
+// exitCode prints an error and says how the process ends. Cobra's own errors are of usage; whatever came of an interrupt is an
+// interrupt.
+func (a *app) exitCode(ctx context.Context, err error) int {
 	if err == nil {
 		return ExitDone
 	}
@@ -94,6 +95,10 @@ func (a *app) exitCode(err error) int {
 		if e.err == nil {
 			return code
 		}
+	}
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		fmt.Fprintln(a.stderr, "interrupted")
+		return ExitInterrupted
 	}
 	fmt.Fprintln(a.stderr, err)
 	return code
@@ -111,6 +116,16 @@ func interruptible() (context.Context, func()) {
 		os.Exit(ExitInterrupted)
 	}()
 	return ctx, func() { signal.Stop(signals) }
+}
+
+// group is a command that only holds others.
+func group(use, short string) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, RunE: func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return exit(ExitUsage, fmt.Errorf("unknown command %q for %q\n  %s --help", args[0], c.CommandPath(), c.CommandPath()))
+		}
+		return c.Help()
+	}}
 }
 
 // root is the command that holds all others.

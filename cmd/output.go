@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -34,6 +35,14 @@ func (a *app) show(value any, heading []string, rows func() [][]string) error {
 				return err
 			}
 		}
+		return nil
+	}
+	return a.checkOutput()
+}
+
+// checkOutput refuses an -o that no list knows.
+func (a *app) checkOutput() error {
+	if slices.Contains([]string{"table", "json", "yaml", "name"}, a.output) {
 		return nil
 	}
 	return exit(ExitUsage, fmt.Errorf("-o %s: want table, json, yaml or name", a.output))

@@ -49,6 +49,9 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, pipelines []string, f runFlags) error {
+	if err := checkListen(f.listen); err != nil {
+		return err
+	}
 	s, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -184,7 +187,7 @@ func (x *session) headline(ctx context.Context, name string) string {
 				} `json:"all"`
 			} `json:"fleet"`
 		}
-		if f.Type != schemas.AEBFleet || x.spec.Pipeline(name).Stage(f.Stage) == nil || json.Unmarshal(f.Doc, &doc) != nil {
+		if f.Type != schemas.AEBFleet || f.Pipeline != name || json.Unmarshal(f.Doc, &doc) != nil {
 			continue
 		}
 		text := fmt.Sprintf("   AEB events %d, %d with braking", doc.Fleet.All.Warnings, doc.Fleet.All.Brakings)

@@ -19,8 +19,32 @@ type server struct {
 	served chan error
 }
 
-// serve listens on loopback and writes into the state directory where. A taken port is replaced by a free one.
+// checkListen refuses an address that other machines could reach: the dashboard has no passwords.
+func checkListen(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return exit(ExitUsage, fmt.Errorf("--listen %s: want host:port, as in 127.0.0.1:7070: %w", address, err))
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return exit(ExitUsage, fmt.Errorf("--listen %s: %w, as 127.0.0.1, [::1] or localhost", address, api.ErrNotLoopback))
+	}
+	return nil
+}
+
+// serve listens and writes into the state directory where.
 func (a *app) serve(x *session, address string) (*server, error) {
+	s, err := x.listen(address)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.state.announce(s.holder); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// listen answers on loopback. A taken port is replaced by a free one.
+func (x *session) listen(address string) (*server, error) {
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		host, _, _ := net.SplitHostPort(address)
@@ -30,9 +54,6 @@ func (a *app) serve(x *session, address string) (*server, error) {
 		return nil, fmt.Errorf("listen for the dashboard: %w", err)
 	}
 	h := holder{Address: l.Addr().String(), PID: os.Getpid(), Token: api.NewToken(), Started: time.Now().UTC()}
-	if err := x.state.announce(h); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &server{holder: h, stop: stop, served: make(chan error, 1)}
 	go func() { s.served <- x.api(h.Token).Serve(ctx, l) }()

@@ -57,7 +57,7 @@ func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, l
 			err = errors.Join(err, x.close())
 		}
 	}()
-	if x.state, err = holdState(a.stateFolder(s)); err != nil {
+	if x.state, err = holdState(ctx, a.stateFolder(s)); err != nil {
 		return nil, exit(ExitUsage, err)
 	}
 	if x.broker, err = a.broker(ctx, s, log); err != nil {
@@ -183,14 +183,19 @@ func (x *session) submissions(ctx context.Context, name string) (subs []job.Subm
 	return subs, nil
 }
 
-// id is the item's job: of the first generation that no other job stopped and, with --again, that is not over.
+// id is the item's job: of its last generation, or of another one when a job stopped that or, with --again, when that is over.
 func (x *session) id(name string, it pipeline.Item) schemas.JobID {
-	for generation := 0; ; generation++ {
-		id := x.engine.JobID(name, it, generation)
-		j, ok := x.managers[name].Job(id)
-		if !ok || !x.stopped(name, id) && !(x.again && j.State.Over()) {
-			return id
+	last := x.engine.JobID(name, it, 0)
+	for generation := 1; ; generation++ {
+		j, ok := x.managers[name].Job(last)
+		if !ok {
+			return last
 		}
+		next := x.engine.JobID(name, it, generation)
+		if _, ok := x.managers[name].Job(next); !ok && !x.stopped(name, last) && !(x.again && j.State.Over()) {
+			return last
+		}
+		last = next
 	}
 }
 

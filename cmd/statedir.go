@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,15 @@ type stateDir struct {
 	lock *os.File
 }
 
-// holdState takes the directory, made if missing. errHeld, with pid and address, if another process has it.
-func holdState(path string) (*stateDir, error) {
+// How long a directory is waited for whose holder serves nobody: a command that looks something up and leaves, or a run that is
+// just starting, which soon says where it serves.
+const (
+	patience  = 5 * time.Second
+	lookAgain = 20 * time.Millisecond
+)
+
+// holdState takes the directory, made if missing. errHeld, with pid and address, if another process has it and serves there.
+func holdState(ctx context.Context, path string) (*stateDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
@@ -32,32 +40,66 @@ func holdState(path string) (*stateDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the state directory: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock the state directory %s: %w", path, err)
-		}
-		return nil, fmt.Errorf("%s: %w%s\n  next: look there, or take another one with --state DIR", path, errHeld, describeHolder(path))
+	if err := seize(ctx, path, lock); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	return &stateDir{path: path, lock: lock}, nil
+	s := &stateDir{path: path, lock: lock}
+	return s, s.forget() // what a killed process said
+}
+
+// seize locks, and waits for that while the holder serves nobody.
+func seize(ctx context.Context, path string, lock *os.File) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errHeld)
+	defer cancel()
+	t := time.NewTicker(lookAgain)
+	defer t.Stop()
+	for {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("lock the state directory %s: %w", path, err)
+		}
+		if _, serving := servedBy(path); serving {
+			return heldError(path)
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errHeld) {
+				return heldError(path)
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+func heldError(path string) error {
+	return fmt.Errorf("%s: %w%s\n  next: look there, or take another one with --state DIR", path, errHeld, describeHolder(path))
+}
+
+// servedBy is who says to serve the directory; false when nobody does, or a process that is no more.
+func servedBy(path string) (holder, bool) {
+	h, err := readHolder(path)
+	return h, err == nil && !errors.Is(unix.Kill(h.PID, 0), unix.ESRCH)
 }
 
 func describeHolder(path string) string {
-	h, err := readHolder(path)
-	if err != nil {
+	h, serving := servedBy(path)
+	if !serving {
 		return " by a process that is just starting"
 	}
 	return fmt.Sprintf(" by process %d, which serves http://%s", h.PID, h.Address)
 }
 
-// held says whether a process holds the directory.
-func held(path string) bool {
-	s, err := holdState(path)
-	if err != nil {
-		return errors.Is(err, errHeld)
+// noState says that a directory holds no state; nil where it does.
+func noState(path string) error {
+	_, err := os.Stat(filepath.Join(path, "lock"))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("no state in %s: nothing has been run with it\n  next: milepost run, or name another one with --state DIR", path)
 	}
-	s.lock.Close()
-	return false
+	return err
 }
 
 // A holder is the process that holds a state directory and where it is reached, as a file of mode 0600 there says.
@@ -98,10 +140,13 @@ func readHolder(path string) (h holder, err error) {
 }
 
 // release gives the directory back.
-func (s *stateDir) release() error {
+func (s *stateDir) release() error { return errors.Join(s.forget(), s.lock.Close()) }
+
+// forget takes back what the holder announced.
+func (s *stateDir) forget() error {
 	err := os.Remove(filepath.Join(s.path, holderFile))
 	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+		return nil
 	}
-	return errors.Join(err, s.lock.Close())
+	return err
 }
