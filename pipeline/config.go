@@ -31,6 +31,7 @@ import (
 //
 //	StoredTypes() (field string, types []string)     the event types that it stores, nothing for all, and the key that lists them
 //	FileTemplate() (field, template string)          the path of its files, in which {pipeline}, {stage} and {type} are replaced
+//	FleetTemplate() (field, template string)         likewise of its fleet results
 
 // A FieldError is an error or a warning about one field of a configuration. Path is as a user would write it: keys and list
 // indices joined by dots, such as "window.tumbling" or "command.1". Code is the stable code without brackets, such as

@@ -43,3 +43,15 @@ func TestStagesThatWouldShareAFileAreRefused(t *testing.T) {
 		wantLines(t, lintSinks(t, fine, "results", "results"))
 	}
 }
+
+func TestFleetResultsThatWouldShareAFileAreRefused(t *testing.T) {
+	const more = "      - { name: strict, uses: analysis/aeb-kpi, from: aeb, to: results }\n"
+	with := func(sink string) string {
+		text := strings.NewReplacer("SINKS", sink, "AEB", "[]", "KPI", "results").Replace(twoStages) + more
+		return lint(t, text, map[string]string{"a.mf4": "",
+			"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
+	}
+	wantLines(t, with(`  results: { json: { path: "out/{stage}/{item}.json", fleet: out/all.json, form: document } }`),
+		`3:62 E-value p/kpi (sink "results") and p/strict (sink "results") would both write out/all.json`)
+	wantLines(t, with(`  results: { json: { path: "out/{stage}/{item}.json", form: document } }`))
+}

@@ -357,7 +357,7 @@ func testFleet(t testing.TB, fresh func(testing.TB) Store) {
 		return // not every store takes them
 	}
 	batch := func(n int) pipeline.Batch {
-		return pipeline.Batch{Type: "suite.fleet.v1", Docs: []pipeline.Doc{json.RawMessage(fmt.Sprintf(`{"jobs":%d}`, n))}}
+		return pipeline.Batch{Type: "suite.fleet.v1", Pipeline: "suite", Stage: "fold", Docs: []pipeline.Doc{json.RawMessage(fmt.Sprintf(`{"jobs":%d}`, n))}}
 	}
 	must(t, fleet.WriteFleet(t.Context(), "run-1", batch(2)))
 	once := mustDump(t, s)

@@ -103,6 +103,7 @@ type target struct {
 func (l *loader) checkTargets() {
 	taken := map[string][]target{}
 	for _, s := range l.spec.Sinks {
+		l.checkFleets(s, taken)
 		c, ok := s.Config.(interface{ FileTemplate() (string, string) })
 		if !ok {
 			continue
@@ -120,6 +121,33 @@ func (l *loader) checkTargets() {
 			}
 		}
 	}
+}
+
+// checkFleets does the same for fleet results.
+func (l *loader) checkFleets(s *Sink, taken map[string][]target) {
+	c, ok := s.Config.(interface{ FleetTemplate() (string, string) })
+	if !ok {
+		return
+	}
+	field, template := c.FleetTemplate()
+	for _, r := range s.UsedBy {
+		up := l.draft(r.Pipeline).stage(r.Stage)
+		if up.Info.FoldEmits == "" {
+			continue
+		}
+		file := strings.ReplaceAll(inStage(template, r), "{type}", up.Info.FoldEmits)
+		key := "fleet " + file // recordings of that name are refused when they come
+		if len(taken[key]) > 0 {
+			l.collide(target{sink: s, stage: r}, taken[key][0], field, file)
+			continue
+		}
+		taken[key] = []target{{sink: s, stage: r}}
+	}
+}
+
+// inStage is a path with what a stage says of it.
+func inStage(template string, r Ref) string {
+	return path.Clean(strings.NewReplacer("{pipeline}", r.Pipeline, "{stage}", r.Stage).Replace(template))
 }
 
 func (l *loader) collide(a, b target, field, file string) {
@@ -145,7 +173,7 @@ func (l *loader) targetFiles(t target, template string) []string {
 	if c, ok := t.sink.Config.(interface{ StoredTypes() (string, []string) }); ok {
 		_, stored = c.StoredTypes()
 	}
-	file := path.Clean(strings.NewReplacer("{pipeline}", t.stage.Pipeline, "{stage}", t.stage.Stage).Replace(template))
+	file := inStage(template, t.stage)
 	var files []string
 	for _, e := range up.Info.Emits {
 		if e == schemas.Signals || e == schemas.AEBTicks || len(stored) > 0 && e != pipeline.Any && !slices.Contains(stored, e) {

@@ -97,17 +97,18 @@ func (s *Store) Last(ctx context.Context, job schemas.JobID, eventType string) (
 	return doc, nil
 }
 
-// A Fleet is the fleet result of a run.
+// A Fleet is the fleet result of a stage in a run.
 type Fleet struct {
-	Run   string          `json:"run"`
-	Type  string          `json:"type"`
-	Stage string          `json:"stage"`
-	Doc   json.RawMessage `json:"doc"`
+	Run      string          `json:"run"`
+	Pipeline string          `json:"pipeline"`
+	Stage    string          `json:"stage"`
+	Type     string          `json:"type"`
+	Doc      json.RawMessage `json:"doc"`
 }
 
-// Fleets lists the fleet results of a run, of all runs when it is empty, in order of run and type.
+// Fleets lists the fleet results of a run, of all runs when it is empty, in order of run, pipeline, stage and type.
 func (s *Store) Fleets(ctx context.Context, run string) ([]Fleet, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT run, type, stage, doc FROM fleet WHERE ? IN ('', run) ORDER BY run, type", run)
+	rows, err := s.read.QueryContext(ctx, "SELECT run, pipeline, stage, type, doc FROM fleet WHERE ? IN ('', run) ORDER BY run, pipeline, stage, type", run)
 	if err != nil {
 		return nil, fmt.Errorf("list fleet results: %w", err)
 	}
@@ -115,7 +116,7 @@ func (s *Store) Fleets(ctx context.Context, run string) ([]Fleet, error) {
 	fleets := []Fleet{}
 	for rows.Next() {
 		var f Fleet
-		if err := rows.Scan(&f.Run, &f.Type, &f.Stage, (*[]byte)(&f.Doc)); err != nil {
+		if err := rows.Scan(&f.Run, &f.Pipeline, &f.Stage, &f.Type, (*[]byte)(&f.Doc)); err != nil {
 			return nil, fmt.Errorf("list fleet results: %w", err)
 		}
 		fleets = append(fleets, f)

@@ -167,13 +167,19 @@ func TestFleets(t *testing.T) {
 	s := openStore(t)
 	for _, run := range []string{"run-2", "run-1", "run-1"} {
 		b := pipelinetest.Batches(t, schemas.AEBFleet, `{"run":"`+run+`"}`)[0]
+		b.Pipeline, b.Stage = "p", "kpi"
 		must(t, s.WriteFleet(t.Context(), run, b))
+	}
+	for _, stage := range [][2]string{{"q", "kpi"}, {"p", "strict"}} { // results of other stages do not replace it
+		b := pipelinetest.Batches(t, schemas.AEBFleet, `{}`)[0]
+		b.Pipeline, b.Stage = stage[0], stage[1]
+		must(t, s.WriteFleet(t.Context(), "run-1", b))
 	}
 	all, err := s.Fleets(t.Context(), "")
 	must(t, err)
 	one, err := s.Fleets(t.Context(), "run-2")
 	must(t, err)
-	if len(all) != 2 || all[0].Run != "run-1" || len(one) != 1 || string(one[0].Doc) != `{"run":"run-2"}` || one[0].Type != schemas.AEBFleet {
+	if len(all) != 4 || all[0].Run != "run-1" || string(all[0].Doc) != `{"run":"run-1"}` || all[1].Stage != "strict" || all[2].Pipeline != "q" || len(one) != 1 || string(one[0].Doc) != `{"run":"run-2"}` || one[0].Type != schemas.AEBFleet {
 		t.Error(all, one)
 	}
 }

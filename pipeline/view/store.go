@@ -23,7 +23,7 @@ import (
 const FileName = "results.db"
 
 // schemaVersion stands in the file; another one is refused, since a projection can be made anew.
-const schemaVersion = 1
+const schemaVersion = 2
 
 const schema = `
 CREATE TABLE IF NOT EXISTS cursors (
@@ -47,7 +47,7 @@ CREATE INDEX IF NOT EXISTS jobs_item ON jobs (pipeline, item, queued_ns);
 CREATE TABLE IF NOT EXISTS labels (
 	job TEXT, name TEXT, value TEXT, PRIMARY KEY (job, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fleet (
-	run TEXT, type TEXT, stage TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (run, type)) WITHOUT ROWID;
+	run TEXT, pipeline TEXT, stage TEXT, type TEXT, doc TEXT NOT NULL, PRIMARY KEY (run, pipeline, stage, type)) WITHOUT ROWID;
 `
 
 // A Store is the result store of a process. All methods may be called concurrently. One process has a file open for
@@ -219,14 +219,14 @@ func ended(c schemas.Cursor) bool {
 	return true
 }
 
-// WriteFleet implements pipeline.FleetSink.
+// WriteFleet implements pipeline.FleetSink. Results of a run are told apart by pipeline, stage and type.
 func (s *Store) WriteFleet(ctx context.Context, run string, b pipeline.Batch) error {
 	if len(b.Docs) == 0 {
 		return nil
 	}
 	doc := string(b.Docs[len(b.Docs)-1])
 	err := s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?, ?)", run, b.Type, b.Stage, doc)
+		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?, ?, ?)", run, b.Pipeline, b.Stage, b.Type, doc)
 		return err
 	})
 	if err != nil {

@@ -65,9 +65,11 @@ func (s *Server) tree(name string) []string {
 // load takes the figures from the first of the pipelines that has any: the analysis may stand in one that reads this one's
 // events.
 func (k *KPIs) load(ctx context.Context, st *view.Store, pipelines []string) (err error) {
-	if k.Fleets, err = st.Fleets(ctx, k.Run); err != nil {
+	fleets, err := st.Fleets(ctx, k.Run)
+	if err != nil {
 		return err
 	}
+	k.Fleets = slices.DeleteFunc(fleets, func(f view.Fleet) bool { return !slices.Contains(pipelines, f.Pipeline) })
 	for _, name := range pipelines {
 		f := view.Filter{Pipeline: name, Latest: true}
 		k.Histograms, k.Worst = []view.Histogram{}, []view.Worst{}

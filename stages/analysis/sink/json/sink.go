@@ -33,7 +33,7 @@ type Config struct {
 	Types  pipeline.Strings `yaml:"types" doc:"Event types to store; none is all that carry documents."`
 	Form   string           `yaml:"form" enum:"lines,document" doc:"lines: JSON Lines of all documents in order. document: the last document alone."`
 	Indent int              `yaml:"indent" doc:"Spaces of indentation of a document; 0 leaves it as it was emitted. Lines are never indented."`
-	Fleet  string           `yaml:"fleet" doc:"File of the fleet result; {run}, {pipeline}, {stage} and {type} are replaced. Default: fleet.json in the folder of path."`
+	Fleet  string           `yaml:"fleet" doc:"File of the fleet result; {run}, {pipeline}, {stage} and {type} are replaced. Default: fleet.json in the folder of path that all recordings of a stage share."`
 }
 
 // Type is what a registry lists as sink/json.
@@ -72,6 +72,14 @@ func (c Config) StoredTypes() (field string, types []string) { return "types", c
 // FileTemplate is where files go, for lint.
 func (c Config) FileTemplate() (field, template string) { return "path", c.Path }
 
+// FleetTemplate is where fleet results go, for lint.
+func (c Config) FleetTemplate() (field, template string) {
+	if c.Fleet != "" {
+		return "fleet", c.Fleet
+	}
+	return "path", fleetBeside(c.Path)
+}
+
 // sink implements pipeline.FleetSink.
 type sink struct {
 	config Config
@@ -98,10 +106,8 @@ type held struct {
 }
 
 func open(c Config) (*sink, error) {
-	if c.Fleet == "" {
-		c.Fleet = fleetBeside(c.Path)
-	}
-	s := &sink{config: c, path: newTemplate(c.Path), fleet: newTemplate(c.Fleet), pending: map[schemas.ChainID]*pending{}}
+	_, fleet := c.FleetTemplate()
+	s := &sink{config: c, path: newTemplate(c.Path), fleet: newTemplate(fleet), pending: map[schemas.ChainID]*pending{}}
 	var err error
 	if s.store, err = openStore(s.path.folder); err != nil {
 		return nil, err
@@ -145,7 +151,7 @@ func (s *sink) Write(_ context.Context, b pipeline.Batch) error {
 		if h.file, err = s.path.file(values(b)); err != nil {
 			return pipeline.Permanent(fmt.Errorf("file of %s: %w", b.Item, err))
 		}
-		if h.file == s.fleet.rest && s.fleets == s.store {
+		if fleet, err := s.fleet.file(values(b)); err == nil && h.file == fleet && s.fleets == s.store {
 			return pipeline.Permanent(fmt.Errorf("item %s would be written over the fleet result, %s: set fleet", b.Item, h.file))
 		}
 	}

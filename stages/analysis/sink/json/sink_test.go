@@ -282,3 +282,29 @@ func TestFileNamesStayDifferent(t *testing.T) {
 		seen[f] = name
 	}
 }
+
+func TestFleetResultsOfPipelinesAndStagesStayApart(t *testing.T) {
+	for path, want := range map[string]string{
+		"{item}.json":                          "fleet.json",
+		"./out/{item}.json":                    "./out/fleet.json",
+		"/out/{item}/{stage}.json":             "/out/fleet.{stage}.json",
+		"out/{pipeline}/{item}.json":           "out/{pipeline}/fleet.json",
+		"out/{pipeline}/{stage}/{name}.json":   "out/{pipeline}/{stage}/fleet.json",
+		"out/{pipeline}/{type}/{item}.json":    "out/{pipeline}/fleet.json",
+		"out/x-{pipeline}-{item}.{stage}.json": "out/fleet.{pipeline}.{stage}.json",
+	} {
+		if got := fleetBeside(path); got != want {
+			t.Errorf("of %s: %s, want %s", path, got, want)
+		}
+	}
+	folder := t.TempDir()
+	s := mustOpen(t, Config{Path: folder + "/{pipeline}/{item}.json", Form: FormDocument})
+	for _, name := range []string{"p", "q"} {
+		b := doc(1, fmt.Sprintf("%q", name))
+		b.Pipeline = name
+		must(t, s.WriteFleet(t.Context(), "run-1", b))
+	}
+	if got, want := mustDump(t, folder), "/p/fleet.json\n\"p\"\n/q/fleet.json\n\"q\"\n"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

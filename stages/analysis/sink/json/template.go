@@ -45,8 +45,30 @@ func newTemplate(t string) template {
 	return template{folder: cmp.Or(filepath.Clean(filepath.FromSlash(folder)), "."), rest: path.Clean(filepath.ToSlash(t)[len(folder):])}
 }
 
-// fleetBeside is fleet.json in the folder of a template.
-func fleetBeside(t string) string { return filepath.Join(newTemplate(t).folder, "fleet.json") }
+// fleetBeside is fleet.json in the innermost folder of a template that is the same for all recordings, so that pipelines and
+// stages with folders of their own have fleet results of their own; those that the file's name tells apart, in the name.
+func fleetBeside(t string) string {
+	parts := strings.Split(filepath.ToSlash(t), "/")
+	folders := parts[:len(parts)-1]
+	if i := slices.IndexFunc(folders, perRecording); i >= 0 {
+		folders = folders[:i]
+	}
+	folder, name := strings.Join(folders, "/"), "fleet"
+	for _, p := range []string{"{pipeline}", "{stage}"} {
+		if strings.Contains(t, p) && !strings.Contains(folder, p) {
+			name += "." + p
+		}
+	}
+	if len(folders) == 0 {
+		return name + ".json"
+	}
+	return folder + "/" + name + ".json"
+}
+
+// perRecording says whether a part of a path differs among the recordings of a stage.
+func perRecording(part string) bool {
+	return slices.ContainsFunc([]string{"{item}", "{name}", "{job}", "{type}"}, func(p string) bool { return strings.Contains(part, p) })
+}
 
 func (t template) uses(name string) bool { return strings.Contains(t.rest, "{"+name+"}") }
 

@@ -6,7 +6,7 @@
 //	events   a row a document, keyed (job, stage, sequence, row)
 //	batches  a row a table of a batch: how many rows, over which stretch
 //	signals  with `tables: true`, a row a value
-//	fleet    the fleet result of each run
+//	fleet    the fleet results of each run, keyed (run, pipeline, stage, type)
 //	cursors  how far each (job, stage) is stored
 package sqlite
 
@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS signals (
 	job TEXT, stage TEXT, sequence INTEGER, name TEXT, signal TEXT, row INTEGER, t_ns INTEGER, value REAL,
 	PRIMARY KEY (job, stage, sequence, name, signal, row)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fleet (
-	run TEXT, type TEXT, doc TEXT NOT NULL, PRIMARY KEY (run, type)) WITHOUT ROWID;
+	run TEXT, pipeline TEXT, stage TEXT, type TEXT, doc TEXT NOT NULL, PRIMARY KEY (run, pipeline, stage, type)) WITHOUT ROWID;
 `
 
 type sink struct {
@@ -264,7 +264,7 @@ func (s *sink) WriteFleet(ctx context.Context, run string, b pipeline.Batch) err
 		return nil
 	}
 	doc := string(b.Docs[len(b.Docs)-1])
-	if _, err := s.db.ExecContext(ctx, "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?)", run, b.Type, doc); err != nil {
+	if _, err := s.db.ExecContext(ctx, "INSERT OR REPLACE INTO fleet VALUES (?, ?, ?, ?, ?)", run, b.Pipeline, b.Stage, b.Type, doc); err != nil {
 		return fmt.Errorf("store the fleet result of run %s: %w", run, err)
 	}
 	return nil

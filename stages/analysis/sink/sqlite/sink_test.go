@@ -95,11 +95,19 @@ func TestRows(t *testing.T) {
 	if err := s.Commit(t.Context(), schemas.ChainID{Job: "j-1", Stage: "read"}, schemas.Cursor{}, schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}}); err != nil {
 		t.Fatal(err)
 	}
+	for _, stage := range []string{"kpi", "strict", "kpi"} { // of two stages, and one of them again
+		fleet := pipeline.Batch{Type: "f.v1", Pipeline: "p", Stage: stage, Docs: []pipeline.Doc{[]byte(`{}`)}}
+		if err := s.(pipeline.FleetSink).WriteFleet(t.Context(), "run-1", fleet); err != nil {
+			t.Fatal(err)
+		}
+	}
 	got, err := dump(t, file)
 	want := `events [j-1 read 2 0 p a.mf4 x.v1 2026-01-02T03:04:05.5Z {"ttc": 1.2}]
 batches [j-1 read 1 ego p a.mf4 signal.batch.v1 2026-01-02T03:04:05Z 500000000 600000001 2]
 signals [j-1 read 1 ego v 0 500000000 1.5]
 signals [j-1 read 1 ego v 1 600000000 <nil>]
+fleet [run-1 p kpi f.v1 {}]
+fleet [run-1 p strict f.v1 {}]
 `
 	if err != nil || got != want {
 		t.Fatalf("%v\n%s\nwant\n%s", err, got, want)
