@@ -56,7 +56,7 @@ func TestBadRecordingsFailAloneWithExitCode1(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, said)
 		}
 	}
-	kpis, err := filepath.Glob(filepath.Join(dir, "out", "kpi", "*.json"))
+	kpis, err := filepath.Glob(filepath.Join(dir, "out", "results", "*.json"))
 	if err != nil || len(kpis) != 2 { // and fleet.json
 		t.Errorf("results: %v, %v", kpis, err)
 	}

@@ -34,7 +34,7 @@ func newPlan(paths, bindings, slice string, jobs int) plan {
 	return plan{jobs: jobs, yaml: `version: 1
 transport: { embedded: { dir: ./state, sync: 1h } }
 sinks:
-  results: { json: { path: "./out/kpi/{item}.json", form: document, types: [aeb.kpi.v1, aeb.fleet.v1] } }
+  results: { json: { path: "./out/results/{item}.json", form: document, types: [aeb.kpi.v1, aeb.fleet.v1] } }
   lines: { json: { path: "./out/{stage}/{item}.jsonl" } }
   rows: { sqlite: { path: ./rows.db } }
 pipelines:
