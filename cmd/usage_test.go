@@ -1,0 +1,120 @@
+package cmd_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/milepost-dev/milepost/cmd"
+	"github.com/milepost-dev/milepost/stages"
+)
+
+func (l *line) absent(name string) {
+	l.t.Helper()
+	if _, err := os.Stat(l.path(name)); !errors.Is(err, os.ErrNotExist) {
+		l.t.Errorf("%s was made: %v", name, err)
+	}
+}
+
+func TestOnlyLoopbackIsListenedOn(t *testing.T) {
+	l := setup(t)
+	for _, address := range []string{"0.0.0.0:7099", ":7099", "[::]:7099", "192.0.2.1:7099", "example.org:7099", "7099"} {
+		l.run(2, "run", "--exit", "--listen", address)
+		l.wants(l.stderr.String(), "--listen "+address)
+	}
+	l.absent("state")
+}
+
+func TestLookingMakesNoState(t *testing.T) {
+	l := setup(t)
+	for _, look := range [][]string{{"jobs", "ls"}, {"status"}, {"dlq", "ls"}, {"jobs", "cancel", "--all", "--yes"}} {
+		l.run(1, append(look, "--state", l.path("nosuch"))...)
+		l.wants(l.stderr.String(), "no state in "+l.path("nosuch"))
+	}
+	l.absent("nosuch")
+}
+
+func TestWhatMatchesNothingIsSaid(t *testing.T) {
+	l := setup(t)
+	l.run(0, "run", "--exit", "--listen", "127.0.0.1:0", "--progress", "none")
+	var jobs []jobRow
+	if err := json.Unmarshal([]byte(l.run(0, "jobs", "ls", "-o", "json")), &jobs); err != nil {
+		t.Fatal(err)
+	}
+	finished := jobs[0].ID
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"jobs", "cancel", "zzz"}, "zzz: no job to cancel"},
+		{[]string{"jobs", "retry", finished}, finished + ": no job to resume"},
+		{[]string{"jobs", "retry", finished, "zzz"}, "zzz: no job to resume"},
+		{[]string{"dlq", "redrive", "aeb/unknown"}, "aeb/unknown: no event to redrive"},
+		{[]string{"dlq", "redrive", "d-0"}, "d-0: no event to redrive"},
+		{[]string{"jobs", "show", "zzz"}, `no job "zzz"`},
+	} {
+		l.run(1, c.args...)
+		l.wants(l.stderr.String(), c.says)
+	}
+	l.run(0, "dlq", "redrive")
+	l.run(0, "jobs", "cancel", "--all", "--yes")
+}
+
+func TestUsageOfCommandsThatAsk(t *testing.T) {
+	l := setup(t)
+	for _, args := range [][]string{{"jobs", "ls", "-o", "xml"}, {"status", "-o", "xml"}, {"jobs", "ls", "a", "b"}, {"status", "a"}, {"jobs", "nosuch"},
+		{"dlq", "nosuch"}, {"jobs", "cancel", "j-1", "--all", "--yes"}} {
+		l.run(2, args...)
+	}
+	l.absent("state")
+	l.wants(l.with(t.Context(), 0, "jobs"), "cancel", "retry", "watch")
+}
+
+func TestAnInterruptBeforeAnythingRunsIsOne(t *testing.T) {
+	l := setup(t)
+	l.run(0, "run", "--exit", "--listen", "127.0.0.1:0", "--progress", "none")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"run", "--exit", "--listen", "127.0.0.1:0"}, {"status"}, {"jobs", "ls"}} {
+		l.with(gone, 130, append(args, "-f", l.path("pipelines.yaml"))...)
+	}
+	l.run(0, "status")
+}
+
+// TestLookingKeepsNoRunOut: commands that look open the directory themselves where nobody serves it; each waits for the others.
+func TestLookingKeepsNoRunOut(t *testing.T) {
+	l := setup(t)
+	l.run(0, "run", "--exit", "--listen", "127.0.0.1:0", "--progress", "none")
+	var all sync.WaitGroup
+	for _, args := range [][]string{{"status"}, {"run", "--exit", "--listen", "127.0.0.1:0"}, {"jobs", "ls"}} {
+		all.Go(func() {
+			var said strings.Builder
+			args = append(args, "-f", l.path("pipelines.yaml"))
+			if code := cmd.Run(t.Context(), stages.Standard(), args, strings.NewReader(""), io.Discard, &said); code != 0 {
+				t.Errorf("%v: exit %d\n%s", args, code, said.String())
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestACancelledJobGoesAgainWhenItIsRetried(t *testing.T) {
+	l := damaged(t, "fail", "")
+	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0", "--progress", "none")
+	id := l.jobs()["aeb/sim_a_text.mf4"].ID
+	l.run(0, "jobs", "cancel", "--all", "--status", "failed", "--yes")
+	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0")
+	l.wants(l.stderr.String(), "1 recording cancelled: cancelled on request", "milepost jobs retry")
+	l.wants(l.run(0, "jobs", "retry", id), "resume: 1 of 1 job done")
+	l.run(1, "jobs", "retry", id) // it goes again already
+	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0")
+	l.wants(l.stderr.String(), "4 recordings, 1 failed", "the job failed at stage read; the others went on")
+	if j := l.jobs()["aeb/sim_a_text.mf4"]; j.ID == id || j.State != "failed" {
+		t.Errorf("%+v", j)
+	}
+}
