@@ -51,6 +51,7 @@ type Engine struct {
 
 // line is one pipeline: its jobs log and its nodes.
 type line struct {
+	e     *Engine
 	spec  *spec.Pipeline
 	jobs  transport.Log
 	nodes []*node
@@ -222,7 +223,7 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 	if err != nil {
 		return fmt.Errorf("open the jobs of %s: %w", p.Name, err)
 	}
-	l := &line{spec: p, jobs: jobs, failed: map[schemas.JobID]uint64{}}
+	l := &line{e: b.e, spec: p, jobs: jobs, failed: map[schemas.JobID]uint64{}}
 	b.e.pipelines[p.Name] = l
 	b.e.order = append(b.e.order, p.Name)
 	for _, st := range p.Stages {

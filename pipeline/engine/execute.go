@@ -48,7 +48,7 @@ func (i *instance) execute(ctx context.Context, a settle.Action) (answer settle.
 		return i.commit(ctx, a.From, a.To), true
 	case settle.Wait:
 		i.release()
-		i.pause(max(a.After, time.Millisecond))
+		i.sleep(max(a.After, time.Millisecond))
 		return settle.Input{Op: settle.Waited}, true
 	}
 	return settle.Input{}, false
@@ -61,6 +61,10 @@ func (i *instance) load(ctx context.Context) settle.Input {
 		c, err = i.store.sink.Cursor(ctx, i.store.of)
 		return err
 	})
+	if err != nil && i.store.failed(err, i.n.settings.Retry.Attempts) {
+		// Nothing is known of what it holds: the first input that it would have to take is given up with this error.
+		return settle.Input{Op: settle.Loaded}
+	}
 	if err == nil {
 		i.consumed(c)
 	}
@@ -127,6 +131,7 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 		return settle.Input{Op: settle.Stepped, Failure: settle.NotBegun}
 	}
 	i.taken++
+	i.stepped = true
 	i.outputs = nil
 	if i.before.again(c, i.refOf(c.Event)) {
 		i.n.meter.Reruns.Add(1)
@@ -186,6 +191,9 @@ func (i *instance) call(ctx context.Context, c settle.Call) ([]output, error) {
 		return nil, err
 	}
 	if c.Method == settle.CallWrite {
+		if i.store.refused != nil {
+			return nil, pipeline.Permanent(i.store.refused)
+		}
 		return nil, protect(ctx, func(ctx context.Context) error { return i.store.sink.Write(ctx, batch) })
 	}
 	return i.stage.step(ctx, batch, c.First)
@@ -220,7 +228,7 @@ func (i *instance) fits(c settle.Call, outputs []output) error {
 	return nil
 }
 
-// keepPace waits until a paced reader's batch is due; a command ends the wait.
+// keepPace waits until a paced reader's batch is due.
 func (i *instance) keepPace(outputs []output) {
 	for k := range outputs {
 		pace := outputs[k].pace
@@ -230,9 +238,7 @@ func (i *instance) keepPace(outputs []output) {
 		if !i.paced {
 			i.paced, i.began, i.origin = true, time.Now(), pace
 		}
-		if d := time.Until(i.began.Add(pace - i.origin)); d > 0 {
-			i.pause(d)
-		}
+		i.sleep(time.Until(i.began.Add(pace - i.origin)))
 	}
 }
 
@@ -453,6 +459,7 @@ func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.I
 	err := protect(ctx, func(ctx context.Context) error { return i.store.sink.Commit(ctx, i.store.of, from, to) })
 	i.n.meter.Step.Since(start)
 	if err == nil {
+		i.store.fails = 0
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
 		i.consumed(to)
@@ -460,6 +467,10 @@ func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.I
 	}
 	if errors.Is(err, pipeline.ErrStale) {
 		return settle.Input{Op: settle.Saved, Outcome: settle.Stale}
+	}
+	if err != nil && i.store.failed(err, i.n.settings.Retry.Attempts) && i.core.Phase() == settle.Deciding {
+		// The commit that fences the store before a dead letter: a store that takes nothing needs no fence.
+		return settle.Input{Op: settle.Saved}
 	}
 	return settle.Input{Op: settle.Saved, Outcome: i.outcomeOf("commit to the store", err)}
 }

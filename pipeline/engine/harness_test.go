@@ -63,10 +63,8 @@ func startWith(t *testing.T, yaml string, b transport.Broker, sink *memorySink, 
 	return boot(t, setup{yaml: yaml, broker: b, store: sink, retain: retain})
 }
 
-// boot starts a process. It is stopped at the end of the test at the latest.
-func boot(t *testing.T, s setup) *process {
+func (s setup) engine(t *testing.T) *engine.Engine {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	out := t.Output()
 	if s.quiet {
 		out = io.Discard
@@ -76,10 +74,18 @@ func boot(t *testing.T, s setup) *process {
 	if s.store != nil {
 		settings.Store = s.store
 	}
-	e, err := engine.New(ctx, settings)
+	e, err := engine.New(t.Context(), settings)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return e
+}
+
+// boot starts a process. It is stopped at the end of the test at the latest.
+func boot(t *testing.T, s setup) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	e := s.engine(t)
 	p := &process{t: t, sink: s.store, engine: e, managers: map[string]*job.Manager{}}
 	runs := []func(context.Context) error{e.Run}
 	for _, name := range e.Pipelines() {

@@ -61,6 +61,8 @@ type instance struct {
 	taken    int                         // inputs since
 	due      bool                        // a checkpoint is to be asked for
 	parking  bool                        // the instance is to leave a failed job
+	stepped  bool                        // a step was begun here
+	ended    bool                        // by this instance
 	parkSaid bool                        // and the core knows
 	slot     bool
 	began    time.Time     // of pacing: when this instance's first batch left
@@ -295,8 +297,9 @@ func (i *instance) arrived(a arrival) (settle.Input, bool) {
 // left cleans up behind the core's last action.
 func (i *instance) left(ctx context.Context, a settle.Action) outcome {
 	log := i.n.log.With("recording", i.w.item.Name, "job", i.w.id)
-	if i.n.parts.Reader != nil && a.Ending == settle.Ended {
-		i.n.e.progress.Store(i.w.id, 1.0)
+	i.ended = a.Ending == settle.Ended && i.stepped
+	if i.n.parts.Reader != nil && i.ended {
+		i.n.line.wasRead(i.w.id)
 	}
 	i.publish(ctx, 0)
 	switch {
@@ -336,6 +339,18 @@ func (i *instance) release() {
 	}
 }
 
+// sleep waits, or less when something is asked or the process stops. A delivery that comes again asks nothing: it must not make
+// a paced drive faster, nor a retry.
+func (i *instance) sleep(d time.Duration) {
+	for due := time.Now().Add(d); time.Until(due) > 0 && !i.stopping(); {
+		i.hear()
+		if slices.ContainsFunc(i.news, func(o order) bool { return o.cancel || o.resume != nil }) {
+			return
+		}
+		i.pause(time.Until(due))
+	}
+}
+
 // pause waits, or less when a command or the process's stop comes.
 func (i *instance) pause(d time.Duration) {
 	t := time.NewTimer(d)
@@ -362,6 +377,9 @@ func (i *instance) close() {
 	i.drop()
 	if i.flow != nil {
 		i.n.e.flows.drop(i.n, i.w.id)
+	}
+	if i.n.parts.Reader != nil && !i.ended { // somebody else may go on, or nobody
+		i.n.e.progress.Delete(i.w.id)
 	}
 	for _, e := range i.edges {
 		i.n.e.flows.leaves(e.from, i.n, e.id.Job)

@@ -51,6 +51,9 @@ func (l *line) hear(id schemas.JobID, event uint64, state schemas.JobState) {
 	} else {
 		delete(l.failed, id)
 	}
+	if state.Over() {
+		l.e.progress.Delete(id)
+	}
 	l.mu.Unlock()
 	if state != schemas.JobFailed && state != schemas.JobStarted && state != schemas.JobCancelled {
 		return
@@ -58,6 +61,17 @@ func (l *line) hear(id schemas.JobID, event uint64, state schemas.JobState) {
 	for _, n := range l.nodes {
 		n.held.hear(id, event, state)
 	}
+}
+
+// wasRead notes that all of the job's item was read, until the job is over.
+func (l *line) wasRead(id schemas.JobID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed[id] != 0 {
+		l.e.progress.Delete(id)
+		return
+	}
+	l.e.progress.Store(id, 1.0)
 }
 
 // failedAt is the sequence of the event that says that the job is failed; 0 when it is not.

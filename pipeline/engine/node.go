@@ -169,9 +169,6 @@ func (h *held) take(ctx context.Context, d transport.Delivery) {
 		h.settle(ctx, d)
 		return
 	}
-	if e.State.Over() {
-		h.n.e.progress.Delete(s.Chain.Job)
-	}
 	switch e.State {
 	case schemas.JobStarted:
 		o := order{}

@@ -164,26 +164,26 @@ defaults: { parallelism: 4 }
 pipelines:
   p:
     stages:
-      - { name: read, uses: reader/gen, with: { items: 1300, rows: 3 } }
+      - { name: read, uses: reader/gen, with: { items: 1060, rows: 3 } }
       - { name: pass, uses: process/script, with: { part: pass } }
 `, broker: memory.New(), store: newMemorySink(), parts: parts{"pass": {
 			open: func(_ context.Context, it pipeline.Item) error {
-				if it.Name == "item1299" {
+				if it.Name == "item1059" {
 					return nil
 				}
 				return pipeline.Permanent(errBad)
 			}}}})
 		jobs := p.finish()
-		for _, j := range jobs[:1299] {
+		for _, j := range jobs[:1059] {
 			if j.State != schemas.JobFailed || j.Stage != "pass" || j.Error != errBad.Error() {
 				t.Fatalf("job of %s is %s at %s: %s", j.Item, j.State, j.Stage, j.Error)
 			}
 		}
-		if j := jobs[1299]; j.State != schemas.JobFinished {
+		if j := jobs[1059]; j.State != schemas.JobFinished {
 			t.Errorf("the only good job is %s", j.State)
 		}
 		time.Sleep(time.Minute)
-		if n := p.engine.Sizes(); n != 1299 {
+		if n := p.engine.Sizes(); n != 1059 {
 			t.Errorf("%d entries are left, want one for each failed job", n)
 		}
 	})

@@ -32,6 +32,7 @@ type scriptConfig struct {
 	Items int    `yaml:"items" doc:"Items of a reader."`
 	Rows  int    `yaml:"rows" doc:"Rows of an item."`
 	Bytes int    `yaml:"bytes" doc:"Bytes of a row."`
+	Paced bool   `yaml:"paced" doc:"A row leaves a second after the one before."`
 	Keep  int    `yaml:"keep" doc:"Each n-th input is echoed."`
 }
 
@@ -104,6 +105,9 @@ func (g *gen) Read(ctx context.Context) (pipeline.Batch, error) {
 	b := pipeline.Batch{Type: "row.v1", Docs: []pipeline.Doc{row(g.at, g.c.Bytes)}}
 	b.Slice = schemas.Slice{Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), From: time.Duration(g.at) * time.Second,
 		To: time.Duration(g.at+1) * time.Second}
+	if g.c.Paced {
+		b.Pace = b.From
+	}
 	return b, nil
 }
 

@@ -146,6 +146,7 @@ var countType = pipeline.ProcessorType[struct{}]{
 
 // memorySink keeps documents by id, with its cursors. What is not committed belongs to the process.
 type memorySink struct {
+	refuse error // what Commit gives instead of storing
 	*stored
 	pending map[schemas.ChainID]map[string]string
 }
@@ -201,6 +202,9 @@ func (s *memorySink) Write(_ context.Context, b pipeline.Batch) error {
 }
 
 func (s *memorySink) Commit(_ context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
+	if s.refuse != nil {
+		return s.refuse
+	}
 	if err := s.fails("commit", id); err != nil {
 		return err
 	}
