@@ -23,7 +23,7 @@ const (
 // Config is the `with:` block of reader/mf4. Relative paths are relative to the working directory. What a bindings file and
 // the DBC files say is part of the items' identity, so their places are not part of a job's version.
 type Config struct {
-	Paths         pipeline.Strings       `yaml:"paths" required:"true" identity:"false" doc:"Globs of MDF 4 files, ** over folders; .mf4 also stands for .MF4."`
+	Paths         pipeline.Strings       `yaml:"paths" required:"true" identity:"false" doc:"Globs of MDF 4 files, ** over folders but not into symbolic links; .mf4 also stands for .MF4."`
 	Bindings      string                 `yaml:"bindings" identity:"false" doc:"File (JSON or YAML) that says which channels or bus signals of which recording feed which signals."`
 	DBCDir        pipeline.Strings       `yaml:"dbc_dir" identity:"false" doc:"Folders in which DBC files are looked for, after that of the bindings file and its dbc folder."`
 	Signals       map[string]binding.Ref `yaml:"signals" doc:"Signals of every recording by name: channel (the first of a list that exists), unit, factor, offset, optional."`
@@ -104,22 +104,31 @@ func (c Config) durations() (errs []error) {
 	return errs
 }
 
-// Warnings names the recordings that no binding chooses, which are not replayed, and the recordings that a bindings file
-// names and Paths does not find. It lists folders and reads no recording.
+// Warnings names the recordings that no binding chooses, which are not replayed, the recordings that a bindings file names
+// and Paths does not find, and what is no file. It lists folders and reads no recording.
 func (c Config) Warnings() []error {
+	var warnings []error
+	warn := func(path, code, format string, args ...any) {
+		warnings = append(warnings, &pipeline.FieldError{Path: path, Code: code, Err: fmt.Errorf(format, args...)})
+	}
+	for i, pattern := range c.Paths {
+		_, special, err := glob(pattern)
+		if err != nil {
+			return nil // an error of its own, found by Check
+		}
+		for _, file := range special {
+			warn("paths."+strconv.Itoa(i), "W-paths", "%s is not a regular file; it is not replayed", file)
+		}
+	}
 	unbound, absent, err := c.strays()
 	if err != nil {
-		return nil // an error of its own, found by List
-	}
-	var warnings []error
-	warn := func(format string, args ...any) {
-		warnings = append(warnings, &pipeline.FieldError{Path: "bindings", Code: "W-binding", Err: fmt.Errorf(format, args...)})
+		return warnings // likewise
 	}
 	for _, name := range unbound {
-		warn("recording %s: no entry of %s fits it; it is not replayed", name, c.Bindings)
+		warn("bindings", "W-binding", "recording %s: no entry of %s fits it; it is not replayed", name, c.Bindings)
 	}
 	for _, name := range absent {
-		warn("%s has an entry for %s, which paths does not find", c.Bindings, name)
+		warn("bindings", "W-binding", "%s has an entry for %s, which paths does not find", c.Bindings, name)
 	}
 	return warnings
 }

@@ -110,7 +110,7 @@ func (c Config) files() (map[string]string, error) {
 		fail := func(format string, args ...any) {
 			errs = append(errs, &pipeline.FieldError{Path: "paths." + strconv.Itoa(i), Code: codePaths, Err: fmt.Errorf(format, args...)})
 		}
-		found, err := glob(pattern)
+		found, _, err := glob(pattern)
 		if err != nil {
 			fail("%q: %w", pattern, err)
 		} else if len(found) == 0 {
@@ -127,17 +127,26 @@ func (c Config) files() (map[string]string, error) {
 	return files, errors.Join(errs...)
 }
 
-func glob(pattern string) (map[string]string, error) {
+// glob finds files by name, and what has such a name and is none: a pipe or a device, whose reader could wait for ever. **
+// does not go into symbolic links: they may lead in circles.
+func glob(pattern string) (files map[string]string, special []string, err error) {
 	base, rest := doublestar.SplitPattern(filepath.ToSlash(pattern))
-	matches, err := doublestar.Glob(os.DirFS(base), anyCase(rest), doublestar.WithFilesOnly())
+	matches, err := doublestar.Glob(os.DirFS(base), anyCase(rest), doublestar.WithFilesOnly(), doublestar.WithNoFollow())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	files := make(map[string]string, len(matches))
+	files = make(map[string]string, len(matches))
 	for _, m := range matches {
-		files[m] = filepath.Join(base, filepath.FromSlash(m))
+		file := filepath.Join(base, filepath.FromSlash(m))
+		st, err := os.Stat(file)
+		switch {
+		case err != nil || st.Mode().IsRegular(): // what cannot be read is a recording too, whose job fails
+			files[m] = file
+		case !st.IsDir():
+			special = append(special, file)
+		}
 	}
-	return files, nil
+	return files, special, nil
 }
 
 // anyCase lets .mf4 stand for .MF4 too, as recorders on FAT file systems name their files.
@@ -214,6 +223,9 @@ func (l *lister) identify(ctx context.Context, file string) (string, int64, erro
 	if ok && k.size == st.Size() && k.changed.Equal(st.ModTime()) {
 		return k.identity, k.size, nil
 	}
+	if !st.Mode().IsRegular() {
+		return "unreadable", 0, errNoFile
+	}
 	identity, size, err := identify(ctx, file)
 	if err != nil || size != st.Size() || time.Since(st.ModTime()) < settled {
 		return identity, size, err
@@ -229,6 +241,8 @@ func (l *lister) identify(ctx context.Context, file string) (string, int64, erro
 
 // settled is how long ago a file must have changed for its time to tell the next change: clocks of file systems are coarse.
 const settled = 2 * time.Second
+
+var errNoFile = errors.New("not a regular file")
 
 // identify returns what stands for the content of a file, and its size. A file that cannot be read has an identity too.
 func identify(ctx context.Context, file string) (string, int64, error) {

@@ -65,7 +65,11 @@ type recordingReader struct {
 }
 
 func open(lib *library, c Config, speed float64, it pipeline.Item) (*recordingReader, error) {
-	file, err := os.Open(strings.TrimPrefix(it.URL, "file://"))
+	name := strings.TrimPrefix(it.URL, "file://")
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+		return nil, openError(it.Name, errNoFile)
+	}
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, openError(it.Name, err)
 	}

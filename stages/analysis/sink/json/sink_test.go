@@ -274,12 +274,28 @@ func TestConfigValidate(t *testing.T) {
 
 func TestFileNamesStayDifferent(t *testing.T) {
 	seen := map[string]string{}
-	for _, name := range []string{"a", "a/b", "a%2Fb", "a b", "A", "ä", ".a", "%2Ea", "a.", strings.Repeat("y", 300), strings.Repeat("y", 301), strings.Repeat("ä", 300), "x\x00", "x\n"} {
+	for _, name := range []string{"a", "a/b", "a%2Fb", "a%252Fb", "a b", "A", "ä", ".", "%2E", "..", ".milepost", "%2Emilepost", "a.", "x\x00", "x%00", "x\n"} {
 		f := fileName(name)
-		if other, taken := seen[f]; taken || len(f) > maxNameBytes || strings.ContainsAny(f, "/\\\x00\n") {
+		if other, taken := seen[f]; taken || f == "." || f == ".." || f == stateFolder || strings.ContainsAny(f, "/\x00") {
 			t.Errorf("%q is written as %q, as is %q", name, f, other)
 		}
 		seen[f] = name
+	}
+	for _, name := range []string{strings.Repeat("y", 300), strings.Repeat("y", 301), strings.Repeat("ä", 300), strings.Repeat("y", 251)} {
+		f, err := newTemplate("{item}.json").file(map[string]string{"item": name})
+		if other, taken := seen[f]; taken || err != nil || len(f) > 255 {
+			t.Errorf("%q is written as %q, as is %q: %v", name, f, other, err)
+		}
+		seen[f] = name
+	}
+}
+
+func TestFilesAreNamedAsRecordings(t *testing.T) {
+	for _, name := range []string{"drive 01 ü%.v2", "100%", "a%20b", "it's [1]: \"x\"?*", " edge ", ".hidden", "a\\b", "%C3%BC", strings.Repeat("z", 250)} {
+		f, err := newTemplate("out/{item}.json").file(map[string]string{"item": stem(name + ".MF4")})
+		if err != nil || f != name+".json" {
+			t.Errorf("%q is written as %q, %v", name, f, err)
+		}
 	}
 }
 

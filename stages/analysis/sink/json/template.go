@@ -9,9 +9,9 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -74,15 +74,31 @@ func (t template) uses(name string) bool { return strings.Contains(t.rest, "{"+n
 
 var errNoValue = errors.New("has no value")
 
-// file is the path below the folder.
-func (t template) file(values map[string]string) (string, error) {
+// file is the path below the folder. Names are shortened where a file system would not take them otherwise.
+func (t template) file(values map[string]string) (file string, err error) {
+	for _, limit := range []int{maxPartBytes, 160, 60} {
+		if file, err = t.expand(values, limit); err != nil || partsFit(file) {
+			break
+		}
+	}
+	return file, err
+}
+
+// maxPartBytes is what file systems take for one part of a path.
+const maxPartBytes = 255
+
+func partsFit(file string) bool {
+	return !slices.ContainsFunc(strings.Split(file, "/"), func(part string) bool { return len(part) > maxPartBytes })
+}
+
+func (t template) expand(values map[string]string, limit int) (string, error) {
 	var err error
 	file := placeholder.ReplaceAllStringFunc(t.rest, func(m string) string {
 		v := values[m[1:len(m)-1]]
 		if v == "" {
 			err = fmt.Errorf("%s %w", m, errNoValue)
 		}
-		return fileName(v)
+		return shortName(v, limit)
 	})
 	return file, err
 }
@@ -95,10 +111,9 @@ func stem(name string) string {
 	return name
 }
 
-const maxNameBytes = 160 // of 255 that file systems take, the rest is the template's
-
-// fileName encodes a name as one part of a path: percent escapes for what separates paths, hides files or cannot be typed.
-// Different names stay different; a very long one ends in a hash.
+// fileName encodes a name as one part of a path: as it is, but for percent escapes of what separates paths or leads out of
+// the folder or to our own files, and of a percent sign that would be read as such an escape. So different names stay
+// different.
 func fileName(name string) string {
 	var b strings.Builder
 	for i, r := range name {
@@ -106,19 +121,38 @@ func fileName(name string) string {
 		if r == utf8.RuneError {
 			_, size = utf8.DecodeRuneInString(name[i:])
 		}
-		edge := (i == 0 || i+size == len(name)) && (r == '.' || r == ' ')
-		if edge || strings.ContainsRune(`/\%:*?"<>|`, r) || !unicode.IsPrint(r) || r == utf8.RuneError {
-			for _, c := range []byte(name[i : i+size]) {
-				fmt.Fprintf(&b, "%%%02X", c)
-			}
+		if !refused(name, i, r, size) {
+			b.WriteRune(r)
 			continue
 		}
-		b.WriteRune(r)
+		for _, c := range []byte(name[i : i+size]) {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
 	}
-	if b.Len() <= maxNameBytes {
-		return b.String()
+	return b.String()
+}
+
+// refused says whether the rune of a name at i has to be escaped.
+func refused(name string, i int, r rune, size int) bool {
+	switch {
+	case r == '/' || r == 0 || r == filepath.Separator || r == utf8.RuneError && size == 1:
+		return true
+	case r == '.':
+		return i == 0 && (name == "." || name == ".." || strings.HasPrefix(name, stateFolder))
+	case r == '%':
+		rest := name[i+1:]
+		return strings.HasPrefix(rest, "2F") || strings.HasPrefix(rest, "00") || strings.HasPrefix(rest, "25") || i == 0 && strings.HasPrefix(rest, "2E")
 	}
-	head := b.String()[:maxNameBytes-17]
+	return runtime.GOOS == "windows" && strings.ContainsRune(`:*?"<>|`, r)
+}
+
+// shortName is fileName of at most limit bytes: a longer one ends in a hash.
+func shortName(name string, limit int) string {
+	full := fileName(name)
+	if len(full) <= limit {
+		return full
+	}
+	head := full[:limit-17]
 	for !utf8.ValidString(head) {
 		head = head[:len(head)-1]
 	}
