@@ -237,7 +237,7 @@ func (m *Manager) due() (schemas.JobID, bool) {
 // next is the change that is due of a job, errNothing when none is; m.mu is held.
 func (m *Manager) next(j *Job) (schemas.JobEvent, error) {
 	stopped, isStopped := m.stopped[j.Run]
-	lost, isLost := m.lost(j)
+	up, isLost := m.lost(j)
 	switch {
 	case j.State == schemas.JobStarted:
 		return m.outcome(j)
@@ -248,7 +248,7 @@ func (m *Manager) next(j *Job) (schemas.JobEvent, error) {
 	case isStopped:
 		return stopped, nil
 	case isLost:
-		return lost, nil
+		return m.bereave(up), nil
 	case len(m.table.started) >= m.c.Active:
 		return schemas.JobEvent{}, errNothing
 	}
@@ -271,8 +271,8 @@ func (m *Manager) outcome(j *Job) (schemas.JobEvent, error) {
 	if stopped, is := m.stopped[j.Run]; is {
 		return stopped, nil
 	}
-	if lost, is := m.lost(j); is {
-		return lost, nil
+	if up, is := m.lost(j); is {
+		return m.bereave(up), nil
 	}
 	return schemas.JobEvent{}, errNothing
 }

@@ -25,21 +25,26 @@ func (m *Manager) changedAbove() <-chan struct{} {
 	return above.Changed()
 }
 
-// lost is what becomes of a job whose upstream job does not go on; false when that one does, or when what is read of it is
-// complete all the same. m.mu is held; upstream's is taken, never the other way round.
-func (m *Manager) lost(j *Job) (schemas.JobEvent, bool) {
+// lost is the upstream job of j when that one does not go on; false when it does, or when what is read of it is complete all the
+// same. m.mu is held; upstream's is taken, never the other way round.
+func (m *Manager) lost(j *Job) (up Job, is bool) {
 	if m.upstream == nil || j.Upstream == "" {
-		return schemas.JobEvent{}, false
+		return Job{}, false
 	}
 	m.upstream.mu.Lock()
 	defer m.upstream.mu.Unlock()
-	up := m.upstream.table.jobs[j.Upstream]
-	if up == nil || !up.State.Over() || up.State == schemas.JobFinished || up.complete(m.reads) {
-		return schemas.JobEvent{}, false
+	u := m.upstream.table.jobs[j.Upstream]
+	if u == nil || !u.State.Over() || u.State == schemas.JobFinished || u.complete(m.reads) {
+		return Job{}, false
 	}
+	return *u, true
+}
+
+// bereave is what becomes of a job whose upstream job is lost.
+func (m *Manager) bereave(up Job) schemas.JobEvent {
 	reason := fmt.Sprintf("upstream job %s of %s in %s %s", up.ID, up.Item, m.upstream.c.Pipeline, up.State)
 	if up.Error != "" {
 		reason += ": " + up.Error
 	}
-	return schemas.JobEvent{State: schemas.JobFailed, Error: reason}, true
+	return schemas.JobEvent{State: schemas.JobFailed, Error: reason}
 }
