@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"strings"
 )
 
 // Any, in Accepts or Emits, stands for every event type.
@@ -27,9 +29,10 @@ type Info struct {
 	Version          string // part of the job's version: raise it when the same input gives another output
 	Accepts          []string
 	Emits            []string
-	FoldEmits        string // event type of the fleet result; empty without one
-	Nondeterministic bool   // design.md §6 rule 8: one out event an input, no state across inputs
-	Local            bool   // runs only in the process that serves the dashboard
+	FoldEmits        string              // event type of the fleet result; empty without one
+	Fields           map[string][]string // by event type of Emits: what its data has, for checking a `when`; nil of unknown data
+	Nondeterministic bool                // design.md §6 rule 8: one out event an input, no state across inputs
+	Local            bool                // runs only in the process that serves the dashboard
 }
 
 // Parts is a stage type built with its configuration: what the engine opens for each job. Exactly one of Reader, Processor
@@ -72,9 +75,25 @@ type ProcessorType[C any] struct {
 	Default                C
 	Build                  func(ctx context.Context, cfg C) (Open[Processor], error)
 	Nondeterministic       bool
-	Fold                   Fold   // optional: the fleet result
-	FoldOf                 string // with Fold: the type of the documents it takes
-	FoldEmits              string // with Fold: the type of what it gives
+	Fold                   Fold                // optional: the fleet result
+	FoldOf                 string              // with Fold: the type of the documents it takes
+	FoldEmits              string              // with Fold: the type of what it gives
+	Fields                 map[string][]string // optional, by type of Emits: names that data has, so that a `when` can be checked
+}
+
+// FieldsOf are the names under which encoding/json writes the fields of a struct.
+func FieldsOf[D any]() []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[D]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" && !f.Anonymous {
+			name = f.Name
+		}
+		if name != "" && name != "-" && f.IsExported() {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // A SinkType declares a sink. One Sink serves all jobs.
@@ -110,7 +129,7 @@ func (t ReaderType[C]) Assemble(ctx context.Context, cfg any) (Parts, error) {
 // Info describes the type.
 func (t ProcessorType[C]) Info() Info {
 	return Info{Name: t.Name, Role: roleOf(t.Name), Summary: t.Summary, Version: t.Version, Accepts: t.Accepts, Emits: t.Emits,
-		FoldEmits: t.FoldEmits, Nondeterministic: t.Nondeterministic}
+		FoldEmits: t.FoldEmits, Fields: t.Fields, Nondeterministic: t.Nondeterministic}
 }
 
 // NewConfig returns a copy of Default.

@@ -103,3 +103,12 @@ func TestFilesThatAreNotThereAreFoundByLoad(t *testing.T) {
 		`9:21 E-binding "with.bindings" of stage p/read: read bindings signals.yaml: no such file`)
 	wantLines(t, lint(t, readOnly, map[string]string{"a.mf4": "", "signals.yaml": ""}), "9:21 E-binding \"with.bindings\" of stage p/read: signals.yaml: the file is empty")
 }
+
+func TestFieldsOfAConditionAreThoseOfTheStages(t *testing.T) {
+	with := func(when string) string {
+		return lint(t, readOnly+"      - { name: aeb, uses: process/aeb }\n      - { name: kpi, uses: analysis/aeb-kpi, when: "+when+" }\n", map[string]string{"a.mf4": "",
+			"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
+	}
+	wantLines(t, with(`"data.tcc < 1.6"`), `11:53 E-expr data.tcc is not a field of aeb.tick.v1 or aeb.inputs.v1 (meant data.ttc)`)
+	wantLines(t, with(`"type == 'aeb.tick.v1' || data.ego > 0"`))
+}

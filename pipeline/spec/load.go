@@ -20,7 +20,7 @@ type Options struct {
 	Set       []string                                  // path=value, laid over the files in order
 	Transport string                                    // embedded, memory, nats://host:port, kafka://host:port; replaces the block
 	NoAdvice  bool                                      // do not ask configurations about the files that they name: no Check, no Warnings
-	Fields    func(eventType string) []string           // names of a type's data fields, for `when`; nil or nothing: unchecked
+	Fields    func(eventType string) []string           // names of a type's data fields, for `when`; nil: what the stage types say
 }
 
 // Load reads, layers, decodes and checks the files. The Spec is nil if the problems hold an error; warnings come with a

@@ -71,6 +71,7 @@ type dataFields struct {
 	any     bool
 	members []*ast.MemberNode // data.NAME
 	types   []string          // string literals that type is compared with
+	choice  bool              // there is an "or", a "not" or a condition: comparisons need not hold where data is looked at
 }
 
 // Visit implements ast.Visitor.
@@ -83,7 +84,12 @@ func (v *dataFields) Visit(n *ast.Node) {
 		if id, ok := n.Node.(*ast.IdentifierNode); ok && id.Value == "data" && named {
 			v.members = append(v.members, n)
 		}
+	case *ast.UnaryNode:
+		v.choice = v.choice || n.Operator == "!" || n.Operator == "not"
+	case *ast.ConditionalNode:
+		v.choice = true
 	case *ast.BinaryNode:
+		v.choice = v.choice || n.Operator == "||" || n.Operator == "or"
 		id, left := n.Left.(*ast.IdentifierNode)
 		s, right := n.Right.(*ast.StringNode)
 		if n.Operator == "==" && left && right && id.Value == "type" {
@@ -133,17 +139,17 @@ func (n *node) inside(at file.Location) pos {
 // not judged.
 func (l *loader) checkFields(n *node, source string, types []string) {
 	tree, err := parser.Parse(source)
-	if err != nil || l.opts.Fields == nil {
+	if err != nil {
 		return
 	}
 	v := &dataFields{}
 	ast.Walk(&tree.Node, v)
-	if only := slices.DeleteFunc(slices.Clone(types), func(t string) bool { return !slices.Contains(v.types, t) }); len(only) > 0 {
+	if only := slices.DeleteFunc(slices.Clone(types), func(t string) bool { return !slices.Contains(v.types, t) }); len(only) > 0 && !v.choice {
 		types = only
 	}
 	var known []string
 	for _, t := range types {
-		fields := l.opts.Fields(t)
+		fields := l.fieldsOf(t)
 		if len(fields) == 0 {
 			return
 		}
@@ -162,4 +168,18 @@ func (l *loader) checkFields(n *node, source string, types []string) {
 			p.Meant = "data." + near
 		}
 	}
+}
+
+// fieldsOf are the names that data of a type has; nil where that is not known.
+func (l *loader) fieldsOf(eventType string) []string {
+	if l.opts.Fields != nil {
+		return l.opts.Fields(eventType)
+	}
+	for _, name := range l.opts.Registry.Names() {
+		t, _ := l.opts.Registry.Lookup(name)
+		if fields := t.Info().Fields[eventType]; len(fields) > 0 {
+			return fields
+		}
+	}
+	return nil
 }

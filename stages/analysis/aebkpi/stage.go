@@ -83,6 +83,7 @@ var Type = pipeline.ProcessorType[Config]{
 	Version: "1",
 	Accepts: []string{schemas.AEBTicks, schemas.AEBInputs},
 	Emits:   []string{schemas.AEBKPI},
+	Fields:  map[string][]string{schemas.AEBKPI: pipeline.FieldsOf[Result]()},
 	Default: Config{Delay: 200 * time.Millisecond, Partial: 4, Full: 9, Ramp: 20, Length: 10 * time.Second},
 	Build: func(_ context.Context, c Config) (pipeline.Open[pipeline.Processor], error) {
 		defaults := c.closedLoop()

@@ -15,6 +15,7 @@ var Type = pipeline.ProcessorType[Config]{
 	Version: "1",
 	Accepts: []string{schemas.Signals},
 	Emits:   []string{schemas.HealthFinding, schemas.HealthSummary},
+	Fields:  map[string][]string{schemas.HealthFinding: pipeline.FieldsOf[Finding](), schemas.HealthSummary: pipeline.FieldsOf[Summary]()},
 	Default: Config{MaxGap: 100 * time.Millisecond, FrozenAfter: 5 * time.Second, MaxInvalid: 0.01, MaxFindings: 20},
 	Build: func(_ context.Context, c Config) (pipeline.Open[pipeline.Processor], error) {
 		return func(_ context.Context, it pipeline.Item) (pipeline.Processor, error) {

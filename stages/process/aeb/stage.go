@@ -17,6 +17,8 @@ var Type = pipeline.ProcessorType[Config]{
 	Version: "1",
 	Accepts: []string{schemas.Signals},
 	Emits:   []string{schemas.AEBTicks, schemas.AEBActivation, schemas.AEBInputs},
+	Fields: map[string][]string{schemas.AEBTicks: tickFields(), schemas.AEBActivation: pipeline.FieldsOf[Activation](),
+		schemas.AEBInputs: pipeline.FieldsOf[Inputs]()},
 	Default: defaultConfig(),
 	Build: func(_ context.Context, c Config) (pipeline.Open[pipeline.Processor], error) {
 		defaults := c.params()
@@ -162,6 +164,15 @@ func kindOf(stage, from int) string {
 		return "release"
 	}
 	return [...]string{StageWarn: "warn", StagePartial: "partial", StageFull: "full"}[stage]
+}
+
+// tickFields are the columns of a table of ticks; the one of no ticks has them all.
+func tickFields() []string {
+	table, err := new(ticks).table()
+	if err != nil {
+		panic(err)
+	}
+	return table.Signals()
 }
 
 // emission collects the ticks of one step into tables.
