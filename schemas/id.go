@@ -22,6 +22,12 @@ func NewJobID(parts ...string) JobID {
 	return JobID("j-" + hex.EncodeToString(h.Sum(nil)[:8]))
 }
 
+// Version is a short name of a pipeline's configuration, by its identity.
+func Version(identity string) string {
+	h := sha256.Sum256([]byte(identity))
+	return hex.EncodeToString(h[:8])
+}
+
 // A ChainID names all that one stage writes for one job. Stage is the node's name inside its pipeline.
 type ChainID struct {
 	Job   JobID  `json:"job"`

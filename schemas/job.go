@@ -32,6 +32,7 @@ type JobEvent struct {
 	Item     json.RawMessage `json:"item,omitempty"`     // pipeline.Item; with the first event
 	Run      string          `json:"run,omitempty"`      // with the first event
 	Priority int             `json:"priority,omitempty"` // smaller first; with the first event
+	Version  string          `json:"version,omitempty"`  // of the pipeline's configuration: stages of another one leave the job alone; with the first event
 	Upstream JobID           `json:"upstream,omitempty"` // the job whose events this one reads, of a `from:` pipeline; with the first event
 	Resume   *ResumeOrder    `json:"resume,omitempty"`   // with started, after a failure
 	Stage    string          `json:"stage,omitempty"`    // with failed: where, empty when the upstream job failed; with cancelled: what stopped the run

@@ -193,6 +193,7 @@ func (c *shakyConsumer) Next(ctx context.Context) (transport.Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.f.gate()
 	return shakyDelivery{d, c.f}, nil
 }
 

@@ -99,8 +99,8 @@ func TestCancel(t *testing.T) {
 				}
 				p.wait()
 				time.Sleep(2 * time.Minute)
-				if n := p.engine.Sizes() + q.engine.Sizes(); n != 0 {
-					t.Errorf("%d entries are left", n)
+				if left := append(p.engine.Left(), q.engine.Left()...); len(left) != 0 {
+					t.Errorf("left: %q", left)
 				}
 			})
 		})

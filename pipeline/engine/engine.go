@@ -51,10 +51,11 @@ type Engine struct {
 
 // line is one pipeline: its jobs log and its nodes.
 type line struct {
-	e     *Engine
-	spec  *spec.Pipeline
-	jobs  transport.Log
-	nodes []*node
+	e       *Engine
+	spec    *spec.Pipeline
+	version string // of its configuration, as the jobs made with it say
+	jobs    transport.Log
+	nodes   []*node
 
 	mu     sync.Mutex
 	failed map[schemas.JobID]uint64 // jobs that are failed, and the sequence of the event that says so
@@ -140,7 +141,7 @@ func (e *Engine) Jobs(ctx context.Context, pipelineName string) (*job.Manager, e
 	if l == nil {
 		return nil, fmt.Errorf("no pipeline %q", pipelineName)
 	}
-	c := job.Config{Pipeline: pipelineName, Active: l.active(), Jobs: l.jobs, Logs: map[string]transport.Log{}, Log: e.log}
+	c := job.Config{Pipeline: pipelineName, Version: l.version, Active: l.active(), Jobs: l.jobs, Logs: map[string]transport.Log{}, Log: e.log}
 	for _, n := range l.nodes {
 		c.Stages = append(c.Stages, n.name)
 		c.Logs[n.name] = n.out
@@ -223,7 +224,7 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 	if err != nil {
 		return fmt.Errorf("open the jobs of %s: %w", p.Name, err)
 	}
-	l := &line{e: b.e, spec: p, jobs: jobs, failed: map[schemas.JobID]uint64{}}
+	l := &line{e: b.e, spec: p, version: schemas.Version(p.Identity()), jobs: jobs, failed: map[schemas.JobID]uint64{}}
 	b.e.pipelines[p.Name] = l
 	b.e.order = append(b.e.order, p.Name)
 	for _, st := range p.Stages {

@@ -301,6 +301,9 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 	for _, r := range records[:n] {
 		i.stored(r)
 	}
+	if err == nil && w.Kind == settle.WriteEnd && i.n.parts.Reader != nil {
+		i.n.line.wasRead(i.w.id) // before the end control, which may end the job
+	}
 	if err == nil && w.Kind == settle.WriteLetter {
 		i.n.meter.DeadLetters.Add(1)
 		i.n.log.Warn("an input was given up", "recording", i.w.item.Name, "sequence", w.Input.Sequence, "decision", w.Decision, "error", i.reason(w))

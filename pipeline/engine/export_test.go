@@ -1,22 +1,33 @@
 package engine
 
-// Sizes are how many entries the engine's maps hold that are about single jobs.
-func (e *Engine) Sizes() (n int) {
-	e.progress.Range(func(any, any) bool { n++; return true })
+import "fmt"
+
+// Left are the entries of the engine's maps that are about single jobs: what, which job.
+func (e *Engine) Left() (all []string) {
+	e.progress.Range(func(id, share any) bool { all = append(all, fmt.Sprint("progress ", id, share)); return true })
 	e.flows.mu.Lock()
-	n += len(e.flows.all) + len(e.flows.known)
+	for k := range e.flows.all {
+		all = append(all, fmt.Sprint("flow ", k.producer.name, k.job))
+	}
+	for k, c := range e.flows.known {
+		all = append(all, fmt.Sprint("known ", k.producer.name, k.job, len(c)))
+	}
 	e.flows.mu.Unlock()
 	for _, m := range e.nodes {
 		m.held.mu.Lock()
-		n += len(m.held.jobs)
+		for id, w := range m.held.jobs {
+			all = append(all, fmt.Sprint("held ", m.name, id, w.event, w.failed, len(w.orders)))
+		}
 		m.held.mu.Unlock()
 	}
 	for _, l := range e.pipelines {
 		l.mu.Lock()
-		n += len(l.failed)
+		for id := range l.failed {
+			all = append(all, fmt.Sprint("failed ", l.spec.Name, id))
+		}
 		l.mu.Unlock()
 	}
-	return n
+	return all
 }
 
 // Scale is how much smaller than in production the budgets in bytes are in tests.

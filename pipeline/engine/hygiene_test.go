@@ -30,13 +30,13 @@ pipelines:
 		p.submit()
 		p.mustFinish()
 		time.Sleep(time.Minute)
-		if n := p.engine.Sizes(); n != 0 {
-			t.Errorf("%d entries are left", n)
+		if left := p.engine.Left(); len(left) != 0 {
+			t.Errorf("left: %q", left)
 		}
 		b.Redeliver("p", transport.JobStage, "read") // all of it again
 		time.Sleep(time.Minute)
-		if n := p.engine.Sizes(); n != 0 {
-			t.Errorf("%d entries are left when everything was delivered again", n)
+		if left := p.engine.Left(); len(left) != 0 {
+			t.Errorf("left when everything was delivered again: %q", left)
 		}
 		log, err := b.Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: "read"})
 		if err != nil {

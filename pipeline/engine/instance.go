@@ -84,6 +84,9 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 		}
 		return giveBack
 	}
+	if w.version != n.line.version && !of.toCancel() {
+		return leave // its results are another configuration's; a process that has it may come
+	}
 	i := &instance{n: n, w: w, core: settle.New(n.rules()), h: h, of: of, wake: of.wake, drain: ctx.Done(), fails: map[schemas.InputRef]failing{}}
 	i.arrivals = make(chan arrival, 1)
 	for k, in := range n.inputs {
@@ -97,6 +100,16 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 	defer i.close()
 	// The work outlives ctx by the drain: broker calls must still go through then.
 	return i.run(context.WithoutCancel(ctx))
+}
+
+// toCancel says whether the job was cancelled, which its stages store whatever their configuration.
+func (w *holding) toCancel() bool {
+	select {
+	case <-w.cancelled:
+		return true
+	default:
+		return false
+	}
 }
 
 // look finds the job's item in its own chain.
@@ -115,6 +128,7 @@ func (n *node) look(ctx context.Context, id schemas.JobID) (work, error) {
 	if err := json.Unmarshal(s.Event.Data, &e); err != nil {
 		return w, err
 	}
+	w.version = e.Version
 	if e.Upstream != "" {
 		w.upstream = e.Upstream
 	}
@@ -298,9 +312,6 @@ func (i *instance) arrived(a arrival) (settle.Input, bool) {
 func (i *instance) left(ctx context.Context, a settle.Action) outcome {
 	log := i.n.log.With("recording", i.w.item.Name, "job", i.w.id)
 	i.ended = a.Ending == settle.Ended && i.stepped
-	if i.n.parts.Reader != nil && i.ended {
-		i.n.line.wasRead(i.w.id)
-	}
 	i.publish(ctx, 0)
 	switch {
 	case a.Ending.Settled():

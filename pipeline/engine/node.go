@@ -50,6 +50,7 @@ type work struct {
 	id       schemas.JobID
 	upstream schemas.JobID // the job whose events it reads; differs from id at the first stage of a `from:` pipeline
 	item     pipeline.Item
+	version  string // of the configuration that the job was made with
 }
 
 // key names the node in the whole file.

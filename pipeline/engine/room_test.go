@@ -85,8 +85,8 @@ func TestAHaltedJobStopsOnlyItsOwnReader(t *testing.T) {
 			t.Errorf("%+v", jobs)
 		}
 		time.Sleep(time.Minute)
-		if n := p.engine.Sizes(); n != 1 { // the job is remembered as failed
-			t.Errorf("%d things are left of two jobs, %+v", n, p.engine.Totals())
+		if left := p.engine.Left(); len(left) != 1 { // the job is remembered as failed
+			t.Errorf("left of two jobs: %q", left)
 		}
 		if n := p.engine.Meter("p", "read").OutBytes.Load(); n < 44*16000 || n > 44*16100+engine.EdgeBudget()+17000 {
 			t.Errorf("the readers stored %d bytes", n)
@@ -183,8 +183,8 @@ pipelines:
 			t.Errorf("the only good job is %s", j.State)
 		}
 		time.Sleep(time.Minute)
-		if n := p.engine.Sizes(); n != 1059 {
-			t.Errorf("%d entries are left, want one for each failed job", n)
+		if left := p.engine.Left(); len(left) != 1059 {
+			t.Errorf("%d entries are left, want one for each failed job", len(left))
 		}
 	})
 }

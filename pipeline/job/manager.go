@@ -20,6 +20,7 @@ import (
 // A Config is what a Manager works with.
 type Config struct {
 	Pipeline string
+	Version  string                   // of its configuration: jobs of another one are shown and left alone
 	Stages   []string                 // names of the nodes; a job is finished when all have ended it
 	Active   int                      // jobs started at once, at least 1
 	Jobs     transport.Log            // the pipeline's jobs log
@@ -62,7 +63,7 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 		c.Now = time.Now
 	}
 	c.Active = max(c.Active, 1)
-	m := &Manager{c: c, turn: make(chan struct{}, 1), chains: map[schemas.JobID]transport.Chain{}, table: newTable(),
+	m := &Manager{c: c, turn: make(chan struct{}, 1), chains: map[schemas.JobID]transport.Chain{}, table: newTable(c.Version),
 		changed: make(chan struct{}), stopped: map[string]schemas.JobEvent{}}
 	if err := m.replay(ctx, c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true}, m.jobChanged); err != nil {
 		return nil, fmt.Errorf("read the jobs of %s: %w", c.Pipeline, err)
@@ -368,7 +369,7 @@ func (m *Manager) submit(ctx context.Context, s Submission) (Job, error) {
 			return schemas.JobEvent{}, errNothing
 		}
 		j.Item = s.Item
-		return schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Upstream: s.Upstream}, nil
+		return schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Version: m.c.Version, Upstream: s.Upstream}, nil
 	})
 	if errors.Is(err, errNothing) {
 		err = nil

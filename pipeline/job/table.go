@@ -28,6 +28,7 @@ type Job struct {
 	Error    string
 	Letter   schemas.Position // of a failed job: position of the record that halted it, in the stage's log
 	Resumed  int              // how often it was resumed
+	Version  string           // of the configuration that it was made with
 	Upstream schemas.JobID    // the job whose events it reads; empty where it reads an item
 
 	events uint64                      // sequence of its last event
@@ -45,6 +46,7 @@ type outcome struct {
 
 // table is the fold of the jobs log and of the stages' decisions. Not safe for concurrent use.
 type table struct {
+	version string // of the configuration whose jobs go on here
 	jobs    map[schemas.JobID]*Job
 	started map[schemas.JobID]*Job
 	bereft  map[schemas.JobID]*Job // failed, because their upstream job did not go on
@@ -52,8 +54,8 @@ type table struct {
 	heard   uint64
 }
 
-func newTable() *table {
-	return &table{jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}, bereft: map[schemas.JobID]*Job{}}
+func newTable(version string) *table {
+	return &table{version: version, jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}, bereft: map[schemas.JobID]*Job{}}
 }
 
 // A queue is a heap of jobs by priority, then by submission.
@@ -97,19 +99,23 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 	if e.Item != nil {
 		t.heard++
 		j.Item, j.Source, j.Run, j.Priority, j.Order, j.Queued = s.Event.Item, e.Item, e.Run, e.Priority, t.heard, e.At
-		j.Upstream = e.Upstream
+		j.Upstream, j.Version = e.Upstream, e.Version
 	}
 	delete(t.started, j.ID)
 	delete(t.bereft, j.ID)
+	ours := j.Version == t.version
 	switch {
 	case e.State == schemas.JobStarted:
-		t.started[j.ID] = j
-		j.start(e)
+		if j.start(e); ours {
+			t.started[j.ID] = j
+		}
 	case e.State == schemas.JobQueued:
-		heap.Push(&t.queue, j)
+		if ours {
+			heap.Push(&t.queue, j)
+		}
 	case e.State.Over():
 		j.Ended, j.Stage, j.Error = e.At, e.Stage, e.Error
-		if j.Bereft() {
+		if j.Bereft() && ours {
 			t.bereft[j.ID] = j
 		}
 	}
