@@ -303,7 +303,7 @@ func (c *chaos) act() {
 	i := c.rng.IntN(2)
 	f, s := c.faults[i], tangledStages[c.rng.IntN(len(tangledStages))]
 	acts := []func(){
-		func() { c.set(0.1*c.rng.Float64(), c.rng.Float64(), 0.2*c.rng.Float64()) },
+		func() { c.set(0.1*c.rng.Float64(), c.rng.Float64(), 0.03*c.rng.Float64()) }, // a store is tried five times
 		f.freeze, f.thaw,
 		func() { f.fill(s[1], true) },
 		func() { f.fill(s[1], false) },
