@@ -111,20 +111,6 @@ func (p *process) until(wanted func(line string) bool) bool {
 	}
 }
 
-// drain reads to the end on a goroutine of its own: for a process that nobody listens to until it ends.
-func (p *process) drain() {
-	p.drained = make(chan struct{})
-	go func() {
-		defer close(p.drained)
-		p.until(func(string) bool { return false })
-	}()
-}
-
-// contains makes a condition for until.
-func contains(text string) func(string) bool {
-	return func(line string) bool { return strings.Contains(line, text) }
-}
-
 // appends reads until so many appends were stored. reached is the highest count that was read; ok is false when the process
 // ended before.
 func (p *process) appends(at int64) (reached int64, ok bool) {

@@ -146,3 +146,17 @@ func (p plan) collectFrom(t *testing.T, dir, url string) results {
 	p.collectFiles(t, dir, r)
 	return r
 }
+
+// drain reads to the end on a goroutine of its own: for a process that nobody listens to until it ends.
+func (p *process) drain() {
+	p.drained = make(chan struct{})
+	go func() {
+		defer close(p.drained)
+		p.until(func(string) bool { return false })
+	}()
+}
+
+// contains makes a condition for until.
+func contains(text string) func(string) bool {
+	return func(line string) bool { return strings.Contains(line, text) }
+}

@@ -112,9 +112,9 @@ func readMetadata(f *flatbuffer, field int) arrow.Metadata {
 // A batchReader hands out the field nodes and buffers of a record batch in order.
 type batchReader struct {
 	message
-	rows               int
-	node, nodes        int // next, how many are left
-	buffer, buffersEnd int
+	rows        int
+	node, nodes int // next, how many are left
+	buffer      int
 }
 
 func readRecordBatch(m message, schema *arrow.Schema) (arrow.RecordBatch, error) {

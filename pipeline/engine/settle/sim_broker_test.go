@@ -28,7 +28,6 @@ type chain struct {
 	records []stored
 	archive []ev // every out event ever stored
 	trimmed int  // how many of archive are gone
-	fence   schemas.Position
 
 	cursor schemas.Cursor
 	rows   map[uint64]uint64

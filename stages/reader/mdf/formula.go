@@ -9,8 +9,7 @@ import (
 
 // A formula is an expression in X (MDF 4.2, 5.14.4: the syntax of ASAM MCD-2 MC) in postfix order.
 type formula struct {
-	code  []formulaOp
-	depth int // of the stack
+	code []formulaOp
 }
 
 type formulaOp struct {

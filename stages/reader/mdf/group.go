@@ -106,7 +106,6 @@ type dataGroup struct {
 	link   int64 // dg_data
 	idSize int   // 0, 1, 2, 4 or 8 bytes of record id before each record
 	groups []*ChannelGroup
-	last   bool // no data group starts after this one's data
 }
 
 func (f *File) readDataGroups(link int64) error {
