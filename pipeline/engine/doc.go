@@ -30,6 +30,15 @@
 //   - A step that ignores its timeout is given up together with its goroutine and its stage object; neither is touched again,
 //     not even to close it.
 //   - Every process knows every node, the ones that it does not run too: what they have read decides what may be trimmed.
-//   - A sink's own chain holds decisions only, so how far its store is stands in a chain beside it ("<name>.floor"), for
+//   - A sink's own chain holds decisions only, so how far its store is stands in a log beside it ("<name>.floor"), for
 //     producers in other processes. Nothing but room depends on it.
+//   - Consumers tell how far they are when they open, too: a producer that was started again in front of a full chain waits for
+//     consumers that may have nothing left to take, and so nothing to commit (room.go).
+//   - A producer goes beyond its budget for a join that has taken all of another edge and waits there: what it waits for may come
+//     of what the producer has not emitted yet, over stages that emit rarely. Found by looking at the chains, whoever holds them.
+//   - A delivery goes to one process, and another may hold the job: every process follows the jobs of its pipelines for failures
+//     and cancels (line.go). An instance of a failed job that has nothing to do for a while leaves, and its delivery is acked:
+//     what lets the job go on is a new event. Otherwise failed jobs fill the process and what the broker lets be pending.
+//   - A wake token stands for something unheard, or is taken back (held.orders); a delivery that comes again wakes an instance,
+//     but asks nothing, and ends neither a pace nor the pause before a retry.
 package engine

@@ -263,3 +263,19 @@ func TestAProcessGoesOnWithAChainThatWasFullWhenItStopped(t *testing.T) {
 		}
 	})
 }
+
+func TestStagesFarBeforeAJoinSayHowFarTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		p := boot(t, setup{yaml: fmt.Sprintf(uneven, 640, 10, 1, 0, 0, "read, rarer"), broker: b, store: newMemorySink(), retain: true})
+		p.submit()
+		p.mustFinish()
+		p.stop()
+		// Of each of two items: a progress event for 64 silent inputs, and for each of those; the total; the end.
+		for _, stage := range []string{"rare", "rarer"} {
+			if n := len(dump(t, b, [2]string{"p", stage}).events); n != 2*(10+1+1) {
+				t.Errorf("%s has %d out events, want 24", stage, n)
+			}
+		}
+	})
+}
