@@ -262,6 +262,9 @@ func (b *builder) stage(ctx context.Context, l *line, st *spec.Stage) (*node, er
 			return nil, fmt.Errorf("stage %s: %w", st.Ref(), err)
 		}
 	}
+	n.keeps = slices.ContainsFunc(b.s.Spec.Consumers(st.Ref()), func(c *spec.Stage) bool {
+		return len(b.s.Pipelines) > 0 && !slices.Contains(b.s.Pipelines, c.Pipeline)
+	})
 	b.byRef[st.Ref()] = n
 	return n, b.add(ctx, l, n, st.Name)
 }

@@ -446,7 +446,7 @@ func (i *instance) page(ctx context.Context, state []byte) (hashes []transport.P
 // covered tells the producers how far this node has come, and trims its own chain.
 func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 	i.consumed(c)
-	if i.flow == nil || i.n.e.retain {
+	if i.flow == nil || i.n.e.retain || i.n.keeps {
 		return
 	}
 	if below, ok := i.flow.trimmable(out, trimStep); ok {

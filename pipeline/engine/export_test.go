@@ -43,3 +43,13 @@ func init() {
 
 // EdgeBudget is how many bytes a producer may be ahead of a consumer that is no join.
 func EdgeBudget() int64 { return int64(edgeBudget) }
+
+// Keeps says whether a node's log is never trimmed because a pipeline that is not run reads it.
+func (e *Engine) Keeps(pipelineName, stage string) bool {
+	for _, n := range e.nodes {
+		if n.pipeline == pipelineName && n.name == stage {
+			return n.keeps
+		}
+	}
+	return false
+}

@@ -38,6 +38,7 @@ type node struct {
 	floors      transport.Log // of a sink: see floorLog
 	jobs        transport.Log // of its pipeline
 	hidden      bool          // not of the file: the result store
+	keeps       bool          // a pipeline that is not run here reads it: nothing is trimmed
 	slots       chan struct{} // one token a worker
 	log         *slog.Logger
 	meter       *Meter
@@ -325,7 +326,7 @@ func (h *held) deliveries() (all []transport.Delivery) {
 // forget trims what the chain of a finished job holds and nobody needs any more, and what the chains of other pipelines hold
 // that only waited for this one.
 func (n *node) forget(ctx context.Context, job schemas.JobID) error {
-	if n.e.retain {
+	if n.e.retain || n.keeps {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // a process that stops finishes this
@@ -347,6 +348,9 @@ func (n *node) forget(ctx context.Context, job schemas.JobID) error {
 
 // trimRead removes the out events of a job when every consumer has ended it.
 func (n *node) trimRead(ctx context.Context, job schemas.JobID) error {
+	if n.keeps {
+		return nil
+	}
 	for _, c := range n.consumers {
 		if ended, err := c.hasEnded(ctx, c.jobOf(n, job)); err != nil || !ended {
 			return err

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,4 +279,16 @@ func TestStagesFarBeforeAJoinSayHowFarTheyAre(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhatAPipelineThatIsNotRunReadsIsKept(t *testing.T) {
+	b := memory.New()
+	log := slog.New(slog.DiscardHandler)
+	e, err := engine.New(t.Context(), engine.Settings{Spec: load(t, derived, parts{}), Broker: b, Pipelines: []string{"p"}, Store: newMemorySink(), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !e.Keeps("p", "read") || e.Keeps("p", "pass") {
+		t.Errorf("read is kept: %v, pass: %v; want the one that q reads alone", e.Keeps("p", "read"), e.Keeps("p", "pass"))
+	}
 }
