@@ -334,9 +334,6 @@ var sameFloats = cmp.Comparer(func(a, b float64) bool {
 })
 
 func TestEvaluationEqualsTheOracle(t *testing.T) {
-	var seen Verdicts
-	outcomes := map[string]int{}
-	var missed int64
 	rapid.Check(t, func(t *rapid.T) {
 		ticks := drawTicks(rapid.Uint64().Draw(t, "seed"))
 		want, got := oracle(ticks), evaluate(ticks)
@@ -346,6 +343,16 @@ func TestEvaluationEqualsTheOracle(t *testing.T) {
 		if _, err := json.Marshal(got); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// What the drawn ticks show does not hang on rapid's seed or on how many it draws.
+func TestDrawnTicksReachEveryVerdict(t *testing.T) {
+	var seen Verdicts
+	outcomes := map[string]int{}
+	var missed int64
+	for seed := range uint64(100) {
+		got := evaluate(drawTicks(seed))
 		seen.add(got.KPIs.Verdicts)
 		missed += got.KPIs.Missed
 		for _, e := range got.Events {
@@ -353,7 +360,7 @@ func TestEvaluationEqualsTheOracle(t *testing.T) {
 				outcomes[e.Counterfactual.Outcome]++
 			}
 		}
-	})
+	}
 	if seen.Confirmed == 0 || seen.TrueCollision == 0 || seen.Unconfirmed == 0 || seen.WarningOnly == 0 || missed == 0 || len(outcomes) < 2 {
 		t.Errorf("the drives are too tame: %+v, %v, %d missed", seen, outcomes, missed)
 	}
