@@ -57,6 +57,10 @@ type Log interface {
 	// behind the last checkpoint: the next one may be about to name it. It looks at nothing else: that the position lies
 	// below what consumers and the chain's own checkpoint need is the caller's care. It does not disturb the chain's holder.
 	Trim(ctx context.Context, id schemas.ChainID, below schemas.Position) error
+	// Purge removes the chain's dead letters at these positions. It never removes the last record under the chain's prefix,
+	// nor any other kind; a position where no dead letter is, any more, is passed over. That the chain's job is over is the
+	// caller's care. n is how many were removed.
+	Purge(ctx context.Context, id schemas.ChainID, letters []schemas.Position) (n int, err error)
 	// Stats is the log's size now.
 	Stats(ctx context.Context) (Stats, error)
 }

@@ -51,6 +51,52 @@ func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) e
 	return l.trimPages(ctx, s, prefix, checkpoint)
 }
 
+// Purge is transport.Log.Purge. A message is looked at before it is deleted: positions are numbers that a user may have kept.
+func (l *log) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.Position) (n int, err error) {
+	if err := l.checkChain(ctx, id); err != nil {
+		return 0, err
+	}
+	prefix := l.chain(id.Job)
+	last, err := l.get(ctx, prefix+">")
+	if err != nil || last == nil {
+		return 0, err
+	}
+	ctx, cancel := l.broker.limit(ctx)
+	defer cancel()
+	s, err := l.broker.js.Stream(ctx, l.stream)
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: %w", l.stream, l.broker.apiError(ctx, err))
+	}
+	for _, at := range letters {
+		if at >= last.at {
+			continue
+		}
+		m, err := l.message(ctx, at)
+		if err == nil && (m == nil || m.subject != prefix+transport.DeadLetter.String()) {
+			continue
+		}
+		if err == nil {
+			err = s.DeleteMsg(ctx, uint64(at))
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return n, fmt.Errorf("purge dead letter %d of %s: %w", at, id, l.broker.apiError(ctx, err))
+		}
+		if err == nil {
+			n++
+		}
+	}
+	l.forgetSize()
+	return n, nil
+}
+
+// message is the one at a position, nil when there is none.
+func (l *log) message(ctx context.Context, at schemas.Position) (*raw, error) {
+	if l.isAlone() {
+		return l.direct(ctx, map[string]any{"seq": uint64(at)})
+	}
+	return l.leader(ctx, map[string]any{"seq": uint64(at)})
+}
+
 // purge removes a subject's messages up to a position.
 func purge(ctx context.Context, s jetstream.Stream, subject string, upTo schemas.Position) error {
 	if upTo == 0 {

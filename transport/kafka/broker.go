@@ -220,6 +220,14 @@ func (l *log) Trim(ctx context.Context, id schemas.ChainID, _ schemas.Position) 
 	return l.checkChain(ctx, id)
 }
 
+// Purge is transport.Log.Purge; dead letters cannot be removed one by one yet.
+func (l *log) Purge(ctx context.Context, id schemas.ChainID, _ []schemas.Position) (int, error) {
+	if err := l.checkChain(ctx, id); err != nil {
+		return 0, err
+	}
+	return 0, fmt.Errorf("purge dead letters of %s: %w", id, ErrUnsupported)
+}
+
 // Stats counts offsets, transaction markers among them; bytes are not known yet.
 func (l *log) Stats(ctx context.Context) (transport.Stats, error) {
 	if err := l.broker.check(ctx); err != nil {

@@ -125,6 +125,28 @@ func (l *log) trim(job schemas.JobID, below schemas.Position) {
 	l.changed.broadcast()
 }
 
+// purge removes dead letters, as transport.Log.Purge says.
+func (l *log) purge(job schemas.JobID, letters []schemas.Position) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.chains[job]
+	if c == nil {
+		return 0
+	}
+	gone := func(r *record) bool {
+		return r.Chain.Job == job && r.Kind == transport.DeadLetter && r.Position != c.last && slices.Contains(letters, r.Position)
+	}
+	for _, r := range c.records {
+		if gone(r) {
+			l.bytes -= r.size
+			n++
+		}
+	}
+	c.records, l.records = slices.DeleteFunc(c.records, gone), slices.DeleteFunc(l.records, gone)
+	l.changed.broadcast()
+	return n
+}
+
 func (c *chainState) unneeded(r *record, below schemas.Position) bool {
 	switch r.Kind {
 	case transport.Out:
@@ -168,6 +190,14 @@ func (c *logClient) Trim(ctx context.Context, id schemas.ChainID, below schemas.
 	}
 	c.log.trim(id.Job, below)
 	return nil
+}
+
+// Purge is transport.Log.Purge.
+func (c *logClient) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.Position) (int, error) {
+	if err := c.checkChain(ctx, id); err != nil {
+		return 0, err
+	}
+	return c.log.purge(id.Job, letters), nil
 }
 
 // Stats is the log's size now.

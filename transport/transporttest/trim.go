@@ -3,6 +3,7 @@ package transporttest
 import (
 	"context"
 
+	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
 
@@ -16,6 +17,8 @@ var trimCases = []testCase{
 	{"trimming one chain leaves the others", trimApart},
 	{"trimming does not disturb the holder nor let a zombie in", trimFence},
 	{"a trimmed chain still knows how far it was", trimState},
+	{"purging removes the dead letters named, and nothing else", purgeLetters},
+	{"purging keeps the last record under a prefix", purgeKeepsLast},
 	{"trimming again, or where nothing is, is harmless", trimAgain},
 }
 
@@ -207,6 +210,54 @@ func trimState(b *bundle) {
 		b.Fatalf("out %d, %d bytes, want 5 and %d", s.Out, s.OutBytes, before.OutBytes)
 	}
 	b.append(ch, out(b.id, 6))
+}
+
+func (b *bundle) purge(want int, letters ...schemas.Position) {
+	b.Helper()
+	n, err := b.log.Purge(b.ctx, b.id, letters)
+	b.must(err)
+	if n != want {
+		b.Fatalf("%d dead letters were purged, want %d", n, want)
+	}
+}
+
+func purgeLetters(b *bundle) {
+	zombie, ch := b.chain(), b.chain()
+	other, _ := b.openChain(b.log, b.job(1))
+	letter := decision(b.id, transport.DeadLetter, cursor(1))
+	b.append(ch, out(b.id, 1), letter, out(b.id, 2), letter, decision(b.id, transport.Control, cursor(2)))
+	b.append(other, decision(b.job(1), transport.DeadLetter, cursor(1)), decision(b.job(1), transport.Control, cursor(1)))
+	var all []schemas.Position
+	for _, s := range b.watched(transport.WatchConfig{Kinds: everything}) {
+		all = append(all, s.Position)
+	}
+	b.purge(1, all[1], all[0], all[2], all[4], all[5], 1000) // of all these only one is a dead letter of the chain
+	left := b.watched(transport.WatchConfig{Kinds: everything})
+	if len(left) != 6 {
+		b.Fatalf("%d records left, want 6", len(left))
+	}
+	b.purge(1, all[1], all[3])
+	b.purge(0, all[1], all[3])
+	if n := len(b.watched(transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}})); n != 1 {
+		b.Fatalf("%d dead letters left, want the other chain's", n)
+	}
+	_, err := zombie.Append(b.ctx, out(b.id, 1))
+	b.want(err, transport.ErrStale)
+	b.append(ch, out(b.id, 3))
+}
+
+func purgeKeepsLast(b *bundle) {
+	zombie, ch := b.chain(), b.chain()
+	b.append(ch, decision(b.id, transport.DeadLetter, cursor(1)), decision(b.id, transport.DeadLetter, cursor(2)))
+	all := b.watched(transport.WatchConfig{Kinds: everything})
+	b.purge(1, all[0].Position, all[1].Position)
+	_, err := zombie.Append(b.ctx, out(b.id, 1))
+	b.want(err, transport.ErrStale)
+	b.append(ch, decision(b.id, transport.Control, cursor(2)))
+	b.purge(1, all[1].Position)
+	if n := b.records(); n != 1 {
+		b.Fatalf("%d records left, want the control", n)
+	}
 }
 
 func trimAgain(b *bundle) {
