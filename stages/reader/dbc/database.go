@@ -1,5 +1,7 @@
 // Package dbc decodes the payloads of CAN frames into physical values by a DBC database.
 //
+// A Decoder turns the frames of a bus into signals, many at a time. Message, Match and Signal.Decode are for single frames.
+//
 // A database is loaded once, is immutable afterwards and may be used by many goroutines. Statements are parsed by
 // go.einride.tech/can/pkg/dbc; that parser stops a file at the first thing it does not know, so this package hands it one
 // statement at a time and reads in its own layer what it refuses and what files in the wild contain (see parse.go). What
@@ -24,7 +26,9 @@ type Database struct {
 	Messages []*Message // in the order of the file
 	Warnings []Warning  // what was tolerated, in the order of the file
 
-	byKey map[key]*Message
+	byKey  map[key]*Message
+	byPGN  map[uint32][]*Message // J1939 messages, in the order of the file
+	format formats               // what attributes say of frame formats; while loading
 }
 
 // A Warning is something in a file that is against the format and was read, or left out, all the same.
@@ -46,6 +50,7 @@ type Message struct {
 	Length   int // declared bytes, 0 to 64; frames may be shorter
 	Sender   string
 	Comment  string
+	J1939    bool      // identified by its parameter group number: Match ignores priority and source address
 	Signals  []*Signal // in the order of the file
 	Line     int       // in the file, from 1
 

@@ -162,6 +162,8 @@ func (l *loader) refine(s statement) {
 		l.selection(s)
 	case "CM_":
 		l.comment(s)
+	case "BA_", "BA_DEF_", "BA_DEF_DEF_":
+		l.db.format.attribute(s)
 	}
 }
 
@@ -244,6 +246,7 @@ func (l *loader) comment(s statement) {
 
 // finish ties multiplexed signals to their switch and places all signals in the payload.
 func (l *loader) finish() {
+	l.db.indexPGN()
 	for _, m := range l.db.Messages {
 		l.multiplex(m)
 		for _, s := range m.Signals {
