@@ -2,11 +2,12 @@
 GO       ?= go
 ROADLOGS ?= ../shared/roadlogs
 MF4      ?= ../shared/mf4
+CORPUS   ?= $(MF4)
 FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint mutants fuzz bench corpus corpus-check e2e-kill e2e-browser e2e-plugin screenshots samples schema
+.PHONY: help build test race lint mutants fuzz bench corpus corpus-check corpus-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ corpus: build ## replay ROADLOGS through the whole pipeline into OUT, compare wi
 
 corpus-check: ## the decoder and the function alone against the shared recordings
 	ROADLOGS=$(abspath $(ROADLOGS)) MF4=$(abspath $(MF4)) $(GO) test -tags corpus -count=1 ./stages/... ./e2e/corpus/...
+
+corpus-mf4: build ## digests of every channel of CORPUS (MDF 4 files) compared with its reference.jsonl and bus_reference.jsonl
+	@$(GO) run ./e2e/mf4corpus -milepost bin/milepost -corpus "$(CORPUS)"
 
 e2e-kill: build ## kill the binary from outside, start it again, compare every byte
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kill

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/milepost-dev/milepost/stages/reader/dbc"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 	"github.com/milepost-dev/milepost/stages/reader/mdf/digest"
 )
@@ -31,7 +33,8 @@ func (a *app) inspectCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&o.channels, "channels", "", "list the channels whose name matches a glob")
 	c.Flags().DurationVar(&o.gap, "gap", 100*time.Millisecond, "report gaps in a group's times longer than this")
-	c.Flags().BoolVar(&o.digest, "digest", false, "print digests of every channel's values as JSON lines")
+	c.Flags().BoolVar(&o.digest, "digest", false, "print digests of every channel's values as JSON lines; with --dbc, of the bus signals")
+	c.Flags().StringVar(&o.dbc, "dbc", "", "database that describes the CAN frames")
 	return c
 }
 
@@ -39,6 +42,7 @@ type inspectOptions struct {
 	channels string
 	gap      time.Duration
 	digest   bool
+	dbc      string
 }
 
 // A fileView is a recording as `inspect -o json` prints it.
@@ -81,6 +85,9 @@ type channelView struct {
 }
 
 func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error {
+	if o.digest && o.dbc != "" {
+		return a.digestBus(ctx, file, o.dbc)
+	}
 	if o.digest {
 		return digest.File(ctx, a.stdout, file, filepath.ToSlash(file))
 	}
@@ -113,6 +120,23 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 	}
 	if err == nil && v.Error != "" {
 		err = errors.New(v.Error)
+	}
+	return err
+}
+
+// digestBus prints the digests of the signals that a database finds in a recording.
+func (a *app) digestBus(ctx context.Context, file, database string) error {
+	text, err := os.ReadFile(database)
+	if err != nil {
+		return err
+	}
+	db, err := dbc.Load(filepath.ToSlash(database), text)
+	if err != nil {
+		return err
+	}
+	warnings, err := digest.Bus(ctx, a.stdout, file, filepath.ToSlash(file), db, filepath.ToSlash(database))
+	for _, w := range warnings {
+		fmt.Fprintf(a.stderr, "warning: %s: %v [W-dbc]\n", file, w)
 	}
 	return err
 }

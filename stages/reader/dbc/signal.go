@@ -105,6 +105,17 @@ func (s *Signal) Label(raw int64) (string, bool) {
 	return "", false
 }
 
+// Top is the physical value of the highest raw value, which many networks send for "not available"; NaN for floats.
+func (s *Signal) Top() float64 {
+	switch {
+	case s.undecodable || s.Kind == KindFloat32 || s.Kind == KindFloat64:
+		return math.NaN()
+	case s.Kind == KindSigned:
+		return s.physical(1<<(s.Size-1) - 1)
+	}
+	return s.physical(1<<s.Size - 1)
+}
+
 func (s *Signal) physical(raw uint64) float64 {
 	var v float64
 	switch s.Kind {

@@ -82,6 +82,24 @@ func (c *Channel) fits(member int) bool {
 	return k == Number && c.Type != VLSD
 }
 
+// BusChannel is the number at the end of the group's name or source, such as 1 of "CAN1_Rx", for recorders that keep each
+// bus in a group of its own and do not say it in the frames; 0 if there is none.
+func (g *ChannelGroup) BusChannel() uint8 {
+	names := []string{g.AcqName}
+	if g.Source != nil {
+		names = append(names, g.Source.Path, g.Source.Name)
+	}
+	for _, n := range names {
+		var bus uint8
+		if _, after, ok := strings.Cut(strings.ToUpper(n), "CAN"); ok {
+			if k, _ := fmt.Sscanf(strings.TrimLeft(after, " _"), "%d", &bus); k == 1 {
+				return bus
+			}
+		}
+	}
+	return 0
+}
+
 // A FrameReader reads the CAN data frames of a group, block by block.
 type FrameReader struct {
 	r      *GroupReader

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
@@ -252,7 +251,7 @@ func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
 	if err != nil {
 		return err
 	}
-	fr := &frames{r: in, sorted: g.Sorted(), bus: busOf(g)}
+	fr := &frames{r: in, sorted: g.Sorted(), bus: g.BusChannel()}
 	var outputs []*output
 	for _, u := range r.uses {
 		o := &frameOutput{output: newOutput(u.to), id: u.message.id, bus: u.message.bus, row: u.row, message: u.message}
@@ -269,24 +268,6 @@ func blockRecords(g *mdf.ChannelGroup) int {
 }
 
 const maxBlockRecords = 1024
-
-// busOf is the number at the end of a group's name or source, such as 1 of "CAN1_Rx", for recorders that keep each bus in a
-// group of its own and do not say it in the frames.
-func busOf(g *mdf.ChannelGroup) uint8 {
-	names := []string{g.AcqName}
-	if g.Source != nil {
-		names = append(names, g.Source.Path, g.Source.Name)
-	}
-	for _, n := range names {
-		var bus uint8
-		if _, after, ok := strings.Cut(strings.ToUpper(n), "CAN"); ok {
-			if k, _ := fmt.Sscanf(strings.TrimLeft(after, " _"), "%d", &bus); k == 1 {
-				return bus
-			}
-		}
-	}
-	return 0
-}
 
 // groupName is what users call a group.
 func groupName(g *mdf.ChannelGroup) string {
