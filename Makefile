@@ -3,11 +3,13 @@ GO       ?= go
 ROADLOGS ?= ../shared/roadlogs
 MF4      ?= ../shared/mf4
 CORPUS   ?= $(MF4)
+DAMAGED  ?= 2000
+SEED     ?= 1
 FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint mutants fuzz bench corpus corpus-check corpus-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
+.PHONY: help build test race lint mutants fuzz bench corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ corpus-check: ## the decoder and the function alone against the shared recording
 
 corpus-mf4: build ## digests of every channel of CORPUS (MDF 4 files) compared with its reference.jsonl and bus_reference.jsonl
 	@$(GO) run ./e2e/mf4corpus -milepost bin/milepost -corpus "$(CORPUS)"
+
+damage-mf4: build ## 2000 damaged copies of the files in CORPUS: none may panic, take 5 s or 256 MB
+	@$(GO) run ./e2e/mf4damage -milepost bin/milepost -corpus "$(CORPUS)" -files $(DAMAGED) -seed $(SEED)
 
 e2e-kill: build ## kill the binary from outside, start it again, compare every byte
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kill

@@ -134,7 +134,7 @@ func TestStages(t *testing.T) {
 func TestInspect(t *testing.T) {
 	l := setup(t)
 	l.wants(l.with(t.Context(), 0, "inspect", "../samples/sim_full_braking.mf4"), "MDF 4.11", "wheel_speeds", "50 Hz", "finalized")
-	l.wants(l.with(t.Context(), 0, "inspect", "../samples/sim_full_braking.mf4", "--channels", "Yaw*"), "YawRate")
+	l.wants(l.with(t.Context(), 0, "inspect", "../samples/sim_full_braking.mf4", "--channels", "Yaw*", "--blocks"), "YawRate", "##DZ transposed", "history:")
 	var v struct {
 		Version string
 		Groups  []struct{ Records int }

@@ -21,7 +21,7 @@ import (
 func (a *app) inspectCommand() *cobra.Command {
 	var o inspectOptions
 	c := &cobra.Command{
-		Use: "inspect FILE...", Short: "what is in an .mf4: header, groups, channels, gaps", Args: cobra.MinimumNArgs(1),
+		Use: "inspect FILE...", Short: "what is in an .mf4: header, groups, channels, blocks, gaps, attachments, events", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			for _, file := range args {
 				if err := a.inspect(c.Context(), file, o); err != nil {
@@ -32,6 +32,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&o.channels, "channels", "", "list the channels whose name matches a glob")
+	c.Flags().BoolVar(&o.blocks, "blocks", false, "list the data blocks of each group")
 	c.Flags().DurationVar(&o.gap, "gap", 100*time.Millisecond, "report gaps in a group's times longer than this")
 	c.Flags().BoolVar(&o.digest, "digest", false, "print digests of every channel's values as JSON lines; with --dbc, of the bus signals")
 	c.Flags().StringVar(&o.dbc, "dbc", "", "database that describes the CAN frames")
@@ -43,6 +44,7 @@ type inspectOptions struct {
 	gap      time.Duration
 	digest   bool
 	dbc      string
+	blocks   bool
 }
 
 // A fileView is a recording as `inspect -o json` prints it.
@@ -56,7 +58,12 @@ type fileView struct {
 	Comment   string      `json:"comment,omitempty"`
 	Seconds   float64     `json:"seconds"` // from the first to the last time of any group
 	Groups    []groupView `json:"groups"`
-	Error     string      `json:"error,omitempty"` // what stopped reading, with what lies in front of it above
+
+	History     []historyView    `json:"history,omitempty"`
+	Attachments []attachmentView `json:"attachments,omitempty"`
+	Events      []eventView      `json:"events,omitempty"`
+
+	Error string `json:"error,omitempty"` // what stopped reading, with what lies in front of it above
 }
 
 type groupView struct {
@@ -71,17 +78,12 @@ type groupView struct {
 	Bus      bool          `json:"bus"`
 	Gaps     []gapView     `json:"gaps,omitempty"`
 	List     []channelView `json:"list,omitempty"`
+	Blocks   []blockView   `json:"blocks,omitempty"`
 }
 
 type gapView struct {
 	From float64 `json:"from_s"`
 	To   float64 `json:"to_s"`
-}
-
-type channelView struct {
-	Name string `json:"name"`
-	Unit string `json:"unit"`
-	Bits uint32 `json:"bits"`
 }
 
 func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error {
@@ -113,6 +115,9 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 		v.Groups = append(v.Groups, view)
 	}
 	v.Seconds = max(0, last-first)
+	if err := v.addMetadata(f); err != nil && v.Error == "" {
+		v.Error = err.Error()
+	}
 	if a.structured() {
 		err = a.document(v)
 	} else {
@@ -149,7 +154,12 @@ func viewGroup(ctx context.Context, g *mdf.ChannelGroup, o inspectOptions) (grou
 	}
 	for _, c := range g.Channels {
 		if ok, err := path.Match(o.channels, c.Name); o.channels != "" && err == nil && ok {
-			v.List = append(v.List, channelView{Name: c.Name, Unit: c.Unit, Bits: c.BitCount})
+			v.List = append(v.List, viewChannel(c))
+		}
+	}
+	if o.blocks {
+		if err := v.addBlocks(g); err != nil {
+			return v, err
 		}
 	}
 	r, err := g.Read(mdf.ReadOptions{})
@@ -197,22 +207,28 @@ func (a *app) printFile(v fileView) error {
 	for _, g := range v.Groups {
 		rows = append(rows, g.row())
 		for _, c := range g.List {
-			rows = append(rows, []string{"", "  " + c.Name, "", "", fmt.Sprintf("%d bit", c.Bits), c.Unit})
+			rows = append(rows, []string{"", "  " + c.label(), c.Type, "", c.Conversion, c.Unit})
 		}
+		rows = append(rows, g.blockRows()...)
 	}
 	if err := table(a.stdout, []string{"", "group", "channels", "samples", "rate", "master"}, rows); err != nil {
 		return err
 	}
+	v.printGaps(a.stdout)
+	v.printMetadata(a.stdout)
+	return nil
+}
+
+func (v fileView) printGaps(w io.Writer) {
 	for _, g := range v.Groups {
 		for k, gap := range g.Gaps {
 			if k == 5 {
-				fmt.Fprintf(a.stdout, "gaps: %s has %d more\n", g.Name, len(g.Gaps)-k)
+				fmt.Fprintf(w, "gaps: %s has %d more\n", g.Name, len(g.Gaps)-k)
 				break
 			}
-			fmt.Fprintf(a.stdout, "gap: %s %.3f-%.3f s\n", g.Name, gap.From, gap.To)
+			fmt.Fprintf(w, "gap: %s %.3f-%.3f s\n", g.Name, gap.From, gap.To)
 		}
 	}
-	return nil
 }
 
 func (g groupView) row() []string {

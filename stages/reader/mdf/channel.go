@@ -117,6 +117,8 @@ type Channel struct {
 	Array      *Array      // nil for a scalar
 
 	dataLink int64
+	off      int64         // of the block
+	comment  int64         // link
 	values   *ChannelGroup // VLSD group with the values
 	size     *Channel      // MLSD: channel with the number of bytes
 	err      error         // why it cannot be decoded
@@ -205,7 +207,7 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 	c := &Channel{
 		Group: g, Type: ChannelType(d[0]), Sync: SyncType(d[1]), DataType: DataType(d[2]), BitOffset: d[3],
 		ByteOffset: le.Uint32(d[4:]), BitCount: le.Uint32(d[8:]), Flags: le.Uint32(d[12:]),
-		InvalBit: le.Uint32(d[16:]), Precision: -1, dataLink: b.link(5),
+		InvalBit: le.Uint32(d[16:]), Precision: -1, dataLink: b.link(5), off: b.off, comment: b.link(7),
 	}
 	if c.Type == VLSD && c.dataLink != 0 {
 		f.note(c.dataLink)

@@ -54,6 +54,7 @@ type File struct {
 	Groups     []*ChannelGroup
 	Damage     error // with Options.KeepReadable: why further groups are missing, nil if none are
 
+	lists  [hdEvent + 1]int64 // links of the header to lists that are read on demand
 	src    *source
 	opts   Options
 	hold   *Hold
@@ -204,7 +205,11 @@ func (f *File) readHeader() error {
 	if err != nil {
 		return err
 	}
-	f.setStart(d)
+	f.Start, f.LocalTime = timestamp(d)
+	for i := range f.lists {
+		f.lists[i] = b.link(i)
+	}
+	f.noteLists()
 	if f.CommentXML, err = f.rawText(b.link(5)); err != nil {
 		return fmt.Errorf("read header comment: %w", err)
 	}
@@ -212,15 +217,21 @@ func (f *File) readHeader() error {
 	return f.readDataGroups(b.link(0))
 }
 
-// setStart sets Start from hd_start_time_ns and its flags: bit 0 says local time, bit 1 that the offsets are valid.
-func (f *File) setStart(d []byte) {
-	ns := binary.LittleEndian.Uint64(d)
-	zone, dst := int16(binary.LittleEndian.Uint16(d[8:])), int16(binary.LittleEndian.Uint16(d[10:]))
-	flags := d[12]
-	f.Start = time.Unix(int64(ns/1e9), int64(ns%1e9)).UTC()
-	f.LocalTime = flags&1 != 0
-	if flags&3 == 2 && (zone != 0 || dst != 0) {
-		f.Start = f.Start.In(time.FixedZone("", (int(zone)+int(dst))*60))
+// noteLists notes where the blocks of history, hierarchy, attachments and events of an unfinalized file start.
+func (f *File) noteLists() {
+	if f.Finalized {
+		return
+	}
+	for _, link := range f.lists[hdHistory:] {
+		for link >= 64 && link <= f.src.size-headerSize-8 && !f.seen[link] {
+			b, err := f.src.at(link, headerSize+8)
+			if err != nil || b[0] != '#' || b[1] != '#' {
+				break
+			}
+			f.seen[link] = true
+			f.note(link)
+			link = int64(binary.LittleEndian.Uint64(b[headerSize:]))
+		}
 	}
 }
 

@@ -75,6 +75,8 @@ type ChannelGroup struct {
 
 	data       *dataGroup
 	masterLink int64
+	off        int64 // of the block
+	comment    int64 // link
 }
 
 // Bus returns the bus type of the acquisition source.
@@ -171,7 +173,7 @@ func (f *File) newGroup(dg *dataGroup, b block) (*ChannelGroup, error) {
 	le := binary.LittleEndian
 	flags := le.Uint16(d[16:])
 	g := &ChannelGroup{
-		File: f, Index: len(f.Groups), data: dg,
+		File: f, Index: len(f.Groups), data: dg, off: b.off, comment: b.link(5),
 		RecordID: le.Uint64(d), Cycles: le.Uint64(d[8:]),
 		DataBytes: le.Uint32(d[24:]), InvalBytes: le.Uint32(d[28:]),
 		VLSD: flags&cgVLSD != 0, BusEvent: flags&cgBusEvent != 0, PlainBus: flags&cgPlainBus != 0,
