@@ -41,6 +41,7 @@ type decoder struct {
 	mask   byte
 	strbuf []byte
 	from   int64 // VLSD: position of the first value of the block
+	simple bool  // see setSimple
 }
 
 func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
@@ -67,7 +68,9 @@ func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
 			d.size = newNumber(c.size.DataType, int(c.size.ByteOffset), uint(c.size.BitOffset), uint(c.size.BitCount))
 		}
 	default:
-		return d, d.setNumbers(off)
+		err := d.setNumbers(off)
+		d.setSimple()
+		return d, err
 	}
 	if k := col.Kind; k != Text && k != Struct {
 		col.Kind = Bytes
@@ -205,7 +208,10 @@ func (c *Column) append(b []byte) {
 	c.Offsets = append(c.Offsets, uint32(len(c.Bytes)))
 }
 
-func (d *decoder) decodeValidity(r *rows, n int) {
+func (d *decoder) decodeValidity(r *rows, n int) { d.validity(r.inval, d.inval, r.invalStride, n) }
+
+// validity sets Valid of n records; the invalidation byte of the first stands at b[at], those that follow stride bytes apart.
+func (d *decoder) validity(b []byte, at, stride, n int) {
 	c := d.col
 	if d.inval < 0 && !d.ch.AllInvalid() {
 		return
@@ -215,8 +221,8 @@ func (d *decoder) decodeValidity(r *rows, n int) {
 		clear(c.Valid)
 		return
 	}
-	for i, o := 0, d.inval; i < n; i, o = i+1, o+r.invalStride {
-		c.Valid[i] = r.inval[o]&d.mask == 0
+	for i, o := 0, at; i < n; i, o = i+1, o+stride {
+		c.Valid[i] = b[o]&d.mask == 0
 	}
 }
 

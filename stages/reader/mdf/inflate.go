@@ -113,6 +113,9 @@ func (s *inflater) check(src *source, fr *fragment) error {
 // deflated inflates the whole deflated block to dst, which has its size. Of a block that the end of the file cuts, the
 // bytes that are there are returned with the error.
 func (s *inflater) deflated(src *source, fr *fragment, dst []byte) (int, error) {
+	if inflateWhole(src, fr, dst) {
+		return len(dst), nil
+	}
 	if err := s.start(src, fr); err != nil {
 		return 0, err
 	}

@@ -67,18 +67,22 @@ func (p *planes) load(inf *inflater, src *source, fr *fragment, row int, wanted 
 	}
 	p.buf = grow(p.buf, size)
 	p.tail = grow(p.tail, int(fr.size%int64(fr.cols)))
-	if err := inf.start(src, fr); err != nil {
-		return err
-	}
-	if err := p.inflate(inf, fr); err != nil {
+	if err := p.inflate(inf, src, fr); err != nil {
 		return err
 	}
 	p.off = fr.off
 	return nil
 }
 
-func (p *planes) inflate(inf *inflater, fr *fragment) error {
-	if int64(len(p.buf)) == fr.size { // all of it is wanted
+func (p *planes) inflate(inf *inflater, src *source, fr *fragment) error {
+	all := int64(len(p.buf)) == fr.size
+	if all && inflateWhole(src, fr, p.buf) || !all && p.takeWhole(src, fr) {
+		return nil
+	}
+	if err := inf.start(src, fr); err != nil {
+		return err
+	}
+	if all {
 		_, err := inf.read(fr, p.buf, 0)
 		return err
 	}

@@ -225,13 +225,14 @@ func (r *GroupReader) read() (int, error) {
 		return 0, err
 	}
 	n, err := r.decodeTimes(&in)
-	for i := 0; i < len(r.cols) && n > 0; i++ {
+	if n > 0 {
 		var colErr error
-		if n, colErr = r.cols[i].decode(&in, n, r.next); colErr != nil {
+		if n, colErr = decodeColumns(r.cols, &in, n, r.next); colErr != nil {
 			err = colErr
 		}
 	}
-	r.finish(&in, n)
+	r.fill(&in, n)
+	r.advance(n)
 	return n, err
 }
 
@@ -273,8 +274,8 @@ func (r *GroupReader) decodeTimes(in *rows) (int, error) {
 	return r.times.decode(src, min(in.n, src.n), r.next)
 }
 
-// finish fills the block from what was decoded and takes the records away from the source.
-func (r *GroupReader) finish(in *rows, n int) {
+// fill fills the block from what was decoded.
+func (r *GroupReader) fill(in *rows, n int) {
 	b := &r.block
 	b.First, b.N, b.at = r.next, n, *in
 	if !r.opts.ColumnsOnly {
@@ -294,6 +295,10 @@ func (r *GroupReader) finish(in *rows, n int) {
 	for _, d := range r.cols {
 		b.values = d.appendPosition(b.values)
 	}
+}
+
+// advance takes the records away from the source.
+func (r *GroupReader) advance(n int) {
 	r.src.advance(n)
 	if r.other != nil {
 		r.other.advance(n)

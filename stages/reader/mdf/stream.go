@@ -141,6 +141,12 @@ func (s *stream) fillPlain(fr *fragment, n int) error {
 // If only the share does not, the block is inflated twice: before its check sum is known it gives nothing.
 func (s *stream) fillDeflate(fr *fragment, n int) error {
 	whole := fr.size <= min(s.c.f.hold.share(), wholeBlock)
+	if whole && s.in == 0 {
+		got, err := s.inf.deflated(s.c.src, fr, s.room(int(fr.size)))
+		s.w += got
+		s.in += int64(got)
+		return err
+	}
 	if s.in == 0 {
 		if !whole && fr.size <= wholeBlock && fr.cut == nil {
 			if err := s.inf.check(s.c.src, fr); err != nil {
@@ -151,11 +157,7 @@ func (s *stream) fillDeflate(fr *fragment, n int) error {
 			return err
 		}
 	}
-	most := s.piece()
-	if whole {
-		most = fr.size
-	}
-	n = int(min(max(most, int64(n)), fr.size-s.in))
+	n = int(min(max(s.piece(), int64(n)), fr.size-s.in))
 	got, err := s.inf.read(fr, s.room(n), s.in)
 	if err != nil && fr.cut == nil {
 		return err // the check sum is wrong or missing: no byte of the block can be trusted
