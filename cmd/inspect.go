@@ -35,6 +35,7 @@ func (a *app) inspectCommand() *cobra.Command {
 	c.Flags().BoolVar(&o.blocks, "blocks", false, "list the data blocks of each group")
 	c.Flags().DurationVar(&o.gap, "gap", 100*time.Millisecond, "report gaps in a group's times longer than this")
 	c.Flags().BoolVar(&o.digest, "digest", false, "print digests of every channel's values as JSON lines; with --dbc, of the bus signals")
+	c.Flags().BoolVar(&o.decodeAll, "decode-all", false, "decode every sample and print one JSON line of sums; with --dbc, of the bus signals")
 	c.Flags().StringVar(&o.dbc, "dbc", "", "database that describes the CAN frames")
 	return c
 }
@@ -45,6 +46,8 @@ type inspectOptions struct {
 	digest   bool
 	dbc      string
 	blocks   bool
+
+	decodeAll bool
 }
 
 // A fileView is a recording as `inspect -o json` prints it.
@@ -87,6 +90,9 @@ type gapView struct {
 }
 
 func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error {
+	if o.decodeAll {
+		return a.decodeAll(ctx, file, o.dbc)
+	}
 	if o.digest && o.dbc != "" {
 		return a.digestBus(ctx, file, o.dbc)
 	}
@@ -131,11 +137,7 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 
 // digestBus prints the digests of the signals that a database finds in a recording.
 func (a *app) digestBus(ctx context.Context, file, database string) error {
-	text, err := os.ReadFile(database)
-	if err != nil {
-		return err
-	}
-	db, err := dbc.Load(filepath.ToSlash(database), text)
+	db, err := loadDBC(database)
 	if err != nil {
 		return err
 	}
@@ -144,6 +146,14 @@ func (a *app) digestBus(ctx context.Context, file, database string) error {
 		fmt.Fprintf(a.stderr, "warning: %s: %v [W-dbc]\n", file, w)
 	}
 	return err
+}
+
+func loadDBC(path string) (*dbc.Database, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return dbc.Load(filepath.ToSlash(path), text)
 }
 
 // viewGroup reads the times of one group: how many there are, how fast, and where they pause.

@@ -215,14 +215,18 @@ func (t *table) readFrom(r *GroupReader) error {
 		if err != nil {
 			return err
 		}
-		t.times = append(t.times, b.Times...)
-		for i := range b.Columns {
-			c := &b.Columns[i]
-			t.values[i] = append(t.values[i], c.Values...)
-			t.valid[i] = append(t.valid[i], c.Valid...)
-			for k := 0; c.Offsets != nil && k < b.N; k++ {
-				t.texts[i] = append(t.texts[i], string(c.At(k)))
-			}
+		t.add(b)
+	}
+}
+
+func (t *table) add(b *Block) {
+	t.times = append(t.times, b.Times...)
+	for i := range b.Columns {
+		c := &b.Columns[i]
+		t.values[i] = append(t.values[i], c.Values...)
+		t.valid[i] = append(t.valid[i], c.Valid...)
+		for k := 0; c.Offsets != nil && k < b.N; k++ {
+			t.texts[i] = append(t.texts[i], string(c.At(k)))
 		}
 	}
 }

@@ -21,6 +21,8 @@ type Frames struct {
 	Data     []byte
 
 	block *Block
+	group *ChannelGroup
+	col   [memberCount]int // number of the member's column, -1 if missing
 }
 
 // Payload returns the data bytes of frame i, valid as long as the Frames are.
@@ -103,8 +105,22 @@ func (g *ChannelGroup) BusChannel() uint8 {
 // A FrameReader reads the CAN data frames of a group, block by block.
 type FrameReader struct {
 	r      *GroupReader
-	col    [memberCount]int // number of the member's column, -1 if missing
 	frames Frames
+}
+
+// FrameChannels are the channels of the group that CAN data frames are made of: a block that was read with them, by a
+// GroupReader or by File.Scan, is what Frames.Fill needs. It is nil if the group holds no frames.
+func (g *ChannelGroup) FrameChannels() []*Channel {
+	if !g.HasFrames() {
+		return nil
+	}
+	var chans []*Channel
+	for _, c := range g.frameMembers() {
+		if c != nil {
+			chans = append(chans, c)
+		}
+	}
+	return chans
 }
 
 // Frames opens a reader of the CAN data frames of the group. Remote and error frames are in groups of their own.
@@ -112,18 +128,8 @@ func (g *ChannelGroup) Frames() (*FrameReader, error) {
 	if !g.HasFrames() {
 		return nil, fmt.Errorf("group %d (%s) has no %s channels: %w", g.Index, g.AcqName, frameChannel, ErrUnsupported)
 	}
-	f := &FrameReader{}
-	var chans []*Channel
-	for i, c := range g.frameMembers() {
-		f.col[i] = -1
-		if c != nil {
-			f.col[i] = len(chans)
-			chans = append(chans, c)
-		}
-	}
-	r, err := g.Read(ReadOptions{ColumnsOnly: true, BlockRecords: blockFrames}, chans...)
-	f.r = r
-	return f, err
+	r, err := g.Read(ReadOptions{ColumnsOnly: true, BlockRecords: blockFrames}, g.FrameChannels()...)
+	return &FrameReader{r: r}, err
 }
 
 // Next returns the next frames, as GroupReader.Next does its block.
@@ -132,38 +138,60 @@ func (f *FrameReader) Next(ctx context.Context) (*Frames, error) {
 	if err != nil {
 		return nil, err
 	}
-	fr := &f.frames
-	fr.block, fr.First, fr.N = b, b.First, b.N
-	if fr.Times = b.Times; fr.Times == nil {
-		return nil, fmt.Errorf("group %d has CAN frames without times: %w", b.Group.Index, ErrUnsupported)
-	}
-	f.fill(b)
-	return fr, nil
+	return &f.frames, f.frames.Fill(b)
 }
 
-func (f *FrameReader) fill(b *Block) {
-	fr, n := &f.frames, b.N
+// Fill takes the frames of a block that has the columns of ChannelGroup.FrameChannels. They are valid as long as the block is.
+func (fr *Frames) Fill(b *Block) error {
+	if fr.group != b.Group {
+		if !b.Group.HasFrames() {
+			return fmt.Errorf("group %d has no CAN frames: %w", b.Group.Index, ErrUnsupported)
+		}
+		fr.group = b.Group
+		fr.findMembers(b)
+	}
+	fr.block, fr.First, fr.N = b, b.First, b.N
+	if fr.Times = b.Times; fr.Times == nil {
+		return fmt.Errorf("group %d has CAN frames without times: %w", b.Group.Index, ErrUnsupported)
+	}
+	fr.fill(b)
+	return nil
+}
+
+func (fr *Frames) findMembers(b *Block) {
+	next := 0
+	for i, c := range b.Group.frameMembers() {
+		fr.col[i] = -1
+		if c != nil {
+			fr.col[i] = next
+			next++
+		}
+	}
+}
+
+func (fr *Frames) fill(b *Block) {
+	n := b.N
 	fr.Bus, fr.ID, fr.Extended = grow(fr.Bus, n), grow(fr.ID, n), grow(fr.Extended, n)
 	fr.DLC, fr.FD, fr.Transmit = grow(fr.DLC, n), grow(fr.FD, n), grow(fr.Transmit, n)
-	fillUint8(fr.Bus, f.values(b, memberBus))
-	fillUint8(fr.DLC, f.values(b, memberDLC))
-	fillBool(fr.FD, f.values(b, memberFD))
-	fillBool(fr.Transmit, f.values(b, memberDir))
-	fillBool(fr.Extended, f.values(b, memberIDE))
-	for i, x := range f.values(b, memberID) {
+	fillUint8(fr.Bus, fr.values(b, memberBus))
+	fillUint8(fr.DLC, fr.values(b, memberDLC))
+	fillBool(fr.FD, fr.values(b, memberFD))
+	fillBool(fr.Transmit, fr.values(b, memberDir))
+	fillBool(fr.Extended, fr.values(b, memberIDE))
+	for i, x := range fr.values(b, memberID) {
 		id := uint32(x)
 		fr.Extended[i] = fr.Extended[i] || id&(1<<31) != 0 || id&(1<<29-1) > 0x7FF
 		fr.ID[i] = id & (1<<29 - 1)
 	}
-	f.fillData(b)
+	fr.fillData(b)
 }
 
 // values returns the numbers of a member, nil if the group has no such member.
-func (f *FrameReader) values(b *Block, member int) []float64 {
-	if f.col[member] < 0 {
+func (fr *Frames) values(b *Block, member int) []float64 {
+	if fr.col[member] < 0 {
 		return nil
 	}
-	return b.Columns[f.col[member]].Values
+	return b.Columns[fr.col[member]].Values
 }
 
 func fillUint8(dst []uint8, v []float64) {
@@ -184,9 +212,9 @@ func fillBool(dst []bool, v []float64) {
 var dlcLengths = [16]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64}
 
 // fillData cuts the payloads to DataLength or, without that member, to what the DLC means.
-func (f *FrameReader) fillData(b *Block) {
-	fr, data := &f.frames, &b.Columns[f.col[memberData]]
-	lengths := f.values(b, memberLength)
+func (fr *Frames) fillData(b *Block) {
+	data := &b.Columns[fr.col[memberData]]
+	lengths := fr.values(b, memberLength)
 	fr.Offsets = append(grow(fr.Offsets, b.N+1)[:0], 0)
 	fr.Data = fr.Data[:0]
 	for i := range b.N {
@@ -196,7 +224,7 @@ func (f *FrameReader) fillData(b *Block) {
 			if n := lengths[i]; n >= 0 && n < float64(len(p)) {
 				p = p[:int(n)]
 			}
-		case f.col[memberDLC] >= 0 && data.Channel.Type != VLSD:
+		case fr.col[memberDLC] >= 0 && data.Channel.Type != VLSD:
 			p = p[:min(len(p), dlcLengths[fr.DLC[i]&15])]
 		}
 		fr.Data = append(fr.Data, p...)

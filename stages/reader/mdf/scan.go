@@ -178,6 +178,13 @@ func (s *scan) failed() error {
 	return s.err
 }
 
+// skips says whether a task need not be done: what is wrong stands in front of it.
+func (s *scan) skips(number int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err != nil && number > s.errAt
+}
+
 // sorted cuts the data of a group into tasks.
 func (s *scan) sorted(g *scanGroup) error {
 	pos, piece := int64(0), int64(g.block)*g.size

@@ -3,6 +3,7 @@ package mdf
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 // A scanBatch is records of unsorted data, taken apart by group.
@@ -68,7 +69,7 @@ func (s *scan) unsorted(all []*scanGroup, dg *dataGroup) error {
 		if e := s.send(scanTask{batch: b}); e != nil {
 			return e
 		}
-		if err != nil {
+		if err != nil || !slices.ContainsFunc(groups, func(g *scanGroup) bool { return g.seen < g.limit }) {
 			return s.finishUnsorted(d, groups, err)
 		}
 	}
@@ -105,7 +106,7 @@ func (b *scanBatch) take(d *idReader, slots map[*ChannelGroup]int) error {
 // finishUnsorted is what the end of the data means: every group has to have the records it says.
 func (s *scan) finishUnsorted(d *idReader, groups []*scanGroup, err error) error {
 	for _, g := range groups {
-		if errors.Is(err, io.EOF) && g.seen >= g.limit {
+		if g.seen >= g.limit { // what follows is nothing that it needs
 			continue
 		}
 		r, e := s.reader(g.ChannelGroup, nil)

@@ -20,10 +20,10 @@ type scanWorker struct {
 // stream.
 const maxScanBlock = 8 << 20
 
-// run does tasks until there are no more; after a failure those that are left are only taken away.
+// run does tasks until there are no more; after a failure those behind it are only taken away.
 func (w *scanWorker) run() {
 	for t := range w.s.tasks {
-		if w.s.failed() == nil {
+		if !w.s.skips(t.number) {
 			if err := w.do(&t); err != nil {
 				w.s.fail(t.number, err)
 			}
@@ -38,7 +38,9 @@ func (w *scanWorker) run() {
 }
 
 func (w *scanWorker) do(t *scanTask) error {
-	switch {
+	switch err := w.s.ctx.Err(); {
+	case err != nil:
+		return err
 	case t.batch != nil:
 		return w.batch(t.batch)
 	case t.g.single:

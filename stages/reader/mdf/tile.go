@@ -25,10 +25,15 @@ func decodeColumns(cols []*decoder, in *rows, n int, first uint64) (int, error) 
 
 // decodeTiles decodes the simple columns.
 func decodeTiles(cols []*decoder, in *rows, n int) {
+	any := false
 	for _, d := range cols {
 		if d.simple {
 			d.col.Values = grow(d.col.Values, n)
+			any = true
 		}
+	}
+	if !any { // and perhaps no rows
+		return
 	}
 	tile := max(tileBytes/max(in.stride, 1), 16)
 	for at := 0; at < n; at += tile {
