@@ -145,11 +145,11 @@ func (c *chain) readList() error {
 	if n > b.nlink-1 {
 		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
 	}
-	return c.takeList(b, 1, n)
+	return c.takeList(b, 1, n, 1)
 }
 
 // readColumnList reads one LD (MDF 4.2, 5.30): links of the data blocks, then, with flag bit 31, those of the
-// invalidation blocks.
+// invalidation blocks. Writers that put each invalidation block behind its data block are understood too.
 func (c *chain) readColumnList(off int64) error {
 	b, err := c.list(off, "##LD")
 	if err != nil {
@@ -167,20 +167,33 @@ func (c *chain) readColumnList(off int64) error {
 	if links > b.nlink-1 {
 		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
 	}
-	if c.want == "##DI" {
-		if links == n {
-			c.next = b.link(0)
-			return nil
+	switch {
+	case c.want == "##DI" && links == n:
+		c.next = b.link(0)
+		return nil
+	case links != n && n > 1 && c.holds(b.link(2), "##DI"): // in pairs
+		first := 1
+		if c.want == "##DI" {
+			first = 2
 		}
-		return c.takeList(b, 1+n, n)
+		return c.takeList(b, first, n, 2)
+	case c.want == "##DI":
+		return c.takeList(b, 1+n, n, 1)
 	}
-	return c.takeList(b, 1, n)
+	return c.takeList(b, 1, n, 1)
 }
 
-func (c *chain) takeList(b block, first, n int) error {
+// holds says whether the block at a link has data of that kind, compressed or not.
+func (c *chain) holds(link int64, want string) bool {
+	id, _, _, err := c.src.header(link)
+	return err == nil && (id == want || id == "##DZ" && c.f.zippedID(link) == want)
+}
+
+// takeList takes n links of a list, each step behind the last.
+func (c *chain) takeList(b block, first, n, step int) error {
 	c.pending = c.pending[:0]
 	for i := range n {
-		c.pending = append(c.pending, b.link(first+i))
+		c.pending = append(c.pending, b.link(first+i*step))
 	}
 	c.next = b.link(0)
 	return nil

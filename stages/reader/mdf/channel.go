@@ -230,7 +230,7 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 	if f.isXML[b.link(6)] {
 		c.UnitXML = strings.TrimSpace(f.texts[b.link(6)])
 	}
-	if b.link(6) == 0 && c.Conversion != nil {
+	if c.Unit == "" && c.Conversion != nil {
 		c.Unit = c.Conversion.unit()
 	}
 	c.Comment, err = f.text(b.link(7))
@@ -250,7 +250,7 @@ func (f *File) readComposition(c *Channel, link int64, depth int) error {
 	case "##CN":
 		return f.readChannels(c.Group, c, link, depth)
 	case "##CA":
-		return f.readArray(c, link)
+		return f.readArray(c, link, depth)
 	case "##DS", "##CL", "##CV", "##CU": // MDF 4.3
 		c.err = fmt.Errorf("channel %q: composition %s of MDF 4.3: %w", c.Name, id, ErrUnsupported)
 		return nil
@@ -258,8 +258,12 @@ func (f *File) readComposition(c *Channel, link int64, depth int) error {
 	return corrupt(link, id, "stands where ##CN or ##CA is expected")
 }
 
-// readArray reads a CABLOCK (MDF 4.2, 5.18) with elements in the record.
-func (f *File) readArray(c *Channel, link int64) error {
+// readArray reads a CABLOCK (MDF 4.2, 5.18) with elements in the record. An array of arrays has the dimensions of the outer
+// one, then those of the inner one.
+func (f *File) readArray(c *Channel, link int64, depth int) error {
+	if depth > maxDepth {
+		return corrupt(link, "##CA", "is nested more than %d deep", maxDepth)
+	}
 	if err := f.once(link, "##CA"); err != nil {
 		return err
 	}
@@ -289,7 +293,32 @@ func (f *File) readArray(c *Channel, link int64) error {
 		a.Elements *= int(n)
 	}
 	a.setStrides(int(int32(le.Uint32(d[8:]))), le.Uint32(d[4:])&(1<<6) != 0)
+	if c.Array != nil {
+		if int64(a.Elements)*int64(c.Array.Elements) > math.MaxInt32 {
+			return corrupt(link, "##CA", "has %d elements in an array of %d", a.Elements, c.Array.Elements)
+		}
+		a.Dims, a.strides = append(c.Array.Dims, a.Dims...), append(c.Array.strides, a.strides...)
+		a.Elements *= c.Array.Elements
+	}
 	c.Array = a
+	return f.readElements(c, b.link(0), depth+1)
+}
+
+// readElements reads what the elements of an array are, if they are no values.
+func (f *File) readElements(c *Channel, link int64, depth int) error {
+	if link == 0 {
+		return nil
+	}
+	id, _, _, err := f.src.header(link)
+	switch {
+	case err != nil:
+		return err
+	case id == "##CA":
+		return f.readArray(c, link, depth)
+	}
+	if c.err == nil {
+		c.err = fmt.Errorf("channel %q: array of structures (%s): %w", c.Name, id, ErrUnsupported)
+	}
 	return nil
 }
 
@@ -345,6 +374,10 @@ func (c *Channel) check(off int64) {
 	}
 	if c.HasInvalidation() && c.InvalBit/8 >= c.Group.InvalBytes {
 		c.err = corrupt(off, "##CN", "%q has invalidation bit %d of %d bytes", c.Name, c.InvalBit, c.Group.InvalBytes)
+		return
+	}
+	if c.Array != nil && (c.DataType > FloatBE && c.DataType < ComplexLE || c.Type == VLSD || c.Type == MLSD) {
+		c.err = fmt.Errorf("channel %q: array of %v: %w", c.Name, c.DataType, ErrUnsupported)
 		return
 	}
 	c.checkWidth(off)

@@ -1,14 +1,16 @@
 package mdf
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 )
 
 // A Column has the samples of one channel for the records of a Block. Its slices are reused by the next block.
 type Column struct {
 	Channel *Channel
 	Kind    Kind
-	Width   int // values a record: 1, 2 for Complex, the number of elements for Numbers, 0 for Text and Bytes
+	Width   int // values a record: 1, 2 for Complex, elements (twice, of complex ones) for Numbers, 0 for Text and Bytes
 
 	// Values are numbers, Width of them a record. They are physical, unless ReadOptions.Raw. A conversion to text
 	// leaves the raw values here; if it is Mixed, the values that convert to a number are that number and those that
@@ -42,6 +44,10 @@ type decoder struct {
 	strbuf []byte
 	from   int64 // VLSD: position of the first value of the block
 	simple bool  // see setSimple
+
+	offsets []uint64    // VLSD: of the values of the block
+	order   []uint32    // the records by offset
+	places  [][2]uint32 // of their values in strbuf
 }
 
 func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
@@ -68,9 +74,9 @@ func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
 			d.size = newNumber(c.size.DataType, int(c.size.ByteOffset), uint(c.size.BitOffset), uint(c.size.BitCount))
 		}
 	default:
-		err := d.setNumbers(off)
+		d.setNumbers(off)
 		d.setSimple()
-		return d, err
+		return d, nil
 	}
 	if k := col.Kind; k != Text && k != Struct {
 		col.Kind = Bytes
@@ -79,27 +85,31 @@ func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
 }
 
 // setNumbers sets the numeric fields of a record.
-func (d *decoder) setNumbers(off int) error {
+func (d *decoder) setNumbers(off int) {
 	c := d.ch
 	switch {
-	case d.col.Kind == Complex:
-		t, half := DataType(FloatLE), uint(c.BitCount/2)
-		if c.DataType == ComplexBE {
-			t = FloatBE
-		}
-		d.nums = []number{newNumber(t, off, 0, half), newNumber(t, off+int(half/8), 0, half)}
 	case c.Array != nil:
-		if c.DataType > FloatBE || c.Type != Fixed {
-			return fmt.Errorf("channel %q of group %d: array of %v: %w", c.Name, c.Group.Index, c.DataType, ErrUnsupported)
-		}
 		for i := range c.Array.Elements {
-			d.nums = append(d.nums, newNumber(c.DataType, off+c.Array.offset(i), uint(c.BitOffset), uint(c.BitCount)))
+			d.addNumbers(off + c.Array.offset(i))
 		}
 	default:
-		d.nums = []number{newNumber(c.DataType, off, uint(c.BitOffset), uint(c.BitCount))}
+		d.addNumbers(off)
 	}
 	d.col.Width = len(d.nums)
-	return nil
+}
+
+// addNumbers adds the one or two numeric fields of a value.
+func (d *decoder) addNumbers(off int) {
+	c := d.ch
+	if c.DataType < ComplexLE {
+		d.nums = append(d.nums, newNumber(c.DataType, off, uint(c.BitOffset), uint(c.BitCount)))
+		return
+	}
+	t, half := DataType(FloatLE), uint(c.BitCount/2)
+	if c.DataType == ComplexBE {
+		t = FloatBE
+	}
+	d.nums = append(d.nums, newNumber(t, off, 0, half), newNumber(t, off+int(half/8), 0, half))
 }
 
 // bytes yields the parts of a record that decode reads, the invalidation byte included.
@@ -171,15 +181,23 @@ func (d *decoder) decodeField(r *rows, n int) {
 
 // decodeBlobs collects the values of a VLSD channel.
 func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
+	d.offsets = grow(d.offsets, n)
+	ascending := true
+	for i := range d.offsets {
+		d.offsets[i] = d.nums[0].uint(r.data[i*r.stride:])
+		ascending = ascending && (i == 0 || d.offsets[i] >= d.offsets[i-1])
+	}
+	d.from = int64(d.offsets[0])
+	if !ascending && !d.blobs.byOrder && !d.blobs.empty {
+		if k, ok := d.scattered(n); ok {
+			return k, nil
+		}
+	}
 	c := d.col
 	c.start(n)
-	for i := range n {
+	for i, off := range d.offsets {
 		if len(c.Bytes) > maxColumnBytes {
 			return i, nil
-		}
-		off := d.nums[0].uint(r.data[i*r.stride:])
-		if i == 0 {
-			d.from = int64(off)
 		}
 		b, err := d.blobs.at(off, first+uint64(i))
 		if err != nil {
@@ -188,6 +206,61 @@ func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
 		c.append(b)
 	}
 	return n, nil
+}
+
+// scattered collects values whose offsets do not ascend: read in the order of the offsets, each part of the data is inflated
+// once for all records of the block instead of once for each. Of values too long to be held together those of fewer records
+// are read. With an error it is not ok: to read one by one tells how far it goes.
+func (d *decoder) scattered(n int) (int, bool) {
+	for ; n > minScattered; n /= 2 {
+		switch fits, err := d.fetch(n); {
+		case err != nil:
+			return 0, false
+		case fits:
+			return d.arrange(n), true
+		}
+	}
+	return 0, false
+}
+
+// minScattered is how few values are read one by one: each of them is long then.
+const minScattered = 8
+
+// fetch reads the values of the first n records in the order of their offsets; it does not fit if they take too much memory.
+func (d *decoder) fetch(n int) (fits bool, err error) {
+	d.order, d.places = grow(d.order, n), grow(d.places, n)
+	for i := range d.order {
+		d.order[i] = uint32(i)
+	}
+	slices.SortFunc(d.order, func(a, b uint32) int { return cmp.Compare(d.offsets[a], d.offsets[b]) })
+	d.strbuf = d.strbuf[:0]
+	for k, i := range d.order {
+		if k > 0 && d.offsets[i] == d.offsets[d.order[k-1]] {
+			d.places[i] = d.places[d.order[k-1]]
+			continue
+		}
+		b, err := d.blobs.at(d.offsets[i], 0)
+		if err != nil || len(d.strbuf)+len(b) > 2*maxColumnBytes {
+			return false, err
+		}
+		from := uint32(len(d.strbuf))
+		d.strbuf = append(d.strbuf, b...)
+		d.places[i] = [2]uint32{from, uint32(len(d.strbuf))}
+	}
+	return true, nil
+}
+
+// arrange puts what was fetched in the order of the records, up to as much as a column may have.
+func (d *decoder) arrange(n int) int {
+	c := d.col
+	c.start(n)
+	for i, p := range d.places {
+		if len(c.Bytes) > maxColumnBytes {
+			return i
+		}
+		c.append(d.strbuf[p[0]:p[1]])
+	}
+	return n
 }
 
 // start prepares Offsets and Bytes for n records.
@@ -234,8 +307,20 @@ func (d *decoder) convert(r *rows, n int) {
 	case c.Width == 0:
 	case v.hasText:
 		d.convertToText(r, n)
+	case d.ch.DataType >= ComplexLE:
+		d.convertComplex()
 	default:
 		v.Apply(c.Values, d.ch.isInteger())
+	}
+}
+
+// convertComplex is a linear conversion of complex numbers, whose offset is a real number; others are not defined.
+func (d *decoder) convertComplex() {
+	if v := d.ch.Conversion; v.Type == Linear {
+		for i := 0; i+1 < len(d.col.Values); i += 2 {
+			v.Apply(d.col.Values[i:i+1], false)
+			d.col.Values[i+1] *= v.Values[1]
+		}
 	}
 }
 

@@ -6,7 +6,19 @@ func (g *ChannelGroup) columnar() bool {
 		return false
 	}
 	id, _, _, err := g.File.src.header(g.data.link)
-	return err == nil && (id == "##LD" || id == "##DV")
+	return err == nil && (id == "##LD" || id == "##DV" || id == "##DZ" && g.File.zippedID(g.data.link) == "##DV")
+}
+
+// zippedID says what a DZ block holds; "" if it cannot be read.
+func (f *File) zippedID(off int64) string {
+	if off > f.src.size-dzHeader {
+		return ""
+	}
+	d, err := f.src.at(off+headerSize, 2)
+	if err != nil {
+		return ""
+	}
+	return blockID([]byte{'#', '#', d[0], d[1]})
 }
 
 // columnRows reads a group whose data bytes are in DV and whose invalidation bytes are in DI blocks. The blocks of

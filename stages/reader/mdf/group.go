@@ -159,8 +159,32 @@ func (f *File) readGroups(dg *dataGroup, link int64) error {
 		f.groupAt[link] = g
 		link = b.link(0)
 	}
-	if dg.idSize == 0 && len(dg.groups) > 1 {
-		return corrupt(dg.off, "##DG", "has %d channel groups but no record id", len(dg.groups))
+	return dg.separate()
+}
+
+// separate deals with several groups without a record id: some writers leave groups that never got a record beside the one
+// that has them. These get no data.
+func (dg *dataGroup) separate() error {
+	if dg.idSize != 0 || len(dg.groups) < 2 {
+		return nil
+	}
+	all := dg.groups
+	owner := -1
+	for i, g := range all {
+		if g.CyclesKnown && g.Cycles == 0 {
+			continue
+		}
+		if owner >= 0 || !g.CyclesKnown {
+			return corrupt(dg.off, "##DG", "has %d channel groups but no record id", len(all))
+		}
+		owner = i
+	}
+	owner = max(owner, 0)
+	dg.groups = []*ChannelGroup{all[owner]}
+	for i, g := range all {
+		if i != owner {
+			g.data = &dataGroup{off: dg.off, groups: []*ChannelGroup{g}}
+		}
 	}
 	return nil
 }
@@ -228,6 +252,9 @@ func (f *File) bindGroups() error {
 		for _, c := range g.Channels {
 			if c.Type == VLSD && c.dataLink != 0 {
 				c.values = f.groupAt[c.dataLink]
+				if v := c.values; v != nil && c.err == nil && (!v.VLSD || v.data.idSize == 0) {
+					c.err = corrupt(c.dataLink, "##CG", "is no group of variable-length values, channel %q needs one", c.Name)
+				}
 			}
 			if c.Type == MLSD {
 				c.bindSize(f.channelAt[c.dataLink])

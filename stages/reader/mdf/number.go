@@ -42,12 +42,14 @@ type number struct {
 	bits   uint
 	big    bool
 	signed bool
+	float  bool // of 16, 32 or 64 bits that do not begin at a byte
 }
 
 func newNumber(t DataType, off int, bit, bits uint) number {
 	p := number{off: off, bit: bit, bits: bits, nbytes: int(bit+bits+7) / 8,
 		big: t == UintBE || t == IntBE || t == FloatBE, signed: t == IntLE || t == IntBE}
 	float := t == FloatLE || t == FloatBE
+	p.float = float
 	p.kind = numBits
 	switch {
 	case bits == 0:
@@ -211,6 +213,12 @@ func (p *number) decode(dst []float64, rec []byte, stride int) {
 func (p *number) decodeBits(dst []float64, rec []byte, stride int) {
 	q := *p
 	q.off = 0
+	if p.float {
+		for i := range dst {
+			dst[i] = floatOf(q.uint(rec[i*stride:]), p.bits)
+		}
+		return
+	}
 	if p.signed {
 		for i := range dst {
 			dst[i] = float64(q.int(rec[i*stride:]))
@@ -244,6 +252,17 @@ func (p *number) decodeWords(dst []float64, rec []byte, stride int) int {
 		dst[i] = float64(binary.LittleEndian.Uint64(rec[o:]) >> p.bit & mask)
 	}
 	return len(dst)
+}
+
+// floatOf is the IEEE 754 number of so many bits.
+func floatOf(u uint64, bits uint) float64 {
+	switch bits {
+	case 16:
+		return float16(uint16(u))
+	case 32:
+		return float64(math.Float32frombits(uint32(u)))
+	}
+	return math.Float64frombits(u)
 }
 
 // float16 converts an IEEE 754 binary16.

@@ -169,9 +169,7 @@ func (d *idReader) next() (*ChannelGroup, int, error) {
 	}
 	g := d.group(w)
 	if g == nil {
-		off, id := d.s.where(d.dg.groups[0])
-		return nil, 0, corrupt(off, id, "has record id %d at position %d of its data group, no channel group has it",
-			recordID(w, d.idSize), d.s.pos())
+		return nil, 0, d.unknown(recordID(w, d.idSize))
 	}
 	size, err := d.recordSize(g, w)
 	if err == nil && len(w) < size {
@@ -181,6 +179,36 @@ func (d *idReader) next() (*ChannelGroup, int, error) {
 		return nil, 0, d.end(err)
 	}
 	return g, size, nil
+}
+
+// unknown is what a record id means that no group has.
+func (d *idReader) unknown(id uint64) error {
+	off, block := d.s.where(d.dg.groups[0])
+	err := corrupt(off, block, "has record id %d at position %d of its data group, no channel group has it", id, d.s.pos())
+	if d.onlyZeros() {
+		return io.EOF
+	}
+	return err
+}
+
+// onlyZeros says that the rest of an unfinalized file's data is zeros: some recorders reserve space before they fill it. They
+// are skipped.
+func (d *idReader) onlyZeros() bool {
+	if d.dg.groups[0].File.Finalized {
+		return false
+	}
+	for {
+		w := d.s.window()
+		for _, b := range w {
+			if b != 0 {
+				return false
+			}
+		}
+		d.s.skip(len(w))
+		if d.s.need(1) != nil {
+			return true
+		}
+	}
 }
 
 func (d *idReader) recordSize(g *ChannelGroup, w []byte) (int, error) {

@@ -110,7 +110,7 @@ func (b *blobs) account(n int64) error {
 	if s, ok := b.s.(*stream); ok {
 		work += s.work
 	}
-	if work > 256<<20+64*b.top {
+	if work > 256<<20+256*b.top {
 		return fmt.Errorf("channel %q of group %d: values read over and over, %d bytes for %d: %w",
 			b.ch.Name, b.ch.Group.Index, work, b.top, ErrLimit)
 	}

@@ -3,6 +3,7 @@
 package digest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,7 +20,9 @@ import (
 type line map[string]any
 
 // File writes the digest of the file at path to w: a line for the file, then for each channel group a line followed
-// by one a channel. name is what the lines call the file. Memory does not depend on the file's size.
+// by one a channel. name is what the lines call the file. Memory does not depend on the file's size. Of a damaged group the
+// lines are about the records in front of the damage, which the key error names; the error is returned when all groups are
+// written.
 func File(ctx context.Context, w io.Writer, path, name string) error {
 	f, err := mdf.Open(path)
 	if err != nil {
@@ -32,13 +35,17 @@ func File(ctx context.Context, w io.Writer, path, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Recount(ctx); err != nil {
-		return fmt.Errorf("digest %s: %w", path, err)
+	damage := f.Recount(ctx) // counts of the groups that are damaged are those of the records in front
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	err = d.put(line{"type": "file", "file_sha256": sum, "groups": len(f.Groups),
 		"version": fmt.Sprintf("%d.%02d", f.Version/100, f.Version%100)})
 	for i := 0; i < len(f.Groups) && err == nil; i++ {
 		err = d.group(f.Groups[i])
+	}
+	if err == nil {
+		err = cmp.Or(d.damage, damage)
 	}
 	if err != nil {
 		return fmt.Errorf("digest %s: %w", path, err)
@@ -60,9 +67,10 @@ func fileSum(path string) (string, error) {
 }
 
 type writer struct {
-	ctx  context.Context
-	enc  *json.Encoder
-	name string
+	ctx    context.Context
+	enc    *json.Encoder
+	name   string
+	damage error // the first
 }
 
 func (d *writer) put(l line) error {
@@ -86,11 +94,18 @@ func (d *writer) group(g *mdf.ChannelGroup) error {
 		return d.put(head)
 	}
 	all, chans := newSums(g)
-	if err := d.pass(g, mdf.ReadOptions{Raw: true}, all, chans, (*sums).addRaw); err != nil {
-		return err
+	n, err := d.pass(g, mdf.ReadOptions{Raw: true}, all, chans, (*sums).addRaw)
+	if err == nil {
+		_, err = d.pass(g, mdf.ReadOptions{}, all, chans, (*sums).addPhysical)
+	} else if n > 0 {
+		_, _ = d.pass(g, mdf.ReadOptions{}, all, chans, (*sums).addPhysical) // ends at the same damage
 	}
-	if err := d.pass(g, mdf.ReadOptions{}, all, chans, (*sums).addPhysical); err != nil {
-		return err
+	switch {
+	case d.ctx.Err() != nil:
+		return d.ctx.Err()
+	case err != nil:
+		head["cycles"], head["error"] = n, err.Error()
+		d.damage = cmp.Or(d.damage, err)
 	}
 	for _, s := range all {
 		if s.ch == g.Master && s.phys != nil {
@@ -102,7 +117,7 @@ func (d *writer) group(g *mdf.ChannelGroup) error {
 		return err
 	}
 	for _, s := range all {
-		if err := d.put(s.line()); err != nil {
+		if err := d.put(s.line(head["cycles"])); err != nil {
 			return err
 		}
 	}
@@ -118,7 +133,10 @@ func newSums(g *mdf.ChannelGroup) (all []*sums, chans []*mdf.Channel) {
 			continue
 		}
 		s.raw, s.column = newSum(), len(chans)
-		if c.Kind() == mdf.Number {
+		switch {
+		case c.Kind() == mdf.Text && c.Conversion != nil && (c.Conversion.Type == mdf.TextToValue || c.Conversion.Type == mdf.TextToText):
+			s.phys = newSum()
+		case c.Kind() == mdf.Number:
 			s.phys = newSum()
 			if c.Conversion != nil && c.Conversion.Mixed() {
 				s.numbers = newSum()
@@ -129,22 +147,23 @@ func newSums(g *mdf.ChannelGroup) (all []*sums, chans []*mdf.Channel) {
 	return all, chans
 }
 
-// pass reads the group once and adds its blocks to the sums.
+// pass reads the group once, adds its blocks to the sums, and says how many records it has.
 func (d *writer) pass(g *mdf.ChannelGroup, opts mdf.ReadOptions, all []*sums, chans []*mdf.Channel,
-	add func(*sums, *mdf.Block)) error {
+	add func(*sums, *mdf.Block)) (n uint64, err error) {
 	r, err := g.Read(opts, chans...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer r.Close()
 	for {
 		b, err := r.Next(d.ctx)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return n, nil
 		}
 		if err != nil {
-			return err
+			return n, err
 		}
+		n += uint64(b.N)
 		for _, s := range all {
 			if s.column >= 0 {
 				add(s, b)
@@ -209,10 +228,10 @@ func (s *sums) isText() bool { return s.ch.Conversion != nil && s.ch.Conversion.
 var kinds = map[mdf.Kind]string{mdf.Number: "num", mdf.Text: "text", mdf.Bytes: "bytes", mdf.Complex: "complex",
 	mdf.Numbers: "array", mdf.Struct: "struct"}
 
-func (s *sums) line() line {
+func (s *sums) line(cycles any) line {
 	c := s.ch
 	l := line{"type": "cn", "g": c.Group.Index, "name": c.Name, "k": c.Occurrence, "unit": unit(c), "kind": kinds[c.Kind()],
-		"n": c.Group.Cycles, "cn_type": c.Type, "data_type": c.DataType, "bits": c.BitCount, "cc": -1}
+		"n": cycles, "cn_type": c.Type, "data_type": c.DataType, "bits": c.BitCount, "cc": -1}
 	if c.Conversion != nil {
 		l["cc"] = c.Conversion.Type
 	}
@@ -227,7 +246,7 @@ func (s *sums) line() line {
 		return l
 	}
 	s.raw.put(l, "raw_")
-	if c.Kind() == mdf.Number {
+	if s.phys != nil {
 		s.putPhysical(l)
 	}
 	return l
