@@ -73,6 +73,15 @@ func (d *Decoder) Unmatched() []*NoMatch {
 // bus or of the other length, one of the same J1939 parameter group, then by numerical distance. bus is the bus that the
 // database is for, 0 for any.
 func (d *Database) Closest(bus uint8, seen []FrameID) []CloseID {
+	return nearest(d.Messages, bus, seen)
+}
+
+// Closest is Database.Closest for one message.
+func (m *Message) Closest(bus uint8, seen []FrameID) []CloseID {
+	return nearest([]*Message{m}, bus, seen)
+}
+
+func nearest(messages []*Message, bus uint8, seen []FrameID) []CloseID {
 	type candidate struct {
 		CloseID
 		rank uint64
@@ -80,7 +89,7 @@ func (d *Database) Closest(bus uint8, seen []FrameID) []CloseID {
 	var all []candidate
 	for _, k := range seen[:min(len(seen), maxCompared)] {
 		var best candidate
-		for _, m := range d.Messages[:min(len(d.Messages), maxCompared)] {
+		for _, m := range messages[:min(len(messages), maxCompared)] {
 			if why, rank := m.near(bus, k); best.Message == nil || rank < best.rank {
 				best = candidate{CloseID{k, m, why}, rank}
 			}

@@ -58,6 +58,10 @@ func (g *ChannelGroup) HasFrames() bool {
 	return m[memberID] != nil && m[memberData] != nil
 }
 
+// HasIDE says that frames of the group tell 29-bit identifiers from 11-bit ones. Without it only those above 0x7FF are known
+// to have 29 bits.
+func (g *ChannelGroup) HasIDE() bool { return g.frameMembers()[memberIDE] != nil }
+
 // frameMembers finds the members, which are named "CAN_DataFrame.ID" by most writers and "ID" inside the structure
 // CAN_DataFrame by some.
 func (g *ChannelGroup) frameMembers() (m [memberCount]*Channel) {

@@ -9,7 +9,7 @@ import (
 const gatherRows = 256
 
 // planar says whether the number can be gathered from the planes of a transposed block.
-func (p *number) planar() bool { return p.nbytes <= 8 }
+func (p *number) planar() bool { return p.nbytes <= 8 && !(p.float && p.kind == numBits) }
 
 // gather decodes the field of len(dst) consecutive rows straight from the planes of a transposed block: byte k of row i stands at
 // planes[k*rows+i]. Putting the rows together first, which decode would need, costs more than decoding.

@@ -97,10 +97,20 @@ func TestFloatsThatDoNotBeginAtAByte(t *testing.T) {
 	rec = append(rec, byte(u>>63))
 	rec = binary.BigEndian.AppendUint64(rec, u<<1|1)
 	rec = binary.LittleEndian.AppendUint32(rec, 0x3E00<<7) // 1.5
-	b.dg(0, g[0], b.append("DT", nil, rec))
-	got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+	b.dg(0, g[0], b.dz("DT", rec, 18))
+	f := mustOpen(t, &b.memory)
+	got, err := readAll(f.Groups[0], ReadOptions{})
 	if err != nil || got.values[0][0] != -1.25 || got.values[1][0] != math.Pi || got.values[2][0] != 1.5 {
 		t.Errorf("%v, %v", got.values, err)
+	}
+	err = f.Scan(context.Background(), ScanOptions{}, func(_ int, b *Block) error {
+		if c := b.Columns; c[0].Values[0] != -1.25 || c[1].Values[0] != math.Pi || c[2].Values[0] != 1.5 {
+			t.Errorf("%v %v %v", c[0].Values, c[1].Values, c[2].Values)
+		}
+		return nil
+	}, Selection{f.Groups[0], f.Groups[0].Channels})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,7 +1,9 @@
 package mf4
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math"
 	"slices"
 
@@ -13,8 +15,12 @@ import (
 type frames struct {
 	r      *mdf.FrameReader
 	sorted bool
+	kinds  bool                    // its frames tell 29-bit identifiers from 11-bit ones
 	bus    uint8                   // of the group, where its frames do not say; 0: unknown
-	table  [1 << 11][]*frameOutput // by slot
+	table  [1 << 11][]*frameOutput // by slot of the id
+	groups [1 << 11][]*frameOutput // J1939, by slot of the parameter group; looked through if j1939 is set
+	j1939  bool
+	others *others // ids that are in the recording
 }
 
 // slot is the place of an id in the table; several extended ids share one. Most frames of a recording are such that nobody
@@ -30,13 +36,62 @@ type frameOutput struct {
 	message *message
 }
 
+// wants says whether the message describes frames of an id: its own or, of J1939, those of the parameter group that no other
+// message of the database fits better. The bit for extended frames counts only where the database has a message of either
+// kind (AEB.md, section 1: ids are compared without it).
+func (o *frameOutput) wants(id uint32, extended, known bool) bool {
+	switch {
+	case id == o.id:
+		if known && extended != o.message.dbc.Extended {
+			_, both := o.message.db.Message(id, extended)
+			return !both
+		}
+		return true
+	case !extended || !o.message.dbc.J1939 || dbc.PGN(id) != dbc.PGN(o.id):
+		return false
+	}
+	m, ok := o.message.db.Match(id, true)
+	return ok && m == o.message.dbc
+}
+
 // A frameRow makes a row of a payload. there is false for a frame that does not hold the signals; ok for one whose sample is
 // invalid.
 type frameRow interface {
 	fill(payload []byte, row []float64) (there, ok bool)
 }
 
-func (f *frames) add(o *frameOutput) { f.table[slot(o.id)] = append(f.table[slot(o.id)], o) }
+func (f *frames) add(o *frameOutput) {
+	f.table[slot(o.id)] = append(f.table[slot(o.id)], o)
+	if o.message.dbc.J1939 {
+		at := slot(dbc.PGN(o.id))
+		f.groups[at], f.j1939 = append(f.groups[at], o), true
+	}
+}
+
+// others are the ids of a recording, for saying which come close to one that is missing.
+type others struct {
+	recent [1 << 11]dbc.FrameID // by slot: those noted last, so that few frames need the map
+	seen   map[dbc.FrameID]bool
+}
+
+// maxOthers bounds them: damaged recordings have any number.
+const maxOthers = 1 << 12
+
+func (s *others) note(k dbc.FrameID) {
+	r := &s.recent[slot(k.ID)]
+	if *r == k || len(s.seen) >= maxOthers {
+		return
+	}
+	*r = k
+	s.seen[k] = true
+}
+
+// list is in the order of bus and id.
+func (s *others) list() []dbc.FrameID {
+	return slices.SortedFunc(maps.Keys(s.seen), func(a, b dbc.FrameID) int {
+		return cmp.Or(cmp.Compare(a.Bus, b.Bus), cmp.Compare(a.ID, b.ID))
+	})
+}
 
 func (f *frames) next(ctx context.Context, to *source) error {
 	b, err := f.r.Next(ctx)
@@ -46,14 +101,31 @@ func (f *frames) next(ctx context.Context, to *source) error {
 	for i, seconds := range b.Times {
 		to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
 		t, ok := to.tick(seconds)
-		for _, o := range f.table[slot(b.ID[i])] {
-			if o.id == b.ID[i] {
+		id, extended, known := b.ID[i], b.Extended[i], f.kinds || b.ID[i] > maxStandardID
+		any := false
+		for _, o := range f.table[slot(id)] {
+			if o.id == id && o.wants(id, extended, known) {
+				any = true
 				f.frame(to, o, b, i, t, ok)
 			}
+		}
+		if f.j1939 && extended {
+			for _, o := range f.groups[slot(dbc.PGN(id))] {
+				if o.id != id && o.wants(id, extended, known) {
+					any = true
+					f.frame(to, o, b, i, t, ok)
+				}
+			}
+		}
+		if !any {
+			f.others.note(dbc.FrameID{Bus: cmp.Or(b.Bus[i], f.bus), ID: id, Extended: extended})
 		}
 	}
 	return nil
 }
+
+// maxStandardID is the largest 11-bit identifier.
+const maxStandardID = 0x7ff
 
 // frame hands frame i to an output that wants its id; timed says that t is its time.
 func (f *frames) frame(to *source, o *frameOutput, b *mdf.Frames, i int, t int64, timed bool) {
@@ -93,6 +165,10 @@ type message struct {
 	signals  []string
 	optional bool
 	track    bool
+
+	dbc    *dbc.Message
+	db     *dbc.Database
+	others *others // ids of the recording that nobody asked for
 
 	streams []*stream // that it feeds
 

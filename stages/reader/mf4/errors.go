@@ -113,10 +113,21 @@ func absentError(recording string, all []*message) error {
 		}
 		if others := m.otherBuses(); len(others) > 0 {
 			line += fmt.Sprintf("\n  the id was seen on bus %s", strings.Trim(fmt.Sprint(others), "[]"))
+		} else if near := closeIDs(m); near != "" {
+			line += "\n  closest ids in the recording: " + near
 		}
 		lines = append(lines, line+"\n  next: correct bus and id in the binding, or set `optional: true`")
 	}
 	return pipeline.Permanent(errors.New(strings.Join(lines, "\n")))
+}
+
+// closeIDs are the ids of a recording that come closest to one that is missing.
+func closeIDs(m *message) string {
+	var all []string
+	for _, c := range m.dbc.Closest(m.bus, m.others.list()) {
+		all = append(all, fmt.Sprintf("%v (%s)", c.Frame, c.Why))
+	}
+	return strings.Join(all, ", ")
 }
 
 // openError says why a recording cannot be opened. Only what the file holds is permanent; a file that is away may come back.

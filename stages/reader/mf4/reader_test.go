@@ -152,6 +152,44 @@ func TestCANRules(t *testing.T) {
 	wantRows(t, got["WHEELS"], [][]float64{{1e8, 10}, {3e8, 10}, {4e8, 10}})
 }
 
+func TestJ1939SignalsComeFromEveryPriorityAndSourceAddress(t *testing.T) {
+	cfg := setup(t, `
+bindings:
+  truck:
+    kind: can
+    signals:
+      speed: {id: 0x0CF004FE, dbc: truck.dbc, signal: Speed}
+      short: {id: 0x123, dbc: truck.dbc, signal: Short}
+logs: {"*.mf4": {binding: truck}}
+`)
+	write(t, filepath.Join(folder(cfg), "dbc", "truck.dbc"), `BO_ 2364540158 EEC1: 8 X
+ SG_ Speed : 24|16@1+ (0.125,0) [0|0] "" X
+BO_ 2364539905 FromOne: 8 X
+ SG_ Speed : 24|16@1+ (100,0) [0|0] "" X
+BO_ 291 S: 8 X
+ SG_ Short : 0|8@1+ (1,0) [0|0] "" X
+BO_ 2147483939 L: 8 X
+ SG_ Long : 0|8@1+ (2,0) [0|0] "" X
+BA_ "ProtocolType" "J1939";
+`)
+	payload := []byte{9, 0, 0, 0x40, 0x1f, 0, 0, 0}
+	recordFrames(t, filepath.Join(folder(cfg), "a.mf4"), mdf.Frame{Time: 1, Bus: 1, ID: 0x0CF00400, Extended: true, Data: payload},
+		mdf.Frame{Time: 2, Bus: 1, ID: 0x18F00421, Extended: true, Data: payload}, // another priority and source address
+		mdf.Frame{Time: 3, Bus: 1, ID: 0x0CF00401, Extended: true, Data: payload}, // is FromOne
+		mdf.Frame{Time: 4, Bus: 1, ID: 0x0CF00500, Extended: true, Data: payload}, // another group
+		mdf.Frame{Time: 5, Bus: 1, ID: 0x123, Extended: true, Data: payload},      // is L
+		mdf.Frame{Time: 6, Bus: 1, ID: 0x123, Data: payload})
+	got := tables(readOnly(t, cfg))
+	wantRows(t, got["EEC1"], [][]float64{{1e9, 1000}, {2e9, 1000}})
+	wantRows(t, got["S"], [][]float64{{6e9, 9}})
+}
+
+func TestCANRecordingOfAnotherCarNamesTheClosestIDs(t *testing.T) {
+	cfg := canSetup(t, mdf.Frame{Time: 1, Bus: 1, ID: 172, Data: make([]byte, 8)}, mdf.Frame{Time: 2, Bus: 1, ID: 0x600, Data: make([]byte, 8)},
+		mdf.Frame{Time: 3, Bus: 1, ID: 171, Data: make([]byte, 8)})
+	wantText(t, failure(t, cfg), "no frame with id 170", "closest ids in the recording: 0xab on bus 1 (1 away), 0xac on bus 1 (2 away), 0x600")
+}
+
 func TestCANRecordingWithoutABoundMessageFailsAtItsEnd(t *testing.T) {
 	cfg := canSetup(t, wheels(0.1, 4, 3600, 3600, 1), mdf.Frame{Time: 0.5, Bus: 2, ID: 528, Data: make([]byte, 8)})
 	err := failure(t, cfg)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/stages/reader/dbc"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
 )
@@ -29,6 +30,7 @@ type resolver struct {
 	groups   map[*mdf.ChannelGroup]*groupPlan
 	uses     []*busUse
 	messages []*message
+	others   *others
 	missing  []missing
 }
 
@@ -49,7 +51,7 @@ type busUse struct {
 // resolve finds the signals of a recording. The error is permanent and lists all that it lacks. A recording whose headers are
 // damaged lacks what was in the lost groups; what is left is used (the caller has asked for that).
 func (lib *library) resolve(f *mdf.File, recording string) (*plan, error) {
-	r := &resolver{lib: lib, file: f, recording: recording, groups: map[*mdf.ChannelGroup]*groupPlan{},
+	r := &resolver{lib: lib, file: f, recording: recording, groups: map[*mdf.ChannelGroup]*groupPlan{}, others: &others{seen: map[dbc.FrameID]bool{}},
 		names: map[string]bool{schemas.TableEgo: true, schemas.TableYaw: true, schemas.TableBrake: true}}
 	b := lib.effective(recording)
 	r.stream(schemas.TableEgo, column{schemas.ColSpeed, "m/s"}, "ego_speed", b.EgoSpeed, false)
@@ -251,7 +253,7 @@ func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
 	if err != nil {
 		return err
 	}
-	fr := &frames{r: in, sorted: g.Sorted(), bus: g.BusChannel()}
+	fr := &frames{r: in, sorted: g.Sorted(), bus: g.BusChannel(), kinds: g.HasIDE(), others: r.others}
 	var outputs []*output
 	for _, u := range r.uses {
 		o := &frameOutput{output: newOutput(u.to), id: u.message.id, bus: u.message.bus, row: u.row, message: u.message}

@@ -40,15 +40,17 @@ func orElse(name, other string) string {
 }
 
 // message is the message of a reference, listed once for all its signals so that it can be missed at the end.
-func (r *resolver) message(signal string, bus int, id uint32, name string, optional bool) *message {
+func (r *resolver) message(signal string, bus int, file string, id uint32, optional bool) *message {
+	described := r.dbcMessage(file, id)
 	id &= idMask
 	for _, m := range r.messages {
-		if m.id == id && m.bus == uint8(bus) {
+		if m.id == id && m.bus == uint8(bus) && m.dbc.Extended == described.Extended {
 			m.signals, m.optional = append(m.signals, signal), m.optional && optional
 			return m
 		}
 	}
-	m := &message{bus: uint8(bus), id: id, name: name, signals: []string{signal}, optional: optional}
+	m := &message{bus: uint8(bus), id: id, name: described.Name, signals: []string{signal}, optional: optional, dbc: described,
+		db: r.lib.dbs[file], others: r.others}
 	r.messages = append(r.messages, m)
 	return m
 }
@@ -74,7 +76,7 @@ func (r *resolver) frame(signal string, ref *binding.Ref) (*message, *meanFrame)
 		row.valid, _ = m.Signal(ref.ValidSignal)
 	}
 	row.factor = r.checkUnit(signal, ref, row.parts[0].Unit)
-	return r.message(signal, ref.Bus, ref.ID, m.Name, ref.Optional), row
+	return r.message(signal, ref.Bus, ref.DBC, ref.ID, ref.Optional), row
 }
 
 func (r *resolver) trackFrame(i int, t *binding.Track) (*message, *trackFrame) {
@@ -83,7 +85,7 @@ func (r *resolver) trackFrame(i int, t *binding.Track) (*message, *trackFrame) {
 		s, _ := m.Signal(orElse(name, other))
 		return s
 	}
-	msg := r.message(fmt.Sprintf("tracks[%d]", i), t.Bus, t.ID, m.Name, t.Optional)
+	msg := r.message(fmt.Sprintf("tracks[%d]", i), t.Bus, t.DBC, t.ID, t.Optional)
 	msg.track = true
 	return msg, &trackFrame{x: signal(t.LongDist, defaultLongDist), y: signal(t.LatDist, defaultLatDist),
 		r: signal(t.RelSpeed, defaultRelSpeed), valid: signal(t.Valid, defaultValid), isNew: signal(t.NewTrack, defaultNewTrack),
