@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint mutants fuzz bench corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
+.PHONY: help build test race lint mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: export ROADLOGS := $(ROADLOGS)
 bench: build ## the corpus replay measured: road seconds, MB/s, events/s, shares, RSS
 	$(GO) run ./bench/replay -milepost bin/milepost -roadlogs "$$ROADLOGS"
+
+bench-mf4: export DIR := $(or $(DIR),out/bench-mf4)
+bench-mf4: build ## decode 500 MB files beside asammdf and mdfr, which pip installs into DIR (1.5 GB; needs python3-venv)
+	test -x "$$DIR/venv/bin/python" || python3 -m venv "$$DIR/venv"
+	"$$DIR/venv/bin/pip" install -q asammdf==8.8.28 mdfr==0.7.3
+	$(GO) run ./bench/mf4 -milepost bin/milepost -dir "$$DIR" -python "$$DIR/venv/bin/python" $(BENCHFLAGS)
 
 corpus: export ROADLOGS := $(ROADLOGS)
 corpus: export OUT := $(OUT)
