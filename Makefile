@@ -15,7 +15,7 @@ help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/milepost, one static binary
-	$(GO) build -trimpath -o bin/milepost ./cmd/milepost
+	$(GO) build -o bin/milepost ./cmd/milepost
 
 test: ## unit tests, simulation, whole pipelines on embedded JetStream
 	$(GO) test ./...

@@ -59,7 +59,8 @@ pipelines:
       - { name: read, uses: reader/mf4, parallelism: %d, with: { paths: [%s], bindings: %s } }
       - { name: aeb, uses: process/aeb, parallelism: %d }
       - { name: kpi, uses: analysis/aeb-kpi, parallelism: %d, to: results }
-`, text(path), n, text(found.pattern()), bindingsFile, n, n)
+      - { name: health, uses: analysis/signal-health, from: read, parallelism: %d }
+`, text(path), n, text(found.pattern()), bindingsFile, n, n, n)
 }
 
 func readResults(dir string) (results, error) {
@@ -89,7 +90,10 @@ func (r results) store(dir string, found *recordings) error {
 		return err
 	}
 	for _, name := range append(found.files(), fleetFile) {
-		if err := os.Remove(filepath.Join(dir, name)); r[name] == nil && err != nil && !errors.Is(err, os.ErrNotExist) {
+		if r[name] != nil {
+			continue // replaced below, so that it is there whole at any time
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package aeb
 
 import (
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -99,9 +100,17 @@ type Inputs struct {
 	NotFinite int64         `json:"not_finite,omitempty"` // left out: no number
 }
 
+// errNoEgo is why a recording without the ego speed fails instead of having no tick: the grid reaches from its first to its
+// last sample (AEB.md, section 2), and a result without ticks would count in the fleet as a drive in which nothing happened.
+var errNoEgo = errors.New("no sample of signal ego_speed in the whole recording, and the function computes nothing without it\n" +
+	"  next: bind ego_speed to a channel that has values; `milepost inspect` lists the channels of a recording")
+
 // Finish emits the sample counts. Ticks behind the last ego sample are none.
 func (p *processor) Finish(ctx context.Context, out pipeline.Emitter) error {
 	c := p.f.Counted()
+	if c.Ego == 0 {
+		return pipeline.Permanent(errNoEgo)
+	}
 	return pipeline.EmitDoc(ctx, out, schemas.AEBInputs, Inputs(c))
 }
 

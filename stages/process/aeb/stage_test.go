@@ -42,6 +42,26 @@ func TestStage(t *testing.T) {
 	pipelinetest.TestProcessorOf(t, Type, Type.Default, it, batches, pipelinetest.SliceIndependent)
 }
 
+// A recording without the ego speed fails: a misspelt signal must not count in the fleet as a drive in which nothing happened.
+func TestStageWithoutEgoSpeedFails(t *testing.T) {
+	parts, err := Type.Assemble(t.Context(), &Type.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := parts.Processor(t.Context(), pipeline.Item{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range pipelinetest.Batches(t, schemas.Signals, "[ego_sped]\nt ego_sped\n1 20\n2 20") {
+		if err := p.Process(t.Context(), in, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Finish(t.Context(), nil); !pipeline.IsPermanent(err) || !strings.Contains(err.Error(), "ego_speed") {
+		t.Errorf("Finish = %v", err)
+	}
+}
+
 func TestStageEmitsTicksActivationsAndCounts(t *testing.T) {
 	got := pipelinetest.Run(t, Type, Type.Default, drive()...)
 	var kinds []string
