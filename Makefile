@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
+.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,14 @@ race: ## the same under the race detector (needs a C compiler), without the long
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w these files"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags 'corpus e2e browser mutants' ./...
+	$(GO) vet -tags 'corpus e2e browser kafka mutants' ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+kafka: ## one Apache Kafka broker on loopback until Ctrl-C; apt-get install maven openjdk-17-jre-headless
+	$(GO) run ./transport/kafka/kafkatest/cmd/kafka
+
+test-kafka: ## the Kafka driver on a real broker
+	$(GO) test -tags kafka -count=1 -timeout 20m ./transport/kafka/...
 
 mutants: ## every rule of settlement removed in turn; the simulation must notice each
 	$(GO) test -tags mutants -run Mutants -count=1 ./pipeline/engine/settle/...

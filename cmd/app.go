@@ -98,7 +98,7 @@ func (a *app) open(ctx context.Context, s *spec.Spec, log *slog.Logger) (transpo
 	case t.NATS != nil:
 		return jetstream.Connect(ctx, jetstream.Config{URL: strings.Join(t.NATS.URL, ","), Replicas: t.NATS.Replicas, Options: login(t.NATS), Log: log})
 	case t.Kafka != nil:
-		return nil, errors.New("the Kafka transport is not ready to be run: it comes with the next release [E-transport]")
+		return openKafka(ctx, t.Kafka, log)
 	case t.Memory != nil:
 		return memory.New(), nil
 	}

@@ -35,6 +35,7 @@ type LogConfig struct {
 	Reserve  int64  // of MaxBytes, kept for checkpoints, dead letters and controls
 	Replicas int    // copies on a cluster; 0 is one
 	Parts    int    // partitions, where the broker has them; 0 is the driver's default
+	Ahead    bool   // out events may be stored a little later than Append returns: see Chain.Append
 }
 
 // A Log is one stage's chains. Its methods may be called concurrently.
@@ -73,6 +74,10 @@ type Chain interface {
 	// from that record on. ErrUnknown: the outcome of one append is not known. ErrFull: the log has no room for the first
 	// record that was not stored; n says how many were. A record that breaks the rules of its kind (Record.Check, an event
 	// of another chain, an out event whose sequence is not the next) is refused before any is stored.
+	//
+	// In a log made with Ahead, a driver may return before out events without a cursor, and pages, are stored, where storing
+	// many at once is what it is fast at. They are stored soon, in order, and before any other Append or Commit of the chain
+	// returns; or none from one of them on ever is, and the next Append or Commit says ErrStale or ErrUnknown.
 	Append(ctx context.Context, records ...Record) (n int, err error)
 }
 

@@ -318,7 +318,7 @@ func (b *builder) add(ctx context.Context, l *line, n *node, stage string) (err 
 	if b.wanted(n, stage) {
 		b.e.mine = append(b.e.mine, n)
 	}
-	n.out, err = b.e.broker.Log(ctx, transport.LogConfig{Pipeline: n.pipeline, Stage: n.name})
+	n.out, err = b.e.broker.Log(ctx, transport.LogConfig{Pipeline: n.pipeline, Stage: n.name, Ahead: !b.e.naive})
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", n.key(), err)
 	}

@@ -4,13 +4,17 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
 )
 
 func defaultEmbedded() *Embedded { return &Embedded{Dir: "./.milepost"} }
 func defaultNATS() *NATS         { return &NATS{Replicas: 1} }
-func defaultKafka() *Kafka       { return &Kafka{Replication: 1, Partitions: 8} }
+
+func defaultKafka() *Kafka {
+	return &Kafka{Prefix: "mp.", Replication: 1, Partitions: 8, MaxMessageBytes: 1 << 20, Commit: Commit{Events: 10_000, Interval: 50 * time.Millisecond}}
+}
 
 var transportKinds = []string{"embedded", "nats", "kafka", "memory"}
 
@@ -57,6 +61,7 @@ func (l *loader) transportOf(t *Transport, f *field) {
 		d.decode(f.value, reflect.ValueOf(t.Kafka).Elem())
 		t.Kafka.Brokers = splitCommas(t.Kafka.Brokers)
 		l.sasl(f.value.get("sasl"), t.Kafka.SASL)
+		l.kafka(f.value, t.Kafka)
 	case "memory":
 		t.Memory = &Memory{}
 		d.decode(f.value, reflect.ValueOf(t.Memory).Elem())
@@ -69,6 +74,25 @@ func (l *loader) sasl(n *node, s *SASL) {
 	}
 	if err := s.Validate(); err != nil {
 		l.report(n.pos, CodeValue, "transport.kafka: %v", err)
+	}
+}
+
+// kafka refuses what no broker takes. A prefix names topics, so it has their letters.
+func (l *loader) kafka(n *node, k *Kafka) {
+	for i := range len(k.Prefix) {
+		if c := k.Prefix[i]; !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-') {
+			l.report(n.get("prefix").pos, CodeValue, "transport.kafka: prefix: %q is not of a-z, A-Z, 0-9, dot and dash", k.Prefix)
+			break
+		}
+	}
+	if k.MaxMessageBytes < 256<<10 {
+		l.report(n.get("max_message_bytes").pos, CodeValue, "transport.kafka: max_message_bytes: %s is less than 256 KiB, and events are that large", k.MaxMessageBytes)
+	}
+	if k.Retention < 0 {
+		l.report(n.get("retention").pos, CodeValue, "transport.kafka: retention: want 0, which is for ever, or a duration such as 720h")
+	}
+	if k.Commit.Interval <= 0 || k.Commit.Interval > 5*time.Second {
+		l.report(n.get("commit").get("interval").pos, CodeValue, "transport.kafka: commit: interval: want more than 0, and 5s at most")
 	}
 }
 

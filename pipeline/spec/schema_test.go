@@ -104,7 +104,7 @@ func TestSchemaOfConfigurations(t *testing.T) {
 func TestFieldsAreDescribed(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[fileYAML](), reflect.TypeFor[pipelineYAML](), reflect.TypeFor[stageYAML](),
 		reflect.TypeFor[defaultsYAML](), reflect.TypeFor[Transport](), reflect.TypeFor[Embedded](), reflect.TypeFor[NATS](), reflect.TypeFor[Kafka](),
-		reflect.TypeFor[Limits](), reflect.TypeFor[TLS](), reflect.TypeFor[SASL](), reflect.TypeFor[Login](), reflect.TypeFor[Retry](), reflect.TypeFor[Checkpoint]()} {
+		reflect.TypeFor[Limits](), reflect.TypeFor[TLS](), reflect.TypeFor[SASL](), reflect.TypeFor[Login](), reflect.TypeFor[Bearer](), reflect.TypeFor[Commit](), reflect.TypeFor[Retry](), reflect.TypeFor[Checkpoint]()} {
 		for _, f := range taggedFields(typ) {
 			if !strings.HasSuffix(f.doc, ".") {
 				t.Errorf("%s.%s: doc %q is no sentence", typ.Name(), f.name, f.doc)

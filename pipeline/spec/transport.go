@@ -49,12 +49,22 @@ type NATS struct {
 
 // Kafka is a cluster of Kafka brokers.
 type Kafka struct {
-	Brokers     pipeline.Strings `yaml:"brokers" required:"true" doc:"Addresses, host:port; one string may hold several, by commas."`
-	SASL        *SASL            `yaml:"sasl" doc:"How to log in."`
-	TLS         *TLS             `yaml:"tls" doc:"Certificates; an empty block uses those of the system."`
-	Replication int              `yaml:"replication" min:"1" max:"99" doc:"Copies of every topic."`
-	Partitions  int              `yaml:"partitions" min:"1" max:"10000" doc:"Partitions of every topic."`
-	Limits      Limits           `yaml:"limits" doc:"How much is kept."`
+	Brokers         pipeline.Strings `yaml:"brokers" required:"true" doc:"Addresses, host:port; one string may hold several, by commas."`
+	SASL            *SASL            `yaml:"sasl" doc:"How to log in."`
+	TLS             *TLS             `yaml:"tls" doc:"Certificates; an empty block uses those of the system."`
+	Prefix          string           `yaml:"prefix" doc:"What the names of topics, groups and transactional ids begin with."`
+	Replication     int              `yaml:"replication" min:"1" max:"99" doc:"Copies of every topic."`
+	Partitions      int              `yaml:"partitions" min:"1" max:"8000" doc:"Partitions of every topic."`
+	Retention       time.Duration    `yaml:"retention" doc:"How long an event is kept that nobody has read; 0 is for ever."`
+	MaxMessageBytes pipeline.Size    `yaml:"max_message_bytes" doc:"Largest message of every topic; the brokers' message.max.bytes has to allow it."`
+	Commit          Commit           `yaml:"commit" doc:"How many steps one transaction covers."`
+	Limits          Limits           `yaml:"limits" doc:"How much is kept."`
+}
+
+// Commit bounds a transaction of out events. Decisions and checkpoints end it at once.
+type Commit struct {
+	Events   int           `yaml:"events" min:"1" doc:"Events after which a transaction is committed."`
+	Interval time.Duration `yaml:"interval" doc:"The longest a transaction is open: consumers see its events when it is committed."`
 }
 
 // Memory is the transport of tests.
@@ -77,9 +87,10 @@ type TLS struct {
 
 // SASL is one way to log in to Kafka; exactly one field is set.
 type SASL struct {
-	Plain       *Login `yaml:"plain" doc:"User and password as they are; only with tls."`
-	ScramSHA256 *Login `yaml:"scram_sha_256" doc:"SCRAM-SHA-256."`
-	ScramSHA512 *Login `yaml:"scram_sha_512" doc:"SCRAM-SHA-512."`
+	Plain       *Login  `yaml:"plain" doc:"User and password as they are; only with tls."`
+	ScramSHA256 *Login  `yaml:"scram_sha_256" doc:"SCRAM-SHA-256."`
+	ScramSHA512 *Login  `yaml:"scram_sha_512" doc:"SCRAM-SHA-512."`
+	OAuthBearer *Bearer `yaml:"oauthbearer" doc:"OAUTHBEARER."`
 }
 
 // Validate refuses no way and two ways.
@@ -90,10 +101,25 @@ func (s *SASL) Validate() error {
 			n++
 		}
 	}
+	if s.OAuthBearer != nil {
+		n++
+	}
 	if n != 1 {
-		return errors.New("sasl wants one of plain, scram_sha_256, scram_sha_512")
+		return errors.New("sasl wants one of plain, scram_sha_256, scram_sha_512, oauthbearer")
+	}
+	if b := s.OAuthBearer; b != nil && (b.Token == "") == (b.TokenURL == "" || b.ClientID == "" || b.ClientSecret == "") {
+		return errors.New("oauthbearer wants a token, or token_url, client_id and client_secret")
 	}
 	return nil
+}
+
+// Bearer is a token, or how one is asked for by client credentials.
+type Bearer struct {
+	Token        string           `yaml:"token" secret:"true" doc:"A token that is valid for as long as the process runs."`
+	TokenURL     string           `yaml:"token_url" doc:"Where the authorization server gives tokens for client credentials."`
+	ClientID     string           `yaml:"client_id" doc:"Client to ask as."`
+	ClientSecret string           `yaml:"client_secret" secret:"true" doc:"Secret of the client."`
+	Scopes       pipeline.Strings `yaml:"scopes" doc:"Scopes to ask for."`
 }
 
 // Login is a user and a password.

@@ -2,11 +2,11 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"maps"
-	"slices"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -14,48 +14,64 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 
-	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
 
-// ErrUnsupported is the error of what this driver does not do yet.
-var ErrUnsupported = errors.New("the Kafka driver does not do this yet")
-
+// Defaults of a Config.
 const (
-	// DefaultParts is how many partitions a log gets where its configuration does not say.
-	DefaultParts = 4
-	// maxEvent and maxBatch: the broker's default message.max.bytes is 1 MiB and covers a batch with its headers.
-	maxEvent = 1<<20 - 64<<10
-	maxBatch = 1 << 20
+	DefaultPartitions      = 8
+	DefaultMaxMessageBytes = 1 << 20 // the brokers' own default of message.max.bytes, and 12 bytes less
+	DefaultAheadEvents     = 10_000
+	DefaultAheadInterval   = 50 * time.Millisecond
 )
 
-// A Config names a Kafka cluster.
+const (
+	headerRoom  = 64 << 10 // of a message, that its event's data cannot have
+	aheadBytes  = 8 << 20  // a transaction that holds so much is ended
+	sessionTime = 6 * time.Second
+)
+
+// A Config names a Kafka cluster, and how topics are made there.
 type Config struct {
-	Seeds   []string      // host:port of some brokers
-	Timeout time.Duration // of one request or transaction; 0 is 10 s
-	Options []kgo.Opt     // more of the client's own, such as SASL and TLS
+	Seeds           []string      // host:port of some brokers
+	Prefix          string        // of the names of topics, groups and transactional ids; empty is "mp."
+	Partitions      int           // of every topic; 0 is DefaultPartitions
+	Replication     int           // copies of every topic; 0 is one
+	Retention       time.Duration // of out events that nobody trimmed; 0 is for ever
+	MaxMessageBytes int           // of every topic; 0 is DefaultMaxMessageBytes
+	MaxBytes        int64         // of a log whose LogConfig does not say; 0 is no limit
+	AheadEvents     int           // out events in one transaction of a log made with Ahead; 0 is DefaultAheadEvents
+	AheadInterval   time.Duration // the longest such a transaction is open; 0 is DefaultAheadInterval
+	Timeout         time.Duration // of one request or transaction; 0 is 10 s
+	TLS             *tls.Config
+	SASL            sasl.Mechanism
+	Options         []kgo.Opt // more of the client's own
+	Log             *slog.Logger
 }
 
 // A Broker is a client of a Kafka cluster. Its methods may be called concurrently.
 type Broker struct {
 	config Config
-	client *kgo.Client // for metadata and administration
+	client *kgo.Client // for administration and for fetching by offset
 	admin  *kadm.Client
+	layout layout
 
 	ctx    context.Context // ends with the Broker
 	cancel context.CancelFunc
+	wg     sync.WaitGroup
 	mu     sync.Mutex
+	closed bool
 	logs   map[string]*log // by topic
+	plain  *kgo.Client     // for records outside of any chain
 }
 
 var _ transport.Broker = (*Broker)(nil)
 
 // Connect connects to a cluster; the error is ErrUnreachable, with the seeds, when none of them answers within ctx.
 func Connect(ctx context.Context, c Config) (*Broker, error) {
-	if c.Timeout == 0 {
-		c.Timeout = 10 * time.Second
-	}
+	c.defaults()
 	b := &Broker{config: c, logs: map[string]*log{}}
 	var err error
 	if b.client, err = b.newClient(); err != nil {
@@ -65,34 +81,102 @@ func Connect(ctx context.Context, c Config) (*Broker, error) {
 	defer cancel()
 	if err := b.client.Ping(limited); err != nil {
 		b.client.Close()
-		return nil, fmt.Errorf("connect to Kafka at %s: %w (%w)", b.address(), transport.ErrUnreachable, err)
+		return nil, b.connectError(err)
 	}
 	b.admin = kadm.NewClient(b.client)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b, nil
 }
 
+func (c *Config) defaults() {
+	set := func(n *int, to int) {
+		if *n == 0 {
+			*n = to
+		}
+	}
+	if c.Prefix == "" {
+		c.Prefix = "mp."
+	}
+	set(&c.Partitions, DefaultPartitions)
+	set(&c.Replication, 1)
+	set(&c.MaxMessageBytes, DefaultMaxMessageBytes)
+	set(&c.AheadEvents, DefaultAheadEvents)
+	if c.AheadInterval == 0 {
+		c.AheadInterval = DefaultAheadInterval
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// connectError tells a server that refuses us from one that is not there.
+func (b *Broker) connectError(err error) error {
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	advice := ""
+	switch {
+	case errors.As(err, &unknown):
+		advice = "its certificate is of another authority: set transport.kafka.tls.ca to the file of the one that signed it"
+	case errors.As(err, &name):
+		advice = "its certificate is for another name: set transport.kafka.tls.server_name, or an address that the certificate names"
+	case errors.As(err, &cert):
+		advice = "its certificate is not valid"
+	case errors.As(err, &record):
+		advice = "it does not speak TLS there: leave out transport.kafka.tls, or name the port of its TLS listener"
+	case errors.As(err, &alert):
+		advice = "it refused our certificate: set transport.kafka.tls.cert and key to one that it knows"
+	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return fmt.Errorf("connect to Kafka at %s: %w", b.address(), b.advise(err))
+	default:
+		return fmt.Errorf("connect to Kafka at %s: %w (%w)", b.address(), transport.ErrUnreachable, err)
+	}
+	return fmt.Errorf("connect to Kafka at %s: %w: %s", b.address(), err, advice)
+}
+
 func (b *Broker) newClient(options ...kgo.Opt) (*kgo.Client, error) {
-	all := append([]kgo.Opt{kgo.SeedBrokers(b.config.Seeds...), kgo.ClientID("milepost")}, b.config.Options...)
-	return kgo.NewClient(append(all, options...)...)
+	all := []kgo.Opt{kgo.SeedBrokers(b.config.Seeds...), kgo.ClientID("milepost"), kgo.DisableClientMetrics(),
+		kgo.RetryTimeout(b.config.Timeout), kgo.MetadataMinAge(100 * time.Millisecond), kgo.ConcurrentTransactionsBackoff(2 * time.Millisecond)}
+	if b.config.TLS != nil {
+		all = append(all, kgo.DialTLSConfig(b.config.TLS))
+	}
+	if b.config.SASL != nil {
+		all = append(all, kgo.SASL(b.config.SASL))
+	}
+	return kgo.NewClient(append(append(all, b.config.Options...), options...)...)
 }
 
 func (b *Broker) address() string { return strings.Join(b.config.Seeds, ",") }
 
 // Describe names the seeds.
 func (b *Broker) Describe() transport.Description {
-	return transport.Description{Kind: "kafka", Address: b.address(), MaxEvent: maxEvent}
+	return transport.Description{Kind: "kafka", Address: b.address(), MaxEvent: b.config.MaxMessageBytes - headerRoom}
 }
 
-// Close ends everything that was opened through this Broker with ErrClosed.
+// Close ends everything that was opened through this Broker with ErrClosed. What was appended ahead is committed before.
 func (b *Broker) Close() error {
-	b.cancel()
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, l := range b.logs {
-		for _, w := range l.writers {
-			w.close()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	logs, plain := b.logs, b.plain
+	b.mu.Unlock()
+	for _, l := range logs {
+		for _, p := range l.parts {
+			p.close()
 		}
+	}
+	b.cancel()
+	b.wg.Wait()
+	if plain != nil {
+		plain.Close()
 	}
 	b.client.Close()
 	return nil
@@ -112,134 +196,25 @@ func (b *Broker) limit(ctx context.Context) (context.Context, context.CancelFunc
 	return limited, func() { stop(); cancel() }
 }
 
-// A log is the two topics of a stage, at places dataTopic and stateTopic.
-type log struct {
-	broker  *Broker
-	config  transport.LogConfig
-	topics  [2]string
-	writers []*writer // one a partition
+// both is a context that ends with ctx and with the Broker.
+func (b *Broker) both(ctx context.Context) (context.Context, context.CancelFunc) {
+	c, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(b.ctx, cancel)
+	return c, func() { stop(); cancel() }
 }
 
-const (
-	dataTopic = iota
-	stateTopic
-)
-
-// Log makes the topics if they are missing. A topic that is there keeps its number of partitions, since chains would move.
-func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
-	if err := b.check(ctx); err != nil {
-		return nil, err
-	}
-	if c.Pipeline == "" || c.Stage == "" {
-		return nil, fmt.Errorf("log %q of pipeline %q: no name", c.Stage, c.Pipeline)
-	}
-	name := "mp." + encode(c.Pipeline) + "." + encode(c.Stage)
-	ctx, cancel := b.limit(ctx)
-	defer cancel()
-	parts, err := b.create(ctx, name, c)
-	if err != nil {
-		return nil, fmt.Errorf("log %s/%s: %w", c.Pipeline, c.Stage, err)
-	}
+// plainClient is the producer of records that belong to no transaction.
+func (b *Broker) plainClient() (*kgo.Client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.logs[name]
-	if l == nil {
-		l = &log{broker: b, config: c, topics: [2]string{name, name + ".state"}}
-		for p := range parts {
-			l.writers = append(l.writers, &writer{log: l, partition: int32(p)})
-		}
-		b.logs[name] = l
-	}
-	return l, nil
-}
-
-// create makes both topics and returns their number of partitions.
-func (b *Broker) create(ctx context.Context, name string, c transport.LogConfig) (int, error) {
-	parts, replicas := int32(c.Parts), int16(max(c.Replicas, 1))
-	if parts == 0 {
-		parts = DefaultParts
-	}
-	keep, compact, largest := "-1", "compact", fmt.Sprint(maxBatch)
-	settings := map[string]map[string]*string{
-		name:            {"retention.ms": &keep, "retention.bytes": &keep, "max.message.bytes": &largest},
-		name + ".state": {"cleanup.policy": &compact, "max.message.bytes": &largest},
-	}
-	for _, topic := range slices.Sorted(maps.Keys(settings)) {
-		if _, err := b.admin.CreateTopic(ctx, parts, replicas, settings[topic], topic); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-			return 0, fmt.Errorf("topic %s: %w", topic, err)
+	if b.plain == nil && !b.closed {
+		var err error
+		if b.plain, err = b.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0)); err != nil {
+			return nil, err
 		}
 	}
-	topics, err := b.admin.ListTopics(ctx, name, name+".state")
-	if err == nil {
-		err = topics.Error()
+	if b.closed {
+		return nil, transport.ErrClosed
 	}
-	if err != nil {
-		return 0, err
-	}
-	n := len(topics[name].Partitions)
-	if n == 0 || len(topics[name+".state"].Partitions) != n {
-		return 0, fmt.Errorf("topics %s and %s.state differ in partitions", name, name)
-	}
-	return n, nil
-}
-
-// encode makes a name part of a topic's: a-z, 0-9 and "-" stay, any other byte becomes "_" and two hexadecimal digits.
-func encode(name string) string {
-	var b strings.Builder
-	for i := range len(name) {
-		if c := name[i]; c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "_%02x", c)
-		}
-	}
-	return b.String()
-}
-
-// partition is where a job's chain lies: FNV-1a of its name, never to be changed.
-func (l *log) partition(job schemas.JobID) *writer {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(job))
-	return l.writers[h.Sum32()%uint32(len(l.writers))]
-}
-
-func (l *log) checkChain(ctx context.Context, id schemas.ChainID) error {
-	if id.Stage != l.config.Stage || id.Job == "" {
-		return fmt.Errorf("chain %q is not of log %s/%s", id, l.config.Pipeline, l.config.Stage)
-	}
-	return l.broker.check(ctx)
-}
-
-// Subscribe is not there yet.
-func (l *log) Subscribe(context.Context, transport.Subscription) (transport.Consumer, error) {
-	return nil, fmt.Errorf("subscribe to topic %s: %w", l.topics[dataTopic], ErrUnsupported)
-}
-
-// Trim removes nothing yet.
-func (l *log) Trim(ctx context.Context, id schemas.ChainID, _ schemas.Position) error {
-	return l.checkChain(ctx, id)
-}
-
-// Purge is transport.Log.Purge; dead letters cannot be removed one by one yet.
-func (l *log) Purge(ctx context.Context, id schemas.ChainID, _ []schemas.Position) (int, error) {
-	if err := l.checkChain(ctx, id); err != nil {
-		return 0, err
-	}
-	return 0, fmt.Errorf("purge dead letters of %s: %w", id, ErrUnsupported)
-}
-
-// Stats counts offsets, transaction markers among them; bytes are not known yet.
-func (l *log) Stats(ctx context.Context) (transport.Stats, error) {
-	if err := l.broker.check(ctx); err != nil {
-		return transport.Stats{}, err
-	}
-	ctx, cancel := l.broker.limit(ctx)
-	defer cancel()
-	var s transport.Stats
-	ends, err := l.broker.admin.ListCommittedOffsets(ctx, l.topics[:]...)
-	if err == nil {
-		err = ends.Error()
-	}
-	ends.Each(func(o kadm.ListedOffset) { s.Records += uint64(max(o.Offset, 0)) })
-	return s, err
+	return b.plain, nil
 }

@@ -1,26 +1,39 @@
-// Package kafka keeps the engine's logs in Kafka. It is a first version, to hold the interface of transport against a
-// broker that is made differently; it passes the basics of the suite on kfake and has not met a real broker.
+// Package kafka keeps the engine's logs in Kafka.
 //
-// A log is two topics of the same number of partitions: mp.<pipeline>.<stage> holds out events, dead letters and controls,
-// mp.<pipeline>.<stage>.state, compacted, holds checkpoints and pages. A chain lies in the partition that its job's name
-// hashes to, in both. Events are CloudEvents in binary content mode, headers "ce_…" and "content-type". An Append is a
-// transaction, and so is the part of a Commit that falls on one partition.
+// A log is three topics of the same number of partitions. mp.<pipeline>.<stage> holds the out events and nothing else, so
+// that any consumer that reads what is committed sees each of them once, as CloudEvents in binary content mode.
+// mp.<pipeline>.<stage>.dlq holds the decisions, dead letters and controls in one order, since a resume answers a halt.
+// mp.<pipeline>.<stage>.state, compacted, holds checkpoints, pages of snapshots and heads. A chain lies in the partition that
+// its job's name hashes to, in all three.
 //
 // # The fence
 //
-// A key's last record cannot be asked for, so nothing can be made to expect it. Instead each partition of a log has one
-// transactional id; a process that begins to write there takes the next epoch, which shuts out whoever wrote before, then
-// reads what each chain's last records are, and from then on knows all that is written. An append compares the chain's
-// last records with those that Open saw. So a process may lose its epoch to another that writes to a different chain of
-// the same partition: it is told ErrStale, opens again, and finds that nothing has changed. That is correct and slow; it
-// does not come to pass once workers take whole partitions.
+// Whoever writes to a partition of a log does so in transactions of one transactional id. To begin is to take the next
+// epoch: it ends whatever transaction another process had open there and shuts it out. A key's last record cannot be asked
+// for, so every transaction writes a head for each chain that it touches: the number of the chain's last record, the
+// sequence of its last out event, and where its last records lie. A process keeps the heads of a partition in memory (index)
+// and reads on when it needs them; after taking an epoch it has them all. An append compares the number of the chain's last
+// record with the one that Open saw. A process that loses its epoch to another that writes to a different chain is told
+// ErrStale too, opens again, and finds that nothing has changed.
 //
-// # What is not there yet
+// # The way of a record
 //
-//   - Subscribe: deliveries by consumer group, with ErrUnsupported until then.
-//   - Watch over more than one partition, and of checkpoints: positions of several partitions and topics have no order.
-//     Such a watch is ErrUnsupported.
-//   - Trim: nothing is removed (it is a hint about space; DeleteRecords and tombstones are to come).
-//   - MaxBytes and Reserve: the budget is to be ours, the broker has none. Stats has no bytes.
-//   - Open and the first append to a partition read the partition from its start; an index is to come.
+//   - chain.Append encodes and hands it to part.append, which produces it into the partition's open transaction (chain.go,
+//     part.go). A log made with Ahead returns there; else, and for every decision and checkpoint, part.commit ends the
+//     transaction: it waits for what was produced, writes the heads, and commits.
+//   - A reader fetches by offset until it has caught up, then waits for the log's feed, one client for all readers of the
+//     process, to hand it what is new (read.go, feed.go).
+//   - Open takes the chain's head from the index and fetches what it names: checkpoint, pages, what lies behind (open.go).
+//
+// # Non-obvious
+//
+//   - A transaction's end is told to the writer before its markers are in the log. So an opener that asks for the last
+//     committed offset may not see what another has just been told is stored: it looks at the end of the log, and waits a
+//     moment for the committed offset to get there (index.refresh).
+//   - A position is the record's offset + 1, with the partition in the bits above 40: positions are unique in a log's topic,
+//     and still below 2^53, so that a browser can read them.
+//   - Pages are removed by the transaction of the checkpoint that needs them no more, never by Trim: the holder may be about
+//     to write the same content again, under the same key.
+//   - Nothing can be removed from the middle of a topic. Trim notes how far a chain may go and moves the partition's start to
+//     what the neediest chain there still needs.
 package kafka

@@ -12,7 +12,7 @@ import (
 	"github.com/milepost-dev/milepost/transport/transporttest"
 )
 
-func connect(t testing.TB, seeds []string) *Broker {
+func connectFake(t testing.TB, seeds []string) *Broker {
 	t.Helper()
 	b, err := Connect(context.Background(), Config{Seeds: seeds})
 	if err != nil {
@@ -28,8 +28,8 @@ func TestBasics(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	transporttest.Run(t, func(t testing.TB) transport.Broker { return connect(t, c.ListenAddrs()) }, transporttest.Features{
-		Client: func(t testing.TB, _ transport.Broker) transport.Broker { return connect(t, c.ListenAddrs()) },
+	transporttest.Run(t, func(t testing.TB) transport.Broker { return connectFake(t, c.ListenAddrs()) }, transporttest.Features{
+		Client: func(t testing.TB, _ transport.Broker) transport.Broker { return connectFake(t, c.ListenAddrs()) },
 		Doubt:  true, // when another takes the epoch in the middle of a transaction
 	})
 }

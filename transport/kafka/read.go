@@ -2,25 +2,32 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"slices"
+	"sync"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
 
-// A reader reads the records of a partition that match takes. The client fetches ahead, one fetch at most.
+// A reader reads a chain's out events. It fetches by itself until it has caught up, and is then handed what is new by the
+// log's feed. One that does not keep up with the feed reads by itself again.
 type reader struct {
-	log    *log
-	client *kgo.Client
-	match  func(job schemas.JobID, k transport.Kind) bool
-	queue  []transport.Stored
-	end    schemas.Position // io.EOF behind it; 0 never
-	at     schemas.Position
-	closed bool
+	log  *log
+	part *part
+	id   schemas.ChainID
+
+	mu      sync.Mutex
+	queue   []transport.Stored
+	bytes   int
+	at      int64 // next offset to read, or to be handed
+	joined  bool  // the feed hands it what is new
+	failed  error
+	closed  bool
+	changed chan struct{} // has a token when any of these changed
 }
 
 // Read is transport.Log.Read.
@@ -28,129 +35,205 @@ func (l *log) Read(ctx context.Context, id schemas.ChainID, from schemas.Positio
 	if err := l.checkChain(ctx, id); err != nil {
 		return nil, err
 	}
-	w := l.partition(id.Job)
-	return l.newReader(w.partition, from, func(job schemas.JobID, k transport.Kind) bool { return job == id.Job && k == transport.Out })
-}
-
-func (l *log) newReader(partition int32, from schemas.Position, match func(schemas.JobID, transport.Kind) bool) (*reader, error) {
-	c, err := l.broker.follow(l.topics[dataTopic], partition, int64(from)) // the offset behind position from is from itself
-	if err != nil {
-		return nil, fmt.Errorf("read topic %s/%d: %w", l.topics[dataTopic], partition, err)
-	}
-	return &reader{log: l, client: c, match: match, at: from}, nil
-}
-
-// Watch is transport.Log.Watch for logs of one partition, without checkpoints and without Newest.
-func (l *log) Watch(ctx context.Context, c transport.WatchConfig) (transport.Watcher, error) {
-	if err := l.broker.check(ctx); err != nil {
-		return nil, err
-	}
-	if len(l.writers) > 1 || c.Newest || slices.Contains(c.Kinds, transport.Snapshot) {
-		return nil, fmt.Errorf("watch topic %s: %w", l.topics[dataTopic], ErrUnsupported)
-	}
-	r, err := l.newReader(0, c.From, func(job schemas.JobID, k transport.Kind) bool {
-		return slices.Contains(c.Kinds, k) && (c.Chain == nil || c.Chain.Job == job)
-	})
-	if err != nil || !c.Drain {
-		return &watcher{r, c.Headers, false}, err
-	}
+	r := &reader{log: l, part: l.partition(id.Job), id: id, at: offset(from), changed: make(chan struct{}, 1)}
 	limited, cancel := l.broker.limit(ctx)
 	defer cancel()
-	_, end, err := l.broker.bounds(limited, l.topics[dataTopic], 0)
-	r.end = schemas.Position(end)
-	return &watcher{r, c.Headers, true}, err
+	var err error
+	if from == 0 {
+		r.at, err = r.first(limited)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", id, err)
+	}
+	return r, nil
 }
 
-// A watcher is a reader that may end and may leave out data.
-type watcher struct {
-	*reader
-	headers, drain bool
-}
-
-// Next is transport.Watcher.Next.
-func (w *watcher) Next(ctx context.Context) (transport.Stored, error) {
-	for w.drain && len(w.queue) == 0 {
-		if w.at >= w.end {
-			return transport.Stored{}, io.EOF
-		}
-		if err := w.poll(ctx); err != nil {
-			return transport.Stored{}, err
-		}
+// first is where the chain begins: for one that nobody has written yet, behind all that is committed now.
+func (r *reader) first(ctx context.Context) (int64, error) {
+	ends, err := r.log.list(ctx, r.log.topics[outTopic], r.log.broker.admin.ListCommittedOffsets)
+	if err != nil {
+		return 0, err
 	}
-	if w.drain && w.queue[0].Position > w.end {
-		return transport.Stored{}, io.EOF
+	if err := r.part.index.refresh(ctx); err != nil {
+		return 0, err
 	}
-	s, err := w.reader.Next(ctx)
-	if w.headers {
-		s.Event.Data = nil
+	e, _ := r.part.index.lookup(r.id.Job)
+	if e.trimmed > 0 {
+		return 0, nil // whether what is missing was trimmed, the fetch will show
 	}
-	return s, err
+	if e.head.First == 0 {
+		return ends[r.part.n], nil
+	}
+	return offset(e.head.First) - 1, nil
 }
 
 // Next is transport.EventReader.Next.
 func (r *reader) Next(ctx context.Context) (transport.Stored, error) {
 	for {
-		if r.closed {
-			return transport.Stored{}, transport.ErrClosed
-		}
 		if err := r.log.broker.check(ctx); err != nil {
 			return transport.Stored{}, err
 		}
-		if len(r.queue) > 0 {
-			s := r.queue[0]
-			r.queue = r.queue[1:]
-			return s, nil
+		s, ok, joined, err := r.pop()
+		switch {
+		case ok || err != nil:
+			return s, err
+		case !joined:
+			err = r.readOn(ctx)
+		default:
+			err = r.wait(ctx)
 		}
-		if err := r.poll(ctx); err != nil {
+		if err != nil {
 			return transport.Stored{}, err
 		}
 	}
 }
 
-// poll waits for a fetch and queues what matches.
-func (r *reader) poll(ctx context.Context) error {
-	both, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(r.log.broker.ctx, cancel)()
-	fetches := r.client.PollFetches(both)
-	if err := r.log.broker.check(ctx); err != nil {
-		return err
+func (r *reader) pop() (s transport.Stored, ok, joined bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return s, false, false, transport.ErrClosed
+	case len(r.queue) > 0:
+		s = r.queue[0]
+		r.queue[0] = transport.Stored{}
+		r.queue = r.queue[1:]
+		r.bytes -= len(s.Event.Data)
+		return s, true, r.joined, nil
 	}
-	for _, e := range fetches.Errors() {
-		return fmt.Errorf("read topic %s/%d: %w", e.Topic, e.Partition, fetchError(e.Err))
-	}
-	for _, f := range fetches.Records() {
-		if err := r.take(f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s, false, r.joined, r.failed
 }
 
-func (r *reader) take(f *kgo.Record) error {
-	r.at = position(f)
-	if f.Attrs.IsControl() {
+func (r *reader) wait(ctx context.Context) error {
+	select {
+	case <-r.changed:
 		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.log.broker.ctx.Done():
+		return transport.ErrClosed
 	}
-	kind, err := kindOf(f)
-	if err != nil || !r.match(jobOf(f), kind) {
+}
+
+// readOn fetches one portion, or joins the feed when there is none.
+func (r *reader) readOn(ctx context.Context) error {
+	both, cancel := r.log.broker.both(ctx)
+	defer cancel()
+	topic := r.log.topics[outTopic]
+	p, err := r.log.fetch(both, topic, r.part.n, r.at, 0)
+	if errors.Is(err, kerr.OffsetOutOfRange) {
+		if err = r.skip(both, p.start); err == nil {
+			return nil
+		}
+	}
+	if err != nil {
+		if e := r.log.broker.check(ctx); e != nil {
+			return e
+		}
 		return err
 	}
-	s, err := r.log.decode(f, jobOf(f))
-	r.queue = append(r.queue, s)
+	for _, k := range p.records {
+		if schemas.JobID(k.Key) == r.id.Job && !r.offer(k) {
+			return nil
+		}
+	}
+	r.mu.Lock()
+	r.at = max(r.at, p.next)
+	at, idle := r.at, len(r.queue) == 0
+	r.mu.Unlock()
+	if !idle || at < p.stable {
+		return nil
+	}
+	return r.join(at)
+}
+
+func (r *reader) join(at int64) error {
+	r.mu.Lock()
+	r.joined = true // before the feed may hand it something
+	r.mu.Unlock()
+	ok, err := r.log.feed.join(r, at)
+	if !ok {
+		r.mu.Lock()
+		r.joined = false
+		r.mu.Unlock()
+	}
 	return err
 }
 
-// Ready says whether something was fetched already.
+// skip goes on where the partition begins now, if nothing of the chain was there that this reader has to see.
+func (r *reader) skip(ctx context.Context, start int64) error {
+	if start <= r.at {
+		return fmt.Errorf("read topic %s/%d at %d: there is nothing yet (%w)", r.log.topics[outTopic], r.part.n, r.at, transport.ErrGone)
+	}
+	if err := r.part.index.refresh(ctx); err != nil {
+		return err
+	}
+	e, _ := r.part.index.lookup(r.id.Job)
+	needs := e.needs()
+	if r.at < offset(e.trimmed) || needs != 0 && offset(needs)-1 < start && r.at <= offset(e.head.OutAt)-1 {
+		return fmt.Errorf("read %s behind offset %d of topic %s/%d, which begins at %d: %w (retention, or somebody's DeleteRecords: set retention.ms=-1 and retention.bytes=-1)",
+			r.id, r.at, r.log.topics[outTopic], r.part.n, start, transport.ErrGone)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = start
+	return nil
+}
+
+// offer queues one of the chain's records, if it is not known yet; false when the queue is full, and the reader will fetch
+// this one and what follows by itself.
+func (r *reader) offer(k *kgo.Record) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case k.Offset < r.at:
+		return true
+	case r.closed || r.failed != nil:
+		return false
+	case len(r.queue) > 0 && r.bytes+len(k.Value) > windowBytes:
+		r.joined = false
+		return false
+	}
+	s, err := r.log.decode(k, transport.Out, false)
+	if err != nil {
+		r.failed = err
+	} else {
+		r.queue = append(r.queue, s)
+		r.bytes += len(s.Event.Data)
+		r.at = k.Offset + 1
+	}
+	r.poke()
+	return err == nil
+}
+
+// drift has the reader fetch by itself.
+func (r *reader) drift(int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.joined = false
+	r.poke()
+}
+
+func (r *reader) poke() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Ready says whether an event is at hand.
 func (r *reader) Ready() bool {
-	return r.closed || len(r.queue) > 0 || r.client.BufferedFetchRecords() > 0
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.queue) > 0 || r.closed || r.failed != nil
 }
 
 // Close ends the reader.
 func (r *reader) Close() error {
-	if !r.closed {
-		r.closed = true
-		r.client.Close()
-	}
+	r.mu.Lock()
+	r.closed = true
+	r.poke()
+	r.mu.Unlock()
+	r.log.feed.leave(r)
 	return nil
 }

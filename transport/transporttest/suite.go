@@ -30,8 +30,11 @@ type Features struct {
 	Doubt bool
 	// Consumers: durable consumers with single acks.
 	Consumers bool
-	// Watch: records of many chains in one order.
+	// Watch: records of many chains.
 	Watch bool
+	// Partitioned: positions are of one partition, and of out events, decisions or checkpoints alone. A chain has an order,
+	// the log as a whole has none that a watch could keep to.
+	Partitioned bool
 	// Lag: a watch of the newest records may begin a moment behind, and have newer ones follow.
 	Lag bool
 	// Full: a log keeps to MaxBytes and Reserve, and knows its size.
@@ -65,7 +68,7 @@ func Run(t *testing.T, open func(t testing.TB) transport.Broker, f Features) {
 	broker := open(t)
 	t.Cleanup(func() { closeBroker(t, broker) })
 	cases := append(append(append([]testCase{}, fenceCases...), stateCases...), readCases...)
-	cases = append(cases, limitCases...)
+	cases = append(append(cases, limitCases...), aheadCases...)
 	if f.Watch {
 		cases = append(cases, watchCases...)
 	}

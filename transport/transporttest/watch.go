@@ -3,8 +3,10 @@ package transporttest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
+	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
 
@@ -30,17 +32,30 @@ func (b *bundle) watched(c transport.WatchConfig) []transport.Stored {
 	b.must(err)
 	defer w.Close()
 	var all []transport.Stored
+	last := map[string]schemas.Position{}
 	for {
 		s, err := w.Next(b.ctx)
 		if errors.Is(err, io.EOF) {
 			return all
 		}
 		b.must(err)
-		if n := len(all); n > 0 && all[n-1].Position >= s.Position {
-			b.Fatalf("position %d comes after %d", s.Position, all[n-1].Position)
+		if last[b.order(s)] >= s.Position {
+			b.Fatalf("position %d comes after %d", s.Position, last[b.order(s)])
 		}
+		last[b.order(s)] = s.Position
 		all = append(all, s)
 	}
+}
+
+// order names what a record's position is compared within.
+func (b *bundle) order(s transport.Stored) string {
+	switch {
+	case !b.f.Partitioned:
+		return ""
+	case s.Kind == transport.Control:
+		s.Kind = transport.DeadLetter // decisions have one order
+	}
+	return fmt.Sprint(s.Chain, s.Kind)
 }
 
 // mixed writes two chains, each out, dlq, ctl, ckpt in turn, a page between.
@@ -79,9 +94,14 @@ func watchKinds(b *bundle) {
 		}
 	}
 	two := b.watched(transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter, transport.Control}})
+	seen := map[schemas.ChainID]int{}
 	for i, s := range two {
-		n := uint64(i / 4)
-		b.same(s, decision(b.job(i/2%2), []transport.Kind{transport.DeadLetter, transport.Control}[i%2], cursor(n)))
+		k := seen[s.Chain] // of its own chain's
+		seen[s.Chain]++
+		if !b.f.Partitioned && s.Chain != b.job(i/2%2) {
+			b.Fatalf("the %dth decision is of chain %s", i, s.Chain)
+		}
+		b.same(s, decision(s.Chain, []transport.Kind{transport.DeadLetter, transport.Control}[k%2], cursor(uint64(k/2))))
 	}
 	if len(two) != 12 {
 		b.Fatalf("%d dead letters and controls, want 12", len(two))
@@ -123,9 +143,14 @@ func watchHeaders(b *bundle) {
 
 func watchFrom(b *bundle) {
 	b.mixed(2)
-	all := b.watched(transport.WatchConfig{Kinds: everything})
+	c := transport.WatchConfig{Kinds: everything}
+	if id := b.job(0); b.f.Partitioned {
+		c.Kinds, c.Chain = []transport.Kind{transport.DeadLetter, transport.Control}, &id
+	}
+	all := b.watched(c)
 	for i, s := range all {
-		rest := b.watched(transport.WatchConfig{Kinds: everything, From: s.Position})
+		c.From = s.Position
+		rest := b.watched(c)
 		if len(rest) != len(all)-i-1 || len(rest) > 0 && rest[0].Position != all[i+1].Position {
 			b.Fatalf("%d records behind the %dth of %d", len(rest), i+1, len(all))
 		}

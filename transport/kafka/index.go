@@ -1,0 +1,199 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// An index is what the state topic says of a partition's chains, as far as this process has read it.
+type index struct {
+	part *part
+
+	mu     sync.Mutex
+	at     int64  // of the state topic, next to read
+	number uint64 // of the partition's last record
+	chains map[schemas.JobID]*entry
+}
+
+// An entry is what the index knows of one chain.
+type entry struct {
+	head       head
+	trimmed    schemas.Position             // out events at and below it are not needed
+	checkpoint int64                        // offset of the last one; -1 none
+	pages      map[transport.PageHash]int64 // offsets of those that were not removed
+	purged     []schemas.Position           // dead letters that are not to be seen any more
+}
+
+func (e *entry) clone() entry {
+	c := *e
+	c.purged = slices.Clone(e.purged)
+	c.pages = make(map[transport.PageHash]int64, len(e.pages))
+	for h, at := range e.pages {
+		c.pages[h] = at
+	}
+	return c
+}
+
+// needs is the position of the first out event that is not trimmed; 0 when there is none.
+func (e *entry) needs() schemas.Position {
+	if e.head.OutAt <= e.trimmed {
+		return 0
+	}
+	return max(e.head.First, e.trimmed+1)
+}
+
+// entry returns the chain's; mu is held.
+func (x *index) entry(job schemas.JobID) *entry {
+	e := x.chains[job]
+	if e == nil {
+		e = &entry{checkpoint: -1}
+		x.chains[job] = e
+	}
+	return e
+}
+
+// lookup is a copy of what is known of a chain; false when nothing is.
+func (x *index) lookup(job schemas.JobID) (entry, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.chains[job]
+	if e == nil {
+		return entry{checkpoint: -1}, false
+	}
+	return e.clone(), true
+}
+
+// purged says whether a dead letter was removed.
+func (x *index) purged(job schemas.JobID, at schemas.Position) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.chains[job]
+	return e != nil && slices.Contains(e.purged, at)
+}
+
+// newest is the number of the partition's last record.
+func (x *index) newest() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.number
+}
+
+// each calls f for every chain, under the lock.
+func (x *index) each(f func(schemas.JobID, *entry)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for job, e := range x.chains {
+		f(job, e)
+	}
+}
+
+// refresh reads the state topic to its end as it is now. A transaction whose writer was told that it is committed counts
+// though its marker is not there yet; one that stays open does not.
+func (x *index) refresh(ctx context.Context) error {
+	l := x.part.log
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	target, begun, wait := int64(-1), time.Now(), time.Duration(0)
+	for {
+		p, err := l.fetch(ctx, l.topics[stateTopic], x.part.n, x.at, wait)
+		if err != nil {
+			return err
+		}
+		for _, r := range p.records {
+			if err := x.fold(r); err != nil {
+				return err
+			}
+		}
+		moved := p.next > x.at
+		x.at = max(x.at, p.next)
+		if target < 0 {
+			target = p.high
+		}
+		if x.at >= p.stable || !moved {
+			if p.stable >= target || time.Since(begun) > markersWait {
+				return nil
+			}
+			wait = 20 * time.Millisecond
+		}
+	}
+}
+
+// fold takes one record of the state topic, or one again. The lock is held.
+func (x *index) fold(r *kgo.Record) error {
+	e := x.entry(x.part.log.jobOf(r))
+	switch kind := header(r, headerKind); kind {
+	case kindHead:
+		var h head
+		if err := json.Unmarshal(r.Value, &h); err != nil {
+			return fmt.Errorf("head at %d of topic %s/%d: %w", r.Offset, r.Topic, r.Partition, err)
+		}
+		if h.Number >= e.head.Number {
+			e.head = h
+		}
+		x.number = max(x.number, h.Number)
+	case kindTrim, kindPurge:
+		n, err := strconv.ParseUint(string(r.Value), 10, 64)
+		if err != nil {
+			return fmt.Errorf("mark at %d of topic %s/%d: %w", r.Offset, r.Topic, r.Partition, err)
+		}
+		if at := schemas.Position(n); kind == kindTrim {
+			e.trimmed = max(e.trimmed, at)
+		} else if !slices.Contains(e.purged, at) {
+			e.purged = append(e.purged, at)
+		}
+	case transport.Snapshot.String():
+		e.checkpoint = max(e.checkpoint, r.Offset)
+	case transport.Page.String():
+		hash, err := pageOf(r)
+		if err != nil {
+			return err
+		}
+		e.page(hash, r)
+	}
+	return nil
+}
+
+// page notes a page, or its removal.
+func (e *entry) page(h transport.PageHash, r *kgo.Record) {
+	if r.Value == nil {
+		delete(e.pages, h)
+		return
+	}
+	if e.pages == nil {
+		e.pages = map[transport.PageHash]int64{}
+	}
+	e.pages[h] = r.Offset
+}
+
+// stored folds in what this process has committed, without reading it back where nobody else's records lie between.
+func (x *index) stored(records []*kgo.Record) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, r := range records {
+		if r.Offset == x.at {
+			x.at++
+		}
+		if err := x.fold(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trim notes how far a chain may go.
+func (x *index) trim(job schemas.JobID, to schemas.Position) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.entry(job)
+	e.trimmed = max(e.trimmed, to)
+}

@@ -1,0 +1,250 @@
+package kafkatest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Options describe a broker; the zero value is one without passwords or encryption, in a folder of its own.
+type Options struct {
+	Dir      string            // of its data and log; empty is a temporary one that Stop removes
+	Settings map[string]string // of server.properties, over the defaults
+	Format   []string          // more arguments of the storage tool, such as --add-scram
+	Ready    []kgo.Opt         // how a client that may ask for metadata connects, if not in plain text
+	Heap     string            // 512m
+}
+
+// A Broker is one running Kafka server.
+type Broker struct {
+	Address string // host:port of the listener for clients
+	Dir     string
+
+	options Options
+	jars    string
+	process *exec.Cmd
+	exited  chan struct{}
+	own     bool
+}
+
+// Start starts a broker and returns when it answers. The error says what is missing, or shows the end of the server's log.
+func Start(ctx context.Context, o Options) (*Broker, error) {
+	if _, err := exec.LookPath("java"); err != nil {
+		return nil, errors.New("Kafka needs Java 17: apt-get install openjdk-17-jre-headless maven")
+	}
+	b := &Broker{options: o, Dir: o.Dir}
+	var err error
+	if b.jars, err = jars(ctx); err != nil {
+		return nil, err
+	}
+	if b.Dir == "" {
+		b.own = true
+		if b.Dir, err = os.MkdirTemp("", "milepost-kafka-"); err != nil {
+			return nil, err
+		}
+	}
+	if err = b.configure(ctx); err == nil {
+		err = b.Restart(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.Stop())
+	}
+	return b, nil
+}
+
+// Pid is the server's process.
+func (b *Broker) Pid() int { return b.process.Process.Pid }
+
+// configure writes server.properties and formats the storage, if that was not done before.
+func (b *Broker) configure(ctx context.Context) error {
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	b.Address = fmt.Sprintf("127.0.0.1:%d", ports[0])
+	properties := filepath.Join(b.Dir, "server.properties")
+	if old, err := os.ReadFile(properties); err == nil { // its topics name the address
+		if _, rest, ok := strings.Cut(string(old), "# clients: "); ok {
+			b.Address, _, _ = strings.Cut(rest, "\n")
+			return nil
+		}
+	}
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "# clients: %s\n", b.Address)
+	settings := defaults(b.Dir, b.Address, ports[1])
+	maps.Copy(settings, b.options.Settings)
+	for _, k := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&text, "%s=%s\n", k, strings.ReplaceAll(settings[k], "{address}", b.Address))
+	}
+	if err := os.WriteFile(properties, text.Bytes(), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, "log4j2.properties"), []byte(logging), 0o600); err != nil {
+		return err
+	}
+	id := make([]byte, 16)
+	_, _ = rand.Read(id)
+	args := append([]string{"format", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", properties}, b.options.Format...)
+	if out, err := b.java(ctx, "kafka.tools.StorageTool", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("format Kafka's storage: %w\n%s", err, out)
+	}
+	return nil
+}
+
+const logging = `rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+appender.console.name = console
+appender.console.type = Console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d %p %c{1} %m%n
+`
+
+// defaults are a single node's settings. Auto-creation is off, so that a forgotten topic shows.
+func defaults(dir, address string, controller int) map[string]string {
+	s := map[string]string{
+		"process.roles":                    "broker,controller",
+		"node.id":                          "1",
+		"controller.quorum.voters":         fmt.Sprintf("1@127.0.0.1:%d", controller),
+		"controller.listener.names":        "CONTROLLER",
+		"listeners":                        fmt.Sprintf("CLIENT://%s,CONTROLLER://127.0.0.1:%d", address, controller),
+		"advertised.listeners":             "CLIENT://" + address,
+		"inter.broker.listener.name":       "CLIENT",
+		"listener.security.protocol.map":   "CONTROLLER:PLAINTEXT,CLIENT:PLAINTEXT",
+		"log.dirs":                         filepath.Join(dir, "log"),
+		"auto.create.topics.enable":        "false",
+		"group.initial.rebalance.delay.ms": "0",
+		"log.cleaner.dedupe.buffer.size":   "16777216",
+	}
+	for _, topic := range []string{"offsets.topic", "transaction.state.log", "share.coordinator.state.topic"} {
+		s[topic+".num.partitions"], s[topic+".replication.factor"] = "4", "1"
+	}
+	s["transaction.state.log.min.isr"], s["share.coordinator.state.topic.min.isr"] = "1", "1"
+	return s
+}
+
+// java is a call of one of Kafka's programs.
+func (b *Broker) java(ctx context.Context, class string, args ...string) *exec.Cmd {
+	heap := b.options.Heap
+	if heap == "" {
+		heap = "512m"
+	}
+	all := append([]string{"-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-cp", filepath.Join(b.jars, "*"),
+		"-Dlog4j2.configurationFile=file:" + filepath.Join(b.Dir, "log4j2.properties"), class}, args...)
+	return exec.CommandContext(ctx, "java", all...)
+}
+
+// Restart starts the server, which must not run, over the data that it had before, and returns when it answers.
+func (b *Broker) Restart(ctx context.Context) error {
+	out, err := os.OpenFile(filepath.Join(b.Dir, "server.out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	b.process = b.java(context.WithoutCancel(ctx), "kafka.Kafka", filepath.Join(b.Dir, "server.properties"))
+	b.process.Stdout, b.process.Stderr = out, out
+	if err := b.process.Start(); err != nil {
+		return err
+	}
+	b.exited = make(chan struct{})
+	go func(c *exec.Cmd, exited chan struct{}) {
+		_ = c.Wait()
+		close(exited)
+	}(b.process, b.exited)
+	return b.ready(ctx)
+}
+
+// ready waits until the server answers a client.
+func (b *Broker) ready(ctx context.Context) error {
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Address), kgo.DisableClientMetrics()}, b.options.Ready...)...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	retry := time.NewTicker(50 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		asked, stop := context.WithTimeout(ctx, 5*time.Second)
+		err := client.Ping(asked)
+		stop()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-b.exited:
+			return fmt.Errorf("Kafka ended at once:\n%s", b.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("Kafka does not answer at %s: %w\n%s", b.Address, err, b.Log())
+		case <-retry.C:
+		}
+	}
+}
+
+// Log is the end of what the server wrote.
+func (b *Broker) Log() string {
+	text, _ := os.ReadFile(filepath.Join(b.Dir, "server.out"))
+	return string(text[max(0, len(text)-4000):])
+}
+
+// Kill ends the server as a power cut would, by its pid.
+func (b *Broker) Kill() error { return b.end(syscall.SIGKILL) }
+
+// Freeze stops the server's process without ending it, until Thaw.
+func (b *Broker) Freeze() error { return b.process.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (b *Broker) Thaw() error { return b.process.Process.Signal(syscall.SIGCONT) }
+
+// Stop ends the server in peace and removes its folder if that is its own. It may be called twice.
+func (b *Broker) Stop() error {
+	err := b.end(syscall.SIGTERM)
+	if b.own {
+		err = errors.Join(err, os.RemoveAll(b.Dir))
+	}
+	return err
+}
+
+// end signals the server and waits for its end; one that does not follow is killed.
+func (b *Broker) end(signal syscall.Signal) error {
+	if b.process == nil || b.process.Process == nil {
+		return nil
+	}
+	_ = b.process.Process.Signal(signal)
+	t := time.NewTimer(20 * time.Second)
+	defer t.Stop()
+	select {
+	case <-b.exited:
+	case <-t.C:
+		_ = b.process.Process.Kill()
+		<-b.exited
+	}
+	return nil
+}
+
+// freePorts finds ports of loopback that nobody uses now.
+func freePorts(n int) (ports []int, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all of them at once, or the same one comes twice
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}

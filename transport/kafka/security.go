@@ -1,0 +1,87 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+// Plain logs in with user and password as they are (RFC 4616): only over TLS is that safe.
+func Plain(user, password string) sasl.Mechanism {
+	return plain.Auth{User: user, Pass: password}.AsMechanism()
+}
+
+// ScramSHA256 logs in without sending the password (RFC 7677).
+func ScramSHA256(user, password string) sasl.Mechanism {
+	return scram.Auth{User: user, Pass: password}.AsSha256Mechanism()
+}
+
+// ScramSHA512 is the same with the longer hash.
+func ScramSHA512(user, password string) sasl.Mechanism {
+	return scram.Auth{User: user, Pass: password}.AsSha512Mechanism()
+}
+
+// BearerToken logs in with a token that somebody else keeps fresh (RFC 7628).
+func BearerToken(token string) sasl.Mechanism { return oauth.Auth{Token: token}.AsMechanism() }
+
+// A ClientGrant is how a token is asked for: OAuth 2.0, client credentials (RFC 6749, 4.4).
+type ClientGrant struct {
+	TokenURL, ClientID, ClientSecret string
+	Scopes                           []string
+}
+
+// BearerGrant logs in with tokens of an authorization server, each until it is about to expire.
+func BearerGrant(g ClientGrant) sasl.Mechanism {
+	c := clientcredentials.Config{TokenURL: g.TokenURL, ClientID: g.ClientID, ClientSecret: g.ClientSecret, Scopes: g.Scopes}
+	source := oauth2.ReuseTokenSource(nil, c.TokenSource(context.Background()))
+	return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
+		t, err := source.Token()
+		if err != nil {
+			return oauth.Auth{}, fmt.Errorf("ask %s for a token: %w", g.TokenURL, err)
+		}
+		return oauth.Auth{Token: t.AccessToken}, nil
+	})
+}
+
+// TLSFiles names certificates by file, as PEM; all are optional.
+type TLSFiles struct {
+	CA         string // authorities that servers are checked against; empty is the system's
+	Cert, Key  string // ours, for servers that ask
+	ServerName string // to expect in the server's certificate, if not that of the address
+}
+
+// Config reads the files.
+func (f TLSFiles) Config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
+	if f.CA != "" {
+		pem, err := os.ReadFile(f.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read transport.kafka.tls.ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("transport.kafka.tls.ca: %s holds no certificate in PEM", f.CA)
+		}
+	}
+	if (f.Cert == "") != (f.Key == "") {
+		return nil, errors.New("transport.kafka.tls: cert and key go together")
+	}
+	if f.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read transport.kafka.tls.cert and key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}

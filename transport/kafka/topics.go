@@ -1,0 +1,161 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// state topics are compacted soon and in small pieces: what a process reads of them when it first needs a partition is what
+// was not compacted yet.
+const (
+	stateSegment = 16 << 20
+	stateRoll    = 10 * time.Minute
+)
+
+// settings are what a topic of a log needs.
+func (c *Config) settings(place int) map[string]string {
+	s := map[string]string{"max.message.bytes": strconv.Itoa(c.MaxMessageBytes), "cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"}
+	switch place {
+	case outTopic:
+		s["cleanup.policy"] = "delete"
+		if c.Retention > 0 {
+			s["retention.ms"] = strconv.FormatInt(c.Retention.Milliseconds(), 10)
+		}
+	case stateTopic:
+		s["segment.bytes"], s["segment.ms"] = strconv.Itoa(stateSegment), strconv.FormatInt(stateRoll.Milliseconds(), 10)
+		s["min.cleanable.dirty.ratio"] = "0.2"
+	}
+	return s
+}
+
+// needed are those without which a topic that is there already is refused: nothing may be lost, and everything must fit.
+var needed = []string{"cleanup.policy", "retention.ms", "retention.bytes", "max.message.bytes"}
+
+// topics makes the topics of a log, or checks them, and returns their number of partitions.
+func (b *Broker) topics(ctx context.Context, names [3]string, c transport.LogConfig) (int, error) {
+	parts := c.Parts
+	if parts == 0 {
+		parts = b.config.Partitions
+	}
+	copies := max(c.Replicas, b.config.Replication)
+	found, err := b.lookUp(ctx, names)
+	if err != nil {
+		return 0, b.fetchError(ctx, err)
+	}
+	var missing []int
+	for place, name := range names {
+		switch t := found[name]; {
+		case errors.Is(t.err, kerr.UnknownTopicOrPartition):
+			missing = append(missing, place)
+		case t.err != nil:
+			return 0, fmt.Errorf("topic %s: %w", name, b.advise(t.err))
+		case len(t.leaders) != parts:
+			return 0, fmt.Errorf("topic %s has %d partitions, not %d: set transport.kafka.partitions to %d, or have the topics %s made anew with %d",
+				name, len(t.leaders), parts, len(t.leaders), strings.Join(names[:], ", "), parts)
+		}
+	}
+	if err := b.create(ctx, names, missing, parts, copies); err != nil {
+		return 0, err
+	}
+	if len(missing) == len(names) {
+		return parts, b.learn(ctx, names)
+	}
+	if err := b.examine(ctx, names, missing); err != nil {
+		return 0, err
+	}
+	return parts, b.learn(ctx, names)
+}
+
+// create makes topics. One that somebody else made meanwhile is fine; where making them is not allowed, the error says what
+// they have to be like.
+func (b *Broker) create(ctx context.Context, names [3]string, missing []int, parts, copies int) error {
+	for _, place := range missing {
+		settings := b.config.settings(place)
+		values := map[string]*string{}
+		for k, v := range settings {
+			values[k] = &v
+		}
+		_, err := b.admin.CreateTopic(ctx, int32(parts), int16(copies), values, names[place])
+		switch {
+		case err == nil || errors.Is(err, kerr.TopicAlreadyExists):
+		case errors.Is(err, kerr.InvalidReplicationFactor):
+			return fmt.Errorf("topic %s: %w: set transport.kafka.replication to no more than there are brokers", names[place], err)
+		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.PolicyViolation):
+			return fmt.Errorf("topic %s is not there and may not be made by this user (%w). Allow CREATE on topics with the prefix %s, or have them made:\n%s",
+				names[place], err, b.config.Prefix, b.recipe(names, missing, parts, copies))
+		default:
+			return fmt.Errorf("make topic %s: %w", names[place], b.fetchError(ctx, err))
+		}
+	}
+	return nil
+}
+
+// recipe is how an administrator makes the topics that are missing.
+func (b *Broker) recipe(names [3]string, missing []int, parts, copies int) string {
+	var lines []string
+	for _, place := range missing {
+		line := fmt.Sprintf("  kafka-topics.sh --create --topic %s --partitions %d --replication-factor %d", names[place], parts, copies)
+		settings := b.config.settings(place)
+		for _, k := range slices.Sorted(maps.Keys(settings)) {
+			line += fmt.Sprintf(" --config %s=%s", k, settings[k])
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// examine looks at the settings of topics that were there before. One that may not be looked at is trusted.
+func (b *Broker) examine(ctx context.Context, names [3]string, missing []int) error {
+	described, err := b.admin.DescribeTopicConfigs(ctx, names[:]...)
+	if err != nil {
+		return nil //nolint:nilerr // to look is a privilege of its own; what does not fit shows when it is used
+	}
+	var wrong []string
+	for place, name := range names {
+		r, err := described.On(name, nil)
+		if err != nil || r.Err != nil || slices.Contains(missing, place) {
+			continue
+		}
+		if w := b.unfit(place, r.Configs); len(w) > 0 {
+			wrong = append(wrong, fmt.Sprintf("  kafka-configs.sh --alter --topic %s --add-config %s", name, strings.Join(w, ",")))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("topics are set so that events would be lost, or not fit; change them:\n%s", strings.Join(wrong, "\n"))
+}
+
+// unfit lists the settings that a topic must get.
+func (b *Broker) unfit(place int, have []kadm.Config) (wrong []string) {
+	want := b.config.settings(place)
+	for _, k := range needed {
+		i := slices.IndexFunc(have, func(c kadm.Config) bool { return c.Key == k })
+		if i < 0 || have[i].Value == nil || fits(k, *have[i].Value, want[k]) {
+			continue
+		}
+		wrong = append(wrong, k+"="+want[k])
+	}
+	return wrong
+}
+
+// fits says whether a setting is the one wanted, or a larger one.
+func fits(key, have, want string) bool {
+	if key == "cleanup.policy" || have == want {
+		return have == want
+	}
+	h, err := strconv.ParseInt(have, 10, 64)
+	w, _ := strconv.ParseInt(want, 10, 64)
+	return err == nil && (h < 0 || w >= 0 && h >= w)
+}

@@ -1,0 +1,131 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// Trim is transport.Log.Trim: it notes how far the chain may go, and removes what no chain of the partition needs any more.
+// Pages and checkpoints go by the transaction of the next checkpoint and by compaction.
+func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Position) error {
+	if err := l.checkChain(ctx, id); err != nil {
+		return err
+	}
+	p := l.partition(id.Job)
+	limited, cancel := l.broker.limit(ctx)
+	defer cancel()
+	if err := p.index.refresh(limited); err != nil {
+		return err
+	}
+	e, _ := p.index.lookup(id.Job)
+	if to := min(below, e.head.OutAt); to > e.trimmed {
+		mark := p.stateRecord(id.Job, kindTrim, kindTrim, strconv.FormatUint(uint64(to), 10))
+		if err := l.broker.put(limited, mark); err != nil {
+			return fmt.Errorf("trim %s: %w", id, err)
+		}
+		p.index.trim(id.Job, to)
+	}
+	if err := p.cut(limited); err != nil {
+		return fmt.Errorf("trim %s: %w", id, err)
+	}
+	return nil
+}
+
+// stateRecord is a note about a chain that is not the holder's.
+func (p *part) stateRecord(job schemas.JobID, key, kind, value string) *kgo.Record {
+	r := &kgo.Record{Topic: p.log.topics[stateTopic], Partition: p.n, Key: stateKey(job, key), Value: []byte(value)}
+	adder(r)(headerKind, kind)
+	return r
+}
+
+// put stores records that belong to no transaction.
+func (b *Broker) put(ctx context.Context, records ...*kgo.Record) error {
+	c, err := b.plainClient()
+	if err != nil {
+		return err
+	}
+	return b.advise(c.ProduceSync(ctx, records...).FirstErr())
+}
+
+// cut moves the start of the partition's out topic to what the neediest chain needs. What is not in the index yet lies behind
+// all that is: a partition has one writer.
+func (p *part) cut(ctx context.Context) error {
+	var needed, newest schemas.Position
+	p.index.each(func(_ schemas.JobID, e *entry) {
+		newest = max(newest, e.head.OutAt)
+		if n := e.needs(); n != 0 && (needed == 0 || n < needed) {
+			needed = n
+		}
+	})
+	to := offset(newest)
+	if needed != 0 {
+		to = offset(needed) - 1
+	}
+	if to <= p.removed.Load() {
+		return nil
+	}
+	offsets := kadm.Offsets{}
+	offsets.Add(kadm.Offset{Topic: p.log.topics[outTopic], Partition: p.n, At: to, LeaderEpoch: -1})
+	answers, err := p.log.broker.admin.DeleteRecords(ctx, offsets)
+	if err == nil {
+		err = answers.Error()
+	}
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("remove records of topic %s: %w: allow the user DELETE on topics with the prefix %s, or run with --retain", p.log.topics[outTopic], err, p.log.broker.config.Prefix)
+	case err != nil && !errors.Is(err, kerr.OffsetOutOfRange):
+		return fmt.Errorf("remove records of topic %s: %w", p.log.topics[outTopic], p.log.broker.fetchError(ctx, err))
+	}
+	p.removed.Store(to)
+	return nil
+}
+
+// Purge is transport.Log.Purge: the letters' keys are removed from the compacted topic, and noted until that has happened.
+func (l *log) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.Position) (n int, err error) {
+	if err := l.checkChain(ctx, id); err != nil {
+		return 0, err
+	}
+	p := l.partition(id.Job)
+	limited, cancel := l.broker.limit(ctx)
+	defer cancel()
+	if err := p.index.refresh(limited); err != nil {
+		return 0, err
+	}
+	e, _ := p.index.lookup(id.Job)
+	var offsets []int64
+	for _, at := range letters {
+		if at != 0 && int32(at>>partitionShift) == p.n && !slices.Contains(e.purged, at) {
+			offsets = append(offsets, offset(at)-1)
+		}
+	}
+	slices.Sort(offsets)
+	var gone []*kgo.Record
+	err = l.pick(limited, l.topics[dlqTopic], p.n, slices.Compact(offsets), func(r *kgo.Record) error {
+		if k, ok := kindOf(r); !ok || k != transport.DeadLetter || l.jobOf(r) != id.Job || number(r) == e.head.Number || r.Value == nil {
+			return nil
+		}
+		n++
+		at := strconv.FormatUint(uint64(position(r)), 10)
+		gone = append(gone, &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key}, p.stateRecord(id.Job, kindPurge+"-"+at, kindPurge, at))
+		return nil
+	})
+	if err == nil && n > 0 {
+		if err = l.broker.put(limited, gone...); err == nil {
+			err = p.index.refresh(limited)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("purge dead letters of %s: %w", id, err)
+	}
+	return n, nil
+}
