@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +34,14 @@ type Info struct {
 	Fields           map[string][]string // by event type of Emits: what its data has, for checking a `when`; nil of unknown data
 	Nondeterministic bool                // design.md §6 rule 8: one out event an input, no state across inputs
 	Local            bool                // runs only in the process that serves the dashboard
+}
+
+// MayEmit refuses an event type that the stage type does not list: edges are checked by what it lists.
+func (i Info) MayEmit(eventType string) error {
+	if slices.Contains(i.Emits, eventType) || slices.Contains(i.Emits, Any) {
+		return nil
+	}
+	return fmt.Errorf("%s emits %q, which its type does not list (%v)", i.Name, eventType, i.Emits)
 }
 
 // Parts is a stage type built with its configuration: what the engine opens for each job. Exactly one of Reader, Processor

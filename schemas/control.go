@@ -19,6 +19,7 @@ const (
 type DeadLetter struct {
 	Decision  Decision        `json:"decision"`
 	Input     InputRef        `json:"input"`
+	Stage     string          `json:"stage,omitempty"` // of chained stages, which are one for settlement: the one that failed
 	Error     string          `json:"error"`
 	Permanent bool            `json:"permanent,omitempty"`
 	Attempts  int             `json:"attempts"`

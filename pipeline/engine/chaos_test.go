@@ -21,7 +21,7 @@ import (
 	"github.com/milepost-dev/milepost/transport/memory"
 )
 
-// A fan-out, a join, a chain of stages into it, skipped inputs, and a pipeline over another one's events.
+// A fan-out, a join, a chain of stages into it, skipped inputs, a pipeline over another one's events, and chained stages.
 const tangled = `
 version: 1
 transport: { memory: {} }
@@ -39,6 +39,11 @@ pipelines:
     stages:
       - { name: twice, uses: process/script, parallelism: 2, with: { part: twice } }
       - { name: both, uses: analysis/count, from: [twice, p/some] }
+  r:
+    stages:
+      - { name: source, uses: reader/gen, durable: false, with: { part: read, items: 2, rows: 40 } }
+      - { name: mid, uses: process/script, durable: false, with: { part: mid, keep: 2 } }
+      - { name: tail, uses: process/script, parallelism: 2, with: { part: mid, keep: 3 } }
 `
 
 // outcomeOf is all that a run left behind: events, dead letters, what is in the store, the jobs' states.
@@ -86,7 +91,7 @@ func (o *outcomeOf) add(t *testing.T, pipeline string, r transport.Stored) {
 	o.letters = append(o.letters, fmt.Sprintf("%s/%s %v %s %s", pipeline, r.Chain, l.Input, l.Decision, l.Error))
 }
 
-var tangledStages = [][2]string{{"p", "read"}, {"p", "all"}, {"p", "some"}, {"p", "few"}, {"p", "join"}, {"q", "twice"}, {"q", "both"}}
+var tangledStages = [][2]string{{"p", "read"}, {"p", "all"}, {"p", "some"}, {"p", "few"}, {"p", "join"}, {"q", "twice"}, {"q", "both"}, {"r", "tail"}}
 
 func outcome(t *testing.T, b transport.Broker, p *process) outcomeOf {
 	o := dump(t, b, tangledStages...)
@@ -140,7 +145,7 @@ func slow(f func(what string) bool) parts {
 			return err
 		}
 	}
-	p := parts{"all": {}, "some": {step: echo(2 * time.Millisecond)}, "twice": {step: echo(time.Millisecond)},
+	p := parts{"all": {}, "some": {step: echo(2 * time.Millisecond)}, "mid": {step: echo(time.Millisecond)}, "twice": {step: echo(time.Millisecond)},
 		"few": {step: func(ctx context.Context, s *scripted, in pipeline.Batch, out pipeline.Emitter) error {
 			if f("step") {
 				return errors.New("not now")
@@ -188,7 +193,7 @@ func undisturbed(t *testing.T) (o outcomeOf) {
 		p.stop()
 		o = outcome(t, b, p)
 	})
-	if len(o.events) < 500 || len(o.letters) != 9 || len(o.docs) < 500 || len(o.jobs) != 6 {
+	if len(o.events) < 500 || len(o.letters) != 9 || len(o.docs) < 500 || len(o.jobs) != 8 {
 		t.Fatalf("%d events, %d letters, %d documents, %d jobs", len(o.events), len(o.letters), len(o.docs), len(o.jobs))
 	}
 	return o

@@ -17,6 +17,13 @@
 //     start.
 //   - What comes out at the end of all jobs is folded into fleet results (fleet.go).
 //
+// # Chained stages
+//
+// Stages chained by `durable: false` are one node, with the name, chain and settings of the last (group.go): the core and all
+// of the above see one stage. Its step runs one input through all members at once, depth first, on one goroutine: Emit of one
+// is Process of the next, so that batches are valid for as long as their contract says and never encoded. What reaches a
+// member is what it would have read from a chain (asReceived), so results are the same bytes either way.
+//
 // # Non-obvious
 //
 //   - An instance outlives the context of Run by its drain: broker calls in it run under a context that is not cancelled, and

@@ -65,6 +65,9 @@ type line struct {
 func New(ctx context.Context, s Settings) (*Engine, error) {
 	e := &Engine{appended: s.Appended, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
 		maxEvent: s.Broker.Describe().MaxEvent, log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
+	if len(s.Stages) > 0 {
+		s.Stages = wholeGroups(s.Spec, s.Stages)
+	}
 	b := builder{e: e, s: s, byRef: map[spec.Ref]*node{}, sinks: map[string]pipeline.Sink{}, joined: beforeJoins(s.Spec)}
 	for _, p := range s.Spec.Pipelines {
 		if len(s.Pipelines) > 0 && !slices.Contains(s.Pipelines, p.Name) {
@@ -228,6 +231,9 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 	b.e.pipelines[p.Name] = l
 	b.e.order = append(b.e.order, p.Name)
 	for _, st := range p.Stages {
+		if st.Chained {
+			continue // part of the stage that it is chained to
+		}
 		n, err := b.stage(ctx, l, st)
 		if err != nil {
 			return err
@@ -249,15 +255,21 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 
 func (b *builder) stage(ctx context.Context, l *line, st *spec.Stage) (*node, error) {
 	n := &node{pipeline: st.Pipeline, name: st.Name, info: st.Info, settings: st.Settings, when: st.When, leadsToJoin: b.joined[st.Ref()]}
-	for _, ref := range st.Inputs {
+	first := b.chainedTo(st)[0]
+	for _, ref := range first.Inputs {
 		in := b.byRef[ref]
 		if in == nil {
 			return nil, fmt.Errorf("%s reads %s, whose pipeline is not run", st.Ref(), ref)
 		}
 		b.connect(in, n)
 	}
-	var err error
-	if b.wanted(n, st.Name) || n.info.Role == pipeline.RoleReader {
+	members, err := b.group(ctx, st, b.wanted(n, st.Name))
+	switch {
+	case err != nil:
+		return nil, err
+	case members != nil:
+		n.adopt(members)
+	case b.wanted(n, st.Name) || n.info.Role == pipeline.RoleReader:
 		if n.parts, err = st.Type.Assemble(ctx, st.Config); err != nil {
 			return nil, fmt.Errorf("stage %s: %w", st.Ref(), err)
 		}

@@ -155,7 +155,7 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 		in.Outputs = append(in.Outputs, settle.Output{Hash: e.Hash(), Bytes: len(e.Data)})
 	}
 	i.outputs = outputs
-	i.keepPace(outputs)
+	i.keepPace()
 	return in
 }
 
@@ -187,7 +187,7 @@ func (i *instance) call(ctx context.Context, c settle.Call) ([]output, error) {
 	case c.Method == settle.CallNothing:
 		return nil, nil
 	}
-	if ok, err := i.n.wants(&i.input, &batch); !ok || err != nil {
+	if ok, err := i.n.filter().wants(&i.input.Event, &batch); !ok || err != nil {
 		return nil, err
 	}
 	if c.Method == settle.CallWrite {
@@ -229,17 +229,15 @@ func (i *instance) fits(c settle.Call, outputs []output) error {
 }
 
 // keepPace waits until a paced reader's batch is due.
-func (i *instance) keepPace(outputs []output) {
-	for k := range outputs {
-		pace := outputs[k].pace
-		if pace == 0 && !i.paced {
-			continue
-		}
-		if !i.paced {
-			i.paced, i.began, i.origin = true, time.Now(), pace
-		}
-		i.sleep(time.Until(i.began.Add(pace - i.origin)))
+func (i *instance) keepPace() {
+	if i.stage == nil || i.stage.pace == 0 && !i.paced {
+		return
 	}
+	pace := i.stage.pace
+	if !i.paced {
+		i.paced, i.began, i.origin = true, time.Now(), pace
+	}
+	i.sleep(time.Until(i.began.Add(pace - i.origin)))
 }
 
 // failed books a step's error for the dead letter it may become.
@@ -254,6 +252,7 @@ func (i *instance) failed(c settle.Call, err error) settle.Failure {
 		return settle.Interrupted
 	}
 	f := i.fails[ref]
+	f.stage = i.stage.failing()
 	f.last = time.Now().UTC()
 	if f.first.IsZero() {
 		f.first = f.last
@@ -287,7 +286,7 @@ func (i *instance) refOf(e settle.Event) schemas.InputRef {
 
 // append stores what the core decided: outputs of the step in hand, or one record.
 func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
-	if w.Kind == settle.WriteControl && w.Control == schemas.ControlAttempt && !i.room(ctx) {
+	if w.Kind == settle.WriteControl && w.Control == schemas.ControlAttempt && w.Input.Sequence > 0 && !i.room(ctx) {
 		return settle.Input{Op: settle.Appended, Outcome: settle.Withheld} // its step would have to wait
 	}
 	records, err := i.records(w)
@@ -364,12 +363,15 @@ func (i *instance) record(kind transport.Kind, eventType string, w settle.Write,
 // letter makes the dead letter of an input, with the event untouched.
 func (i *instance) letter(w settle.Write) (schemas.DeadLetter, error) {
 	f := i.fails[w.Input]
+	if f.stage == "" {
+		f.stage = i.stage.failing()
+	}
 	if f.first.IsZero() {
 		f.first = time.Now().UTC()
 		f.last = f.first
 	}
-	d := schemas.DeadLetter{Decision: w.Decision, Input: w.Input, Error: i.reason(w), Permanent: w.Permanent, Attempts: w.Attempts,
-		First: f.first, Last: f.last}
+	d := schemas.DeadLetter{Decision: w.Decision, Input: w.Input, Stage: f.stage, Error: i.reason(w), Permanent: w.Permanent,
+		Attempts: w.Attempts, First: f.first, Last: f.last}
 	delete(i.fails, w.Input)
 	if len(i.edges) == 0 {
 		return d, nil
@@ -389,6 +391,8 @@ func (i *instance) reason(w settle.Write) string {
 		return w.Reason
 	case w.Killed:
 		return fmt.Sprintf("the worker died on this input %d times", w.Attempts)
+	case w.Control != "" && w.Reason == "":
+		return ""
 	case i.err != nil:
 		return i.err.Error()
 	}
@@ -398,7 +402,16 @@ func (i *instance) reason(w settle.Write) string {
 // save makes a checkpoint durable: new pages first, then the record that names them.
 func (i *instance) save(ctx context.Context, a settle.Action) settle.Input {
 	c := a.Checkpoint
-	err := i.trySave(ctx, c, a.Kept)
+	if !a.Kept {
+		var err error
+		if c.Snapshot, err = i.stage.snapshot(ctx); err != nil {
+			i.err = fmt.Errorf("the stage's state cannot be taken: %w", err)
+			i.n.log.Warn("take a snapshot", "recording", i.w.item.Name, "error", err)
+			i.n.meter.Errors.Add(1)
+			return settle.Input{Op: settle.Saved, Outcome: settle.Failed, Failure: i.failure(i.err)}
+		}
+	}
+	err := i.trySave(ctx, c)
 	if err == nil {
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
@@ -408,13 +421,8 @@ func (i *instance) save(ctx context.Context, a settle.Action) settle.Input {
 	return settle.Input{Op: settle.Saved, Outcome: i.outcomeOf("write a checkpoint", err)}
 }
 
-// trySave fills in the snapshot, which the core restores from until the next one, unless it is that of the checkpoint before.
-func (i *instance) trySave(ctx context.Context, c *transport.Checkpoint, kept bool) (err error) {
-	if !kept {
-		if c.Snapshot, err = i.stage.snapshot(ctx); err != nil {
-			return fmt.Errorf("take a snapshot: %w", err)
-		}
-	}
+// trySave stores a checkpoint with its snapshot, which the core restores from until the next one.
+func (i *instance) trySave(ctx context.Context, c *transport.Checkpoint) (err error) {
 	stored := *c
 	if len(c.Snapshot) > transport.PageBytes {
 		if stored.Pages, err = i.page(ctx, c.Snapshot); err != nil {

@@ -44,7 +44,7 @@ func (n *node) fold(ctx context.Context, run string, jobs []job.Job, read Result
 	b := pipeline.Batch{Type: n.parts.FoldEmits, Docs: []pipeline.Doc{doc}, Pipeline: n.pipeline, Stage: n.name}
 	for _, c := range n.consumers {
 		sink, ok := c.parts.Sink.(pipeline.FleetSink)
-		if !ok || !c.accepts(b.Type) {
+		if !ok || !c.filter().takes(b.Type) {
 			continue
 		}
 		if err := sink.WriteFleet(ctx, run, b); err != nil {

@@ -71,7 +71,10 @@ type instance struct {
 }
 
 // failing remembers the tries of an input for its dead letter.
-type failing struct{ first, last time.Time }
+type failing struct {
+	first, last time.Time
+	stage       string // of a group, the member that failed
+}
 
 // perform works on one job until it is closed, halted, lost or given back.
 func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outcome {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +26,7 @@ type node struct {
 	name        string // the stage's name; of a sink, "<sink>@<stage>"
 	info        pipeline.Info
 	parts       pipeline.Parts
+	members     []*member // of a group of chained stages, in order; nil for a stage of its own
 	settings    spec.Settings
 	when        *spec.Condition
 	inputs      []*node // in the order of `from`; none for a reader
@@ -56,11 +56,6 @@ type work struct {
 
 // key names the node in the whole file.
 func (n *node) key() string { return n.pipeline + "/" + n.name }
-
-// accepts says whether the stage wants events of a type.
-func (n *node) accepts(eventType string) bool {
-	return slices.Contains(n.info.Accepts, pipeline.Any) || slices.Contains(n.info.Accepts, eventType)
-}
 
 // run takes the node's jobs until ctx ends, and waits for what it started.
 func (n *node) run(ctx context.Context) error {

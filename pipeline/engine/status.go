@@ -22,7 +22,8 @@ type NodeStatus struct {
 	Role        pipeline.Role `json:"role"`
 	Inputs      []string      `json:"inputs"` // pipeline/stage
 	Parallelism int           `json:"parallelism"`
-	Local       bool          `json:"local"` // runs in this process
+	Chained     bool          `json:"chained,omitempty"` // what it emits is handed on without being stored
+	Local       bool          `json:"local"`             // runs in this process
 	Active      int64         `json:"active"`
 	In          int64         `json:"in"`
 	Out         int64         `json:"out"`
@@ -49,7 +50,7 @@ func (e *Engine) Status() []NodeStatus {
 	list := make([]NodeStatus, 0, len(e.nodes))
 	for _, n := range e.nodes {
 		if !n.hidden {
-			list = append(list, n.status())
+			list = append(list, n.statuses()...)
 		}
 	}
 	return list
@@ -59,9 +60,28 @@ func (e *Engine) Status() []NodeStatus {
 func (e *Engine) Totals() []NodeStatus {
 	list := make([]NodeStatus, 0, len(e.nodes))
 	for _, n := range e.nodes {
-		list = append(list, n.status())
+		list = append(list, n.statuses()...)
 	}
 	return list
+}
+
+// statuses are those of the node or, of a group, of its members.
+func (n *node) statuses() (list []NodeStatus) {
+	last := n.status()
+	for k, m := range n.members {
+		if k == len(n.members)-1 {
+			last.Inputs, last.Role, last.In, last.InBytes, last.Lag = m.inputs, m.info.Role, m.meter.In.Load(), 0, 0
+			break
+		}
+		s := NodeStatus{Pipeline: n.pipeline, Stage: m.name, Uses: m.info.Name, Role: m.info.Role, Inputs: m.inputs, Parallelism: last.Parallelism,
+			Chained: true, Local: last.Local, Active: last.Active, In: m.meter.In.Load(), Out: m.meter.Out.Load(),
+			OutBytes: m.meter.OutBytes.Load(), Rows: m.meter.Rows.Load()}
+		if k == 0 {
+			s.In, s.InBytes, s.Lag, s.Inputs = last.In, last.InBytes, last.Lag, last.Inputs
+		}
+		list = append(list, s)
+	}
+	return append(list, last)
 }
 
 func (n *node) status() NodeStatus {

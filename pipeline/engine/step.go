@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -27,7 +28,10 @@ type stage struct {
 	job       work
 	reader    pipeline.Reader
 	processor pipeline.Processor
-	lost      bool // abandoned in a step
+	links     []*link       // of a group, its members behind the first
+	at        atomic.Int32  // of a group, the member that is called
+	pace      time.Duration // of a reader, that of the last batch
+	lost      bool          // abandoned in a step
 	cancelled <-chan struct{}
 }
 
@@ -36,12 +40,21 @@ func (n *node) open(ctx context.Context, j work, state []byte, cancelled <-chan 
 	s := &stage{n: n, job: j, cancelled: cancelled}
 	err := s.guard(ctx, func(ctx context.Context) error {
 		restore, err := s.build(ctx)
-		if err != nil || state == nil {
+		if err == nil {
+			err = s.openLinks(ctx)
+		}
+		switch {
+		case err != nil || state == nil:
 			return err
+		case len(s.links) > 0:
+			return s.restoreGroup(ctx, state, restore)
 		}
 		return restore(ctx, state)
 	})
 	if err != nil {
+		if name := s.failing(); name != "" {
+			err = fmt.Errorf("stage %s: %w", name, err)
+		}
 		s.close()
 		return nil, err
 	}
@@ -70,21 +83,26 @@ func (s *stage) build(ctx context.Context) (restore func(context.Context, []byte
 type output struct {
 	event schemas.Event
 	rows  int
-	pace  time.Duration
 }
 
-// step takes one input and returns what it emitted, numbered from first. A reader ignores in; at its end it returns io.EOF.
+// step takes one input and returns what it emitted, numbered from first. A reader ignores in; at its end it returns io.EOF,
+// with what the stages chained to it emitted then.
 func (s *stage) step(ctx context.Context, in pipeline.Batch, first uint64) ([]output, error) {
-	c := &collector{s: s, in: in, next: first}
+	c := &collector{s: s, next: first}
 	err := s.guard(ctx, func(ctx context.Context) error {
 		if s.reader == nil {
-			return s.processor.Process(ctx, in, c)
+			return s.processor.Process(ctx, in, s.emitter(0, in.Slice, c))
 		}
 		b, err := s.reader.Read(ctx)
+		if ended(err) {
+			c.eof = err
+			return s.finishLinks(ctx, c)
+		}
 		if err != nil {
 			return err
 		}
-		return c.emit(b)
+		s.pace = b.Pace
+		return s.emitter(0, b.Slice, c).Emit(ctx, b)
 	})
 	return c.held(err)
 }
@@ -94,8 +112,13 @@ func (s *stage) finish(ctx context.Context, last pipeline.Batch, first uint64) (
 	if s.reader != nil {
 		return nil, nil
 	}
-	c := &collector{s: s, in: last, next: first}
-	err := s.guard(ctx, func(ctx context.Context) error { return s.processor.Finish(ctx, c) })
+	c := &collector{s: s, next: first}
+	err := s.guard(ctx, func(ctx context.Context) error {
+		if err := s.processor.Finish(ctx, s.emitter(0, last.Slice, c)); err != nil {
+			return err
+		}
+		return s.finishLinks(ctx, c)
+	})
 	return c.held(err)
 }
 
@@ -106,6 +129,9 @@ func (s *stage) snapshot(ctx context.Context) ([]byte, error) {
 			state, err = s.reader.Snapshot(ctx)
 		} else {
 			state, err = s.processor.Snapshot(ctx)
+		}
+		if err == nil && len(s.links) > 0 {
+			state, err = s.groupState(ctx, state)
 		}
 		return err
 	})
@@ -126,15 +152,20 @@ func (s *stage) close() {
 }
 
 func (s *stage) shut() {
-	err := protect(context.Background(), func(context.Context) error {
-		switch {
-		case s.reader != nil:
-			return s.reader.Close()
-		case s.processor != nil:
-			return s.processor.Close()
-		}
-		return nil
-	})
+	var all []io.Closer
+	switch {
+	case s.reader != nil:
+		all = append(all, s.reader)
+	case s.processor != nil:
+		all = append(all, s.processor)
+	}
+	for _, l := range s.links {
+		all = append(all, l.processor)
+	}
+	var err error
+	for _, c := range all {
+		err = errors.Join(err, protect(context.Background(), func(context.Context) error { return c.Close() }))
+	}
 	if err != nil {
 		s.n.log.Warn("closing a stage", "recording", s.job.item.Name, "error", err)
 	}
@@ -203,27 +234,20 @@ func protect(ctx context.Context, call func(context.Context) error) (err error) 
 	return call(ctx)
 }
 
-// A collector is the Emitter of one step: it encodes at once and holds what was emitted.
+// A collector encodes the outputs of one step at once, and holds them.
 type collector struct {
 	s       *stage
-	in      pipeline.Batch
 	next    uint64
 	bytes   int
 	outputs []output
-}
-
-// Emit implements pipeline.Emitter.
-func (c *collector) Emit(_ context.Context, b pipeline.Batch) error {
-	if b.Slice == (schemas.Slice{}) {
-		b.Slice = c.in.Slice
-	}
-	return c.emit(b)
+	err     error // of the first Emit that failed: a stage that passes over it does not get by
+	eof     error // of a reader that has ended
 }
 
 func (c *collector) emit(b pipeline.Batch) error {
 	n := c.s.n
-	if err := n.emits(b.Type); err != nil {
-		return err
+	if err := n.info.MayEmit(b.Type); err != nil {
+		return pipeline.Permanent(err)
 	}
 	start := time.Now()
 	e, err := n.encode(c.s.job, c.next, b)
@@ -235,7 +259,7 @@ func (c *collector) emit(b pipeline.Batch) error {
 		return pipeline.Permanent(fmt.Errorf("one step emitted more than max_step_bytes, %d", n.settings.MaxStepBytes))
 	}
 	c.next++
-	c.outputs = append(c.outputs, output{event: e, rows: b.Rows(), pace: b.Pace})
+	c.outputs = append(c.outputs, output{event: e, rows: b.Rows()})
 	return nil
 }
 
@@ -245,7 +269,10 @@ func (c *collector) held(err error) ([]output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.outputs, nil
+	if c.err != nil {
+		return nil, c.err
+	}
+	return c.outputs, c.eof
 }
 
 // ended says whether a reader's step was its last.

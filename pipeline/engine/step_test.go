@@ -180,13 +180,47 @@ func TestASnapshotThatFailsForAWhile(t *testing.T) {
 			}
 			return nil
 		}}
-		p := boot(t, setup{yaml: strings.Replace(fmt.Sprintf(stepped, "script"), "timeout: 1s", "checkpoint: { inputs: 2 }", 1),
+		p := boot(t, setup{yaml: strings.Replace(fmt.Sprintf(stepped, "script"), "timeout: 1s, max_step_bytes: 10MiB, retry: { attempts: 2,", "checkpoint: { inputs: 2 }, retry: { attempts: 9,", 1),
 			broker: memory.New(), store: newMemorySink(), parts: parts{"s": s}})
 		p.submit()
 		p.mustFinish()
 		if tries.Load() < 6 {
 			t.Errorf("%d snapshots were taken", tries.Load())
 		}
+	})
+}
+
+// A state that can never be taken is a dead letter of the input behind which it was to be taken, whatever on_error says: the
+// input's outputs are stored.
+func TestASnapshotThatAlwaysFailsIsADeadLetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var healed atomic.Bool
+		s := &part{snapshot: func(context.Context, *scripted) error {
+			if healed.Load() {
+				return nil
+			}
+			return errors.New("never")
+		}}
+		p := boot(t, setup{yaml: strings.Replace(fmt.Sprintf(stepped, "script"), "timeout: 1s", "on_error: skip, checkpoint: { inputs: 2 }", 1),
+			broker: memory.New(), store: newMemorySink(), parts: parts{"s": s}})
+		ids := p.submit()
+		p.wait()
+		letters, err := p.engine.Letters(t.Context(), "p")
+		if err != nil || len(letters) != len(ids) {
+			t.Fatalf("%d dead letters, %v", len(letters), err)
+		}
+		for _, l := range letters {
+			if d := l.Letter; d.Decision != schemas.Halt || !strings.Contains(d.Error, "never") || len(d.Event) == 0 {
+				t.Errorf("dead letter %+v", d)
+			}
+		}
+		healed.Store(true)
+		for _, id := range ids {
+			if err := p.manager.Resume(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.mustFinish()
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -36,14 +35,6 @@ func (n *node) encode(j work, sequence uint64, b pipeline.Batch) (schemas.Event,
 		return e, pipeline.Permanent(fmt.Errorf("encode %s: %w", b.Type, err))
 	}
 	return e, nil
-}
-
-// emits refuses an event type that the stage did not declare: edges were checked by what it declared.
-func (n *node) emits(eventType string) error {
-	if slices.Contains(n.info.Emits, eventType) || slices.Contains(n.info.Emits, pipeline.Any) {
-		return nil
-	}
-	return pipeline.Permanent(fmt.Errorf("%s emits %q, which its type does not list (%v)", n.info.Name, eventType, n.info.Emits))
 }
 
 // decode makes the batch of an out event.

@@ -101,7 +101,11 @@ func (g *graph) mermaid() string {
 		if sink != nil {
 			fmt.Fprintf(&b, "  %s --> %s\n", mermaidID("s", from.String()), mermaidID("k", sink.Name))
 		} else {
-			fmt.Fprintf(&b, "  %s --> %s\n", mermaidID("s", from.String()), mermaidID("s", to.Ref().String()))
+			edge := "-->"
+			if g.chained(from) {
+				edge = "-.->"
+			}
+			fmt.Fprintf(&b, "  %s %s %s\n", mermaidID("s", from.String()), edge, mermaidID("s", to.Ref().String()))
 		}
 	})
 	return b.String()
@@ -123,6 +127,12 @@ func (g *graph) eachEdge(edge func(from Ref, to *Stage, sink *Sink)) {
 	}
 }
 
+// chained says whether what a stage emits is handed on without being stored.
+func (g *graph) chained(r Ref) bool {
+	s := g.spec.Stage(r)
+	return s != nil && s.Chained
+}
+
 func (g *graph) dot() string {
 	var b strings.Builder
 	b.WriteString("digraph milepost {\n  rankdir=LR;\n  node [shape=box];\n")
@@ -140,7 +150,11 @@ func (g *graph) dot() string {
 		if sink != nil {
 			fmt.Fprintf(&b, "  %q -> %q;\n", from, "sink "+sink.Name)
 		} else {
-			fmt.Fprintf(&b, "  %q -> %q;\n", from, to.Ref())
+			style := ""
+			if g.chained(from) {
+				style = " [style=dashed]"
+			}
+			fmt.Fprintf(&b, "  %q -> %q%s;\n", from, to.Ref(), style)
 		}
 	})
 	b.WriteString("}\n")
@@ -170,6 +184,7 @@ type stageJSON struct {
 	Emits       []string `json:"emits,omitempty"`
 	When        string   `json:"when,omitempty"`
 	Parallelism int      `json:"parallelism"`
+	Chained     bool     `json:"chained,omitempty"`
 }
 
 type sinkJSON struct {
@@ -196,7 +211,7 @@ func (g *graph) json() (string, error) {
 
 func (s *Stage) json() stageJSON {
 	j := stageJSON{Name: s.Name, Uses: s.Uses, Role: string(s.Info.Role), Inputs: []Ref{}, Sinks: []string{},
-		Accepts: s.Info.Accepts, Emits: s.Info.Emits, Parallelism: s.Settings.Parallelism}
+		Accepts: s.Info.Accepts, Emits: s.Info.Emits, Parallelism: s.Settings.Parallelism, Chained: s.Chained}
 	j.Inputs = append(j.Inputs, s.Inputs...)
 	for _, k := range s.Sinks {
 		j.Sinks = append(j.Sinks, k.Name)

@@ -7,6 +7,7 @@ import (
 
 const (
 	arrow = " ─▶ "
+	chain = " ┄▶ " // what is handed on is not stored
 	fork  = "└─▶ "
 )
 
@@ -90,7 +91,11 @@ func (d *asciiDrawing) chain(p *Pipeline, s *Stage, margin, start string) {
 			break
 		}
 		branches = append(branches, ends[1:]...)
-		line += arrow
+		if s.Chained {
+			line += chain
+		} else {
+			line += arrow
+		}
 		if ends[0].stage == nil {
 			line += ends[0].joined
 			break

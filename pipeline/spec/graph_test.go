@@ -29,9 +29,9 @@ pipelines:
 
 func TestGraph(t *testing.T) {
 	full := must(t, examples(t, "valid")["full"])
-	branched := must(t, branches)
+	branched, chained := must(t, branches), must(t, examples(t, "valid")["chained"])
 	for _, format := range GraphFormats {
-		for name, s := range map[string]*Spec{"full": full, "branches": branched} {
+		for name, s := range map[string]*Spec{"full": full, "branches": branched, "chained": chained} {
 			text, err := s.Graph(format)
 			if err != nil {
 				t.Fatal(err)

@@ -52,6 +52,9 @@ func (s *Stage) identity() *node {
 	if s.When != nil {
 		m.add("when", text(s.When.Source))
 	}
+	if s.Chained { // its chain lies elsewhere; the results are the same
+		m.add("durable", &node{kind: boolKind, text: "false"})
+	}
 	m.add("on_error", text(string(s.Settings.OnError)))
 	sinks := &node{kind: listKind}
 	for _, k := range s.Sinks {

@@ -31,7 +31,7 @@ const (
 	CodeType    = "E-type"    // an edge's ends have no event type in common
 	CodeEnv     = "E-env"     // a variable is not set
 	CodeExpr    = "E-expr"    // an expression does not compile
-	CodeDurable = "E-durable" // durable: false, which comes with a later release
+	CodeDurable = "E-durable" // durable: false where events have to be stored
 	WarnUnused  = "W-unused"  // a sink that no stage writes to
 	WarnConfig  = "W-config"  // a configuration's own warning without a code
 )

@@ -145,6 +145,13 @@ func processor[C any](name, version string, accepts, emits []string, def C) pipe
 		Build: func(context.Context, C) (pipeline.Open[pipeline.Processor], error) { return nil, io.ErrUnexpectedEOF }}
 }
 
+// once is a processor that is not deterministic.
+func once[C any](name string, def C) pipeline.StageType {
+	t := processor(name, "1", []string{pipeline.Any}, []string{pipeline.Any}, def).(pipeline.ProcessorType[C])
+	t.Nondeterministic = true
+	return t
+}
+
 func sink[C any](name string, accepts ...string) pipeline.StageType {
 	return pipeline.SinkType[C]{Name: name, Summary: "test " + name, Version: "1", Accepts: accepts,
 		Build: func(context.Context, C) (pipeline.Sink, error) { return nil, io.ErrUnexpectedEOF }}
@@ -156,7 +163,7 @@ func testRegistry() *pipeline.Registry {
 	r.Add(
 		pipeline.ReaderType[mf4Config]{Name: "reader/mf4", Summary: "reads recordings", Version: "2", Emits: []string{schemas.Signals},
 			Default: mf4Config{Batch: time.Second, Target: 256 << 10}},
-		processor("process/exec", "1", []string{pipeline.Any}, []string{pipeline.Any}, execConfig{Protocol: "jsonl"}),
+		once("process/exec", execConfig{Protocol: "jsonl"}),
 		processor("process/aeb", "3", []string{schemas.Signals}, []string{schemas.AEBActivation, schemas.AEBTicks},
 			aebConfig{TTCWarn: 2600 * time.Millisecond, TTCBrake: 1600 * time.Millisecond, Decel: 6}),
 		processor("analysis/window", "1", []string{pipeline.Any}, []string{window}, windowConfig{GroupBy: pipeline.Strings{"recording"}}),

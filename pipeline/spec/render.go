@@ -82,8 +82,12 @@ func (s *Stage) tree(p *Pipeline, i int) *node {
 	if s.When != nil {
 		m.add("when", text(s.When.Source))
 	}
-	settings := encoder{}.encode(reflect.ValueOf(s.Settings), nil, reflect.ValueOf(DefaultSettings()))
-	m.fields = append(m.fields, settings.fields...)
+	if s.Chained { // its settings are those of the stage that it is chained to
+		m.add("durable", &node{kind: boolKind, text: "false"})
+	} else {
+		settings := encoder{}.encode(reflect.ValueOf(s.Settings), nil, reflect.ValueOf(DefaultSettings()))
+		m.fields = append(m.fields, settings.fields...)
+	}
 	m.add("with", encodeConfig(s.Config, s.with, s.Type.NewConfig()))
 	if len(s.Sinks) > 0 {
 		to := &node{kind: listKind}

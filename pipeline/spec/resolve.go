@@ -36,7 +36,7 @@ type stageYAML struct {
 	From     pipeline.Strings `yaml:"from" doc:"Stages whose events this one reads; default the one before."`
 	To       pipeline.Strings `yaml:"to" doc:"Sinks that store what this stage emits."`
 	When     string           `yaml:"when" doc:"Expression over type, source, subject, recording, time, data; events for which it is false are passed over."`
-	Durable  *bool            `yaml:"durable" doc:"Whether what this stage emits is stored."`
+	Durable  *bool            `yaml:"durable" doc:"Whether what this stage emits is stored. false hands it to its one consumer in the same process, without encoding; both are one stage then."`
 	Settings `yaml:",inline"`
 }
 
@@ -92,6 +92,7 @@ func (l *loader) build() {
 	l.sinks(top.Sinks)
 	l.pipelines(top.Pipelines, defaults.Settings)
 	l.edges()
+	l.chained()
 	l.checkTypes()
 	l.checkSinks()
 	l.conditions()
@@ -218,10 +219,7 @@ func (l *loader) stage(d *draft, n *node, defaults Settings) {
 	(&decoder{l: l, where: where}).decode(n, reflect.ValueOf(&s.yaml).Elem())
 	s.Name, s.Settings = s.yaml.Name, s.yaml.Settings
 	l.checkSettings(n, where, s.Settings)
-	if s.yaml.Durable != nil && !*s.yaml.Durable {
-		p := l.report(n.get("durable").pos, CodeDurable, "%s: chained stages come with a later release; every stage is durable", where)
-		p.Next = "next: remove `durable: false`"
-	}
+	s.Chained = s.yaml.Durable != nil && !*s.yaml.Durable
 	if name := n.get("name"); s.Name != "" && l.name(name, "stage") {
 		l.stageName(d, name)
 	}

@@ -51,6 +51,20 @@ func TestResolvedSpec(t *testing.T) {
 	}
 }
 
+// A chained stage has the settings of the last of its group, and is part of the version.
+func TestChained(t *testing.T) {
+	text := examples(t, "valid")["chained"]
+	s := must(t, text)
+	read, aeb, kpi := s.Stage(Ref{"p", "read"}), s.Stage(Ref{"p", "aeb"}), s.Stage(Ref{"p", "kpi"})
+	if !read.Chained || !aeb.Chained || kpi.Chained || read.Settings != kpi.Settings || read.Settings.Parallelism != 3 {
+		t.Errorf("read %+v, aeb %+v, kpi %+v", read, aeb, kpi)
+	}
+	stored := must(t, strings.ReplaceAll(text, "durable: false", "durable: true"))
+	if s.Pipeline("p").Identity() == stored.Pipeline("p").Identity() {
+		t.Error("a pipeline with chained stages has the version of one without: their chains differ")
+	}
+}
+
 // Pipelines and stages may be written in any order.
 func TestOrder(t *testing.T) {
 	s := must(t, `version: 1

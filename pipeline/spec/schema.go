@@ -151,7 +151,6 @@ func (s *schemaBuilder) stage() (object, error) {
 	}
 	properties := o["properties"].(object)
 	properties["name"].(object)["$ref"] = ref("name")["$ref"]
-	properties["durable"] = object{"const": true, "description": properties["durable"].(object)["description"]}
 	var uses, cases []any
 	for _, name := range s.reg.Names() {
 		if strings.HasPrefix(name, "sink/") {

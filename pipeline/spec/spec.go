@@ -47,6 +47,9 @@ type Stage struct {
 	Inputs   []Ref      // in the order of `from`; empty for a reader
 	Sinks    []*Sink    // in the order of `to`
 	When     *Condition // nil: every event
+	// Chained: what the stage emits is not stored (`durable: false`) but handed to its one consumer in the same process. Both,
+	// and what is chained to them, are one stage for settlement, with the settings of the last.
+	Chained  bool
 	Settings Settings
 
 	node, with *node

@@ -6,7 +6,7 @@ import (
 	"github.com/milepost-dev/milepost/schemas"
 )
 
-// maxFails is how often in a row a snapshot may fail before the job is handed back.
+// maxFails is how often in a row a checkpoint may not be stored before the job is handed back.
 const maxFails = 8
 
 // due says whether a checkpoint is.
@@ -61,6 +61,8 @@ func (i *Instance) saved(in *Input) bool {
 	switch {
 	case i.cfg.Role == Sink: // what was written since the last commit may be gone
 		return i.doubt()
+	case in.Outcome == Failed && in.Failure != OK:
+		return i.unsavable(in.Failure)
 	case in.Outcome == Failed && i.fails >= maxFails:
 		return i.leave(Broken, "the stage's state cannot be saved")
 	case in.Outcome == Failed || in.Outcome == Full: // those upstream may wait for it: it cannot be left out
@@ -80,6 +82,7 @@ func (i *Instance) saveDone() bool {
 		i.count = countNone
 	}
 	i.point, i.store, i.epoch = i.saving, i.storing, i.newEpoch
+	i.opens, i.unsaved = 0, 0
 	i.fails, i.since.inputs, i.since.bytes, i.want.checkpoint = 0, 0, 0, false
 	if i.intent != outputs {
 		return i.append(i.intent, i.write)

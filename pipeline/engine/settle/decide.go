@@ -1,6 +1,10 @@
 package settle
 
-import "github.com/milepost-dev/milepost/schemas"
+import (
+	"fmt"
+
+	"github.com/milepost-dev/milepost/schemas"
+)
 
 // lies says whether stored outputs or records lie ahead of the cursor.
 func (i *Instance) lies() bool { return i.at.out < i.stored || i.ledger.ahead > 0 }
@@ -55,13 +59,40 @@ func (i *Instance) opensUncounted() bool {
 	return i.uncounted(i.ledger.find(keyOf(&i.input)))
 }
 
+// countsOpening says whether opening the stage, and computing again what is stored, is to be counted before it begins: what
+// kills its worker there leaves no other trace. Once for each holder; of a reader that has read all that is stored, the next
+// read is counted in its place.
+func (i *Instance) countsOpening() bool {
+	return i.cfg.Role != Sink && !i.cfg.Naive && !i.opensOf && !OpeningUncounted.on()
+}
+
+// opening stores that the stage is opened for the n-th time with nothing stored since, or halts the job when that was too
+// often: no input is to blame. As with an input, the first holder only leaves a trace.
+func (i *Instance) opening() bool {
+	n := i.opens
+	if i.count != countOnce && (n == 0 || !i.reopened) {
+		n++
+	}
+	if n > i.cfg.Attempts {
+		return i.control(decideHalt, Write{Control: schemas.ControlHalt,
+			Reason: fmt.Sprintf("the worker died %d times while it opened the stage or computed again what is stored", n-1)})
+	}
+	return i.control(decideOpening, Write{Control: schemas.ControlAttempt, Attempts: n})
+}
+
+// survived says whether it is to be stored that the stage was opened and all that is stored was computed again: otherwise
+// workers that are killed for other reasons, while they wait for events, would add up.
+func (i *Instance) survived() bool {
+	return i.opens >= min(2, i.cfg.Attempts) && i.opensOf && i.at.out >= i.stored && !SurvivedSilent.on()
+}
+
 // attempt stores that the input in hand is tried for the n-th time, or gives it up when its workers have died too often.
 func (i *Instance) attempt(known *entry) bool {
 	fresh := i.uncounted(known)
 	e := i.ledger.at(keyOf(&i.input))
 	n := e.attempt
 	switch {
-	case !fresh || i.count == countOnce: // the first holder only leaves a trace: what follows it in silence may be to blame
+	case !fresh || i.count == countOnce || i.untried && n == 0: // the first holder only leaves a trace: what follows it in silence may be to blame
 	case n == 0 || !i.reopened: // what another stored since this holder has the job does not tell that he died
 		n++
 	}
@@ -105,6 +136,31 @@ func (i *Instance) giveUp(e *entry) bool {
 	return i.decide(decideLetter, w)
 }
 
+// unsavable counts that the stage's state could not be taken, and tries it again from the last checkpoint, or gives up the
+// input behind which it was to be taken. Its outputs are stored, so it cannot be skipped.
+func (i *Instance) unsavable(f Failure) bool {
+	i.dirty = true
+	i.unsaved++
+	switch {
+	case i.want.drain:
+		return i.leave(Drained, "")
+	case f != Permanent && i.unsaved < i.cfg.Attempts:
+		i.want.checkpoint = true
+		i.do(Action{Do: Drop})
+		return i.pause(i.unsaved)
+	}
+	if i.ran.Sequence == 0 { // nothing but skipped inputs since the last checkpoint
+		return i.control(decideHalt, Write{Control: schemas.ControlHalt, Reason: "the stage's state cannot be taken"})
+	}
+	w := Write{Kind: WriteLetter, Input: i.cfg.ref(&i.ran), Event: i.ran, Decision: schemas.Halt, Attempts: i.unsaved, Permanent: f == Permanent}
+	if i.cfg.OnError == schemas.Stop {
+		w.Decision = schemas.Stop
+	}
+	before := i.before.cursor()
+	w.Cursor = &before
+	return i.decide(decideLetter, w)
+}
+
 // nondeterministic halts the job without an input.
 func (i *Instance) nondeterministic(reason string) bool {
 	return i.control(decideHalt, Write{Control: schemas.ControlHalt, Reason: "non-deterministic: " + reason})
@@ -144,7 +200,7 @@ func (i *Instance) halted() bool {
 		}
 	}
 	if i.want.resume && i.want.of.names(ref, i.halt.Position) {
-		return i.append(decideResume, Write{Kind: WriteControl, Control: schemas.ControlResume, Input: ref, Cursor: i.halt.Cursor})
+		return i.control(decideResume, Write{Control: schemas.ControlResume, Input: ref})
 	}
 	return i.leave(ending, "")
 }
@@ -154,13 +210,14 @@ func (r *Request) names(input schemas.InputRef, at schemas.Position) bool {
 	return ResumeTwice.on() || (r.Input == (schemas.InputRef{}) || r.Input == input) && (r.Letter == 0 || r.Letter == at)
 }
 
-// control appends a control record at the present place.
+// control appends a control record. Its cursor is what the last checkpoint covers, and of an end all: what producers read
+// there says which of their events nobody needs again.
 func (i *Instance) control(d decision, w Write) bool { return i.append(d, i.controlOf(w)) }
 
 func (i *Instance) controlOf(w Write) Write {
-	at := &i.at
-	if !i.restored {
-		at = &i.base
+	at := &i.base
+	if w.Control == schemas.ControlEnd && i.restored {
+		at = &i.at
 	}
 	c := at.cursor()
 	w.Kind, w.Cursor = WriteControl, &c
@@ -229,11 +286,18 @@ func (i *Instance) holds() bool {
 	i.intent, i.claimed = outputs, true
 	switch d {
 	case outputs:
+		i.opens = 0
 		i.emitted(len(i.held) - i.kept)
 		i.count = countNone
 		return i.settle()
 	case decideAttempt:
 		return i.attempted()
+	case decideOpening:
+		i.opens, i.opensOf = i.write.Attempts, true
+		if i.count == countOnce {
+			i.count = countNone
+		}
+		return true
 	case decideLetter:
 		return i.lettered()
 	case decideResume:
@@ -241,7 +305,7 @@ func (i *Instance) holds() bool {
 	case decideCancel:
 		return i.leave(Cancelled, "")
 	case decideHalt:
-		return i.leave(Halted, i.write.Reason)
+		return i.stop(Halted, i.write.Reason)
 	case decideEndEvent:
 		i.stored++
 		i.end = i.write.End
@@ -253,6 +317,7 @@ func (i *Instance) holds() bool {
 func (i *Instance) attempted() bool {
 	e := i.ledger.at(keyOf(&i.input))
 	e.attempt, e.mine = i.write.Attempts, true
+	i.opensOf = i.opensOf || i.cfg.Role == Reader && !i.restored // its opening is counted with its next read
 	i.ledger.record(e)
 	if i.count == countOnce || CountFirstOnly.on() {
 		i.count = countNone
@@ -268,9 +333,9 @@ func (i *Instance) lettered() bool {
 	}
 	switch i.write.Decision {
 	case schemas.Halt:
-		return i.leave(Halted, "")
+		return i.stop(Halted, "")
 	case schemas.Stop:
-		return i.leave(Stopped, "")
+		return i.stop(Stopped, "")
 	}
 	e := i.ledger.at(keyOf(&i.input))
 	e.skip, e.doomed = true, false
@@ -279,8 +344,17 @@ func (i *Instance) lettered() bool {
 	return true
 }
 
+// stop leaves a job that was halted just now, unless a resume is here already: whoever sent it has read the record before its
+// append was answered. Only the chain says whether it is about this one.
+func (i *Instance) stop(e Ending, reason string) bool {
+	if i.want.resume && !ResumeOvertaken.on() {
+		return i.reopen()
+	}
+	return i.leave(e, reason)
+}
+
 func (i *Instance) resumed() bool {
-	i.halt, i.want.resume = nil, false
+	i.halt, i.want.resume, i.opens, i.unsaved = nil, false, 0, 0
 	for _, e := range i.ledger.entries {
 		e.errs, e.doomed = 0, false
 	}

@@ -38,6 +38,16 @@
 //   - An attempt record of the first holder says 0: it only leaves a trace, for what follows it in silence may be what kills.
 //     A holder who was refused does not raise another's count, since that other lives. A reader is counted before it is
 //     opened (Append comes before Restore), since a file that kills does so then.
+//   - Opening the stage is counted too, once for each holder, by an attempt record without an input: what kills its worker
+//     while its state is restored, or while what is stored is computed again, leaves no other trace. Too many halt the job; a
+//     resume begins anew. Who gets through the second time says so (n 0): workers that die later, while they wait, must not add up.
+//   - A control's cursor is that of the last checkpoint, but for an end's: producers in other processes take it for what
+//     nobody needs again.
+//   - A resume may come before the append of the record that it is about was answered, or while an older state is being
+//     looked at: it is kept until the chain was looked at again.
+//   - A state that cannot be taken is tried again from the last checkpoint; then it is a dead letter of the last input, which
+//     never skips, since that input's outputs are stored.
+//   - A reader's end may have outputs, of stages that are chained to it: the read that finds the end is an input then.
 //   - The error of a sink's failed write is wanted later than the others': its dead letter comes after Load, Open and the
 //     writes before it.
 //   - Rule 8 needs no cursor in out events: inputs are read again from the checkpoint, and as each gives exactly one event,

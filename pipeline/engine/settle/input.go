@@ -20,7 +20,7 @@ const (
 	Gone        // a reader returned transport.ErrGone, or what is no event: Event's Edge and Reading, Reason
 	Stepped     // answers Step: Outputs, EOF, Failure
 	Appended    // answers Append: N, Outcome
-	Saved       // answers SaveCheckpoint and CommitStore: Outcome
+	Saved       // answers SaveCheckpoint and CommitStore: Outcome, and Failure when it is the stage that gave no state
 	Waited      // answers Wait
 	Command     // the user or the shell wants something: Command
 )
@@ -33,8 +33,8 @@ type Input struct {
 	Cursor  schemas.Cursor
 	Event   Event
 	Outputs []Output // what the step emitted, in order; First of the Step numbers them
-	EOF     bool     // of a reader's step: there was nothing more to read; no outputs
-	Failure Failure  // of a step or of opening and restoring an instance
+	EOF     bool     // of a reader's step: there was nothing more to read; outputs are of stages chained to it
+	Failure Failure  // of a step, of opening and restoring an instance, or of taking its state
 	Outcome Outcome
 	N       int // how many records of the append are known to be stored
 	Command Request

@@ -43,6 +43,7 @@ type decision uint8
 const (
 	outputs decision = iota // nothing is decided
 	decideAttempt
+	decideOpening
 	decideLetter
 	decideResume
 	decideCancel
@@ -79,7 +80,10 @@ type Instance struct {
 	restored bool    // it is at place at
 	dirty    bool    // a failed call left it in between
 	failed   Failure // of opening it
+	unsaved  int     // how often in a row its state could not be taken
 	at       place
+	ran      Event // the last input before at that was not skipped, since the stage was restored; its sequence is 0 if there is none
+	before   place // it
 	queues   []queue
 	virtual  Event // a reader's next input
 
@@ -96,8 +100,11 @@ type Instance struct {
 	opened   bool    // it was before, in this hold
 	reopened bool    // so this holder saw others write meanwhile
 	half     Failure // of a mutant
-	before   State   // of a mutant
+	opened0  State   // of a mutant
 	count    counting
+	opens    int  // how often in a row the stage was opened and nothing came of it, as the chain tells
+	opensOf  bool // this holder is among them
+	untried  bool // and nobody before this holder has stored more than that
 	claimed  bool // of a sink: an attempt was stored since the chain was opened
 	stales   int
 	fails    int // in a row, of broker and store
@@ -204,8 +211,12 @@ func (i *Instance) advance() bool {
 		return i.drain()
 	case (i.dirty || !i.restored) && i.opensUncounted():
 		return i.attempt(i.ledger.find(keyOf(&i.input)))
+	case (i.dirty || !i.restored) && i.countsOpening():
+		return i.opening()
 	case i.dirty || !i.restored:
 		return i.restore()
+	case i.survived():
+		return i.control(decideOpening, Write{Control: schemas.ControlAttempt})
 	case i.due() && i.clean():
 		return i.save()
 	case i.at.ended():

@@ -17,6 +17,8 @@ const (
 	NoAttempt                   // rule 6: attempts are not stored
 	CountFirstOnly              // attempts of the first step after a takeover only
 	OpenUncounted               // rule 6: a reader's opening is not counted as a try
+	OpeningUncounted            // rule 6: opening a stage that others opened before is not counted
+	SurvivedSilent              // rule 6: workers that die while they wait add up
 	LetterCursor                // rule 6: the dead letter does not carry the cursor
 	LetterUnstored              // rule 6: a dead letter acts without being stored
 	TwoRecords                  // rule 6: dead letter and halt are two records
@@ -24,6 +26,7 @@ const (
 	SkipCounts                  // rule 6: a skipped input is counted
 	ResumeBehind                // rule 6: resume goes on behind the halted input
 	ResumeTwice                 // rule 6: a resume that comes again acts again
+	ResumeOvertaken             // a resume that comes before the dead letter's append is answered is lost
 	CancelUnstored              // rule 6: a cancel acts without being stored
 	HalfSteps                   // rule 4: outputs of a failed step are appended
 	UnknownIsStored             // rule 4: an unknown outcome is taken for a success

@@ -33,7 +33,7 @@ func (i *Instance) loaded(in *Input) bool {
 	}
 	i.store = in.Cursor.Clone()
 	if ChainBeforeStore.on() {
-		return i.look(i.before)
+		return i.look(i.opened0)
 	}
 	return i.ask(Opened, Action{Do: Open})
 }
@@ -46,7 +46,7 @@ func (i *Instance) open(in *Input) bool {
 		return true
 	}
 	if ChainBeforeStore.on() && i.cfg.Role == Sink {
-		i.before = in.State
+		i.opened0 = in.State
 		return i.ask(Loaded, Action{Do: Load})
 	}
 	return i.look(in.State)
@@ -69,9 +69,10 @@ func (i *Instance) look(st State) bool {
 	}
 	i.reopened = i.opened
 	if !i.opened {
-		i.opened, i.count = true, i.counting(&st)
+		i.opened, i.count, i.untried = true, i.counting(&st), st.untried()
 	}
-	i.want.resume = i.want.resume && i.halt != nil // what it was for is not there any more
+	// What a resume was for may not be there any more; one that names a letter may know more than this State.
+	i.want.resume = i.want.resume && (i.halt != nil || i.want.of.Letter != 0)
 	i.known, i.claimed = true, false
 	return true
 }
@@ -87,9 +88,19 @@ func (i *Instance) counting(st *State) counting {
 	return countEach
 }
 
+// untried says whether all that the chain tells is that the stage was opened.
+func (s *State) untried() bool {
+	for k := range s.Behind {
+		if c := s.Behind[k].Control; c == nil || c.Kind != schemas.ControlAttempt || c.Input != (schemas.InputRef{}) {
+			return false
+		}
+	}
+	return s.Out == 0 && s.Checkpoint == nil
+}
+
 func (i *Instance) learn(st *State) (over Ending, err error) {
 	i.ledger.forget()
-	i.halt, i.end, i.outs, i.stored = nil, nil, i.outs[:0], st.Out
+	i.halt, i.end, i.outs, i.stored, i.opens = nil, nil, i.outs[:0], st.Out, 0
 	if over = st.over(); over != 0 { // of such a chain anything may be trimmed
 		return over, nil
 	}
@@ -153,7 +164,7 @@ func (i *Instance) record(r *Record) error {
 	if n := i.base.out + uint64(len(i.outs)) + 1; i.compares() && r.Sequence != n {
 		return fmt.Errorf("out event %d stands where %d is due", r.Sequence, n)
 	}
-	i.outs = append(i.outs, Output{Hash: r.Hash, Bytes: r.Bytes})
+	i.outs, i.opens = append(i.outs, Output{Hash: r.Hash, Bytes: r.Bytes}), 0
 	if r.End != nil {
 		i.end = r.End
 	}
@@ -191,7 +202,11 @@ func (i *Instance) readControl(r *Record) error {
 		i.halt = &halt
 		return nil
 	case schemas.ControlResume:
-		i.halt = nil
+		i.halt, i.opens = nil, 0
+	case schemas.ControlAttempt:
+		if c.Input == (schemas.InputRef{}) {
+			i.opens = c.Attempt
+		}
 	}
 	if c.Input == (schemas.InputRef{}) {
 		return nil
@@ -242,7 +257,7 @@ func (i *Instance) restore() bool {
 	i.lose()
 	i.at.set(&i.base)
 	i.ledger.settle(&i.base)
-	i.since.inputs, i.since.bytes, i.failed = 0, 0, OK
+	i.since.inputs, i.since.bytes, i.failed, i.ran = 0, 0, OK, Event{}
 	if i.cfg.Role == Sink {
 		i.restored = true
 	} else {

@@ -121,7 +121,7 @@ func (s *script) number(v string) uint64 {
 }
 
 // input reads: start, waited | loaded, restored | opened RECORDS | arrived EDGE/SEQUENCE [KIND] [t=TIME] |
-// stepped [SEQUENCE[!]...] [FAILURE|eof] | appended [OUTCOME] | saved [OUTCOME] | command WANT.
+// stepped [SEQUENCE[!]...] [FAILURE|eof] | appended [OUTCOME] | saved [OUTCOME [FAILURE]] | command WANT.
 // A step's outputs are named by their sequence, with ! when they come out differently.
 func (s *script) input(f []string) (in Input) {
 	for k, n := range opNames {
@@ -143,6 +143,9 @@ func (s *script) input(f []string) (in Input) {
 	case Appended, Saved, Loaded:
 		if len(f) > 1 {
 			in.Outcome = Outcome(index(outcomeNames[:], f[1]))
+		}
+		if len(f) > 2 {
+			in.Failure = Failure(index(failureNames[:], f[2]))
 		}
 	}
 	return in
@@ -217,6 +220,9 @@ func (s *script) state(records []string) (st State) {
 			rec.Control = &schemas.Control{Kind: schemas.ControlKind(f[1])}
 			if len(f) > 2 {
 				rec.Control.Input = s.ref(f[2])
+				if rec.Control.Input.Sequence == 0 { // the stage's opening
+					rec.Control.Input = schemas.InputRef{}
+				}
 			}
 			if len(f) > 3 {
 				rec.Control.Attempt = int(s.number(f[3]))

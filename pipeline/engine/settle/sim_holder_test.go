@@ -40,6 +40,7 @@ type holder struct {
 	current uint64 // key of the input that is tried
 	differs bool   // what it computed differs from what is stored
 	behind  []Record
+	orders  []*delivery // that were handed to him while he worked
 }
 
 type reader struct {
@@ -151,13 +152,19 @@ func (h *holder) act() bool {
 		return false
 	}
 	h.handle(Input{Op: Command, Command: Request{Want: WantCheckpoint}}) // idle: a checkpoint lets others go on
+	h.withhold()
+	return true
+}
+
+// withhold answers, when a command came, what waits for room.
+func (h *holder) withhold() {
 	switch {
-	case h.asked && h.todo.Do == Step:
+	case !h.asked || !h.blocked():
+	case h.todo.Do == Step:
 		h.reply(Input{Op: Stepped, Failure: NotBegun})
-	case h.asked && h.todo.Do == Append:
+	case h.todo.Do == Append:
 		h.reply(Input{Op: Appended, Outcome: Withheld})
 	}
-	return true
 }
 
 // blocked: too far ahead of the slowest consumer.
@@ -166,7 +173,7 @@ func (h *holder) blocked() bool {
 	switch {
 	case len(h.node.to) == 0:
 		return false
-	case h.todo.Do == Append && h.todo.Append.Control == schemas.ControlAttempt:
+	case h.todo.Do == Append && h.todo.Append.Control == schemas.ControlAttempt && h.todo.Append.Input.Sequence > 0:
 		first = h.core.at.out + 1
 	case h.todo.Do != Step:
 		return false
@@ -232,6 +239,7 @@ func (h *holder) execute() {
 	case Open:
 		if !h.core.opened {
 			h.hinder()
+			h.w.openings[h.node.index]++
 		}
 		h.known, h.useless = h.chain.last(), false
 		s := h.chain.state(h.behind[:0])
@@ -261,6 +269,11 @@ func (h *holder) trip() bool {
 		h.reply(Input{Op: Opened, Outcome: Failed})
 	case SaveCheckpoint, CommitStore:
 		h.rows = nil
+		if h.todo.Do == SaveCheckpoint && !h.todo.Kept && h.w.chance(1, 3) {
+			h.w.unsaved++
+			h.reply(Input{Op: Saved, Outcome: Failed, Failure: Failure(1 + h.w.draw(2))})
+			break
+		}
 		h.reply(Input{Op: Saved, Outcome: [...]Outcome{Failed, Full}[h.w.draw(2)]})
 	case Restore:
 		if h.node.failing || h.node.cfg.Attempts < 2 {
@@ -280,6 +293,10 @@ func (h *holder) restore() {
 		h.die()
 		return
 	}
+	if h.node.grim == 1 && len(h.chain.archive) > 1 && !h.w.healed[h.node.opening()] {
+		h.die()
+		return
+	}
 	h.memory, h.differs = memory{}, false
 	if c := h.todo.Checkpoint; c != nil && !StateForgotten.on() {
 		h.memory = memoryOf(c.Snapshot)
@@ -291,7 +308,14 @@ func (h *holder) restore() {
 	h.reply(Input{Op: Restored})
 }
 
+// opening is the key of what is wrong with a stage that kills its worker whatever the input.
+func (n *node) opening() uint64 { return n.key(255, 0) }
+
 func (h *holder) step(c *Call) {
+	if h.node.grim == 2 && c.First <= uint64(len(h.chain.archive)) && !h.w.healed[h.node.opening()] {
+		h.die()
+		return
+	}
 	if c.Method != CallNothing {
 		h.tries(inputKey{c.Event.Edge, c.Event.Sequence})
 	}
@@ -309,7 +333,7 @@ func (h *holder) step(c *Call) {
 		}
 	}
 	if h.run(c) {
-		h.reply(Input{Op: Stepped, EOF: true})
+		h.reply(Input{Op: Stepped, EOF: true, Outputs: h.outputs(c)})
 		return
 	}
 	h.w.pass(h.node, c.Event.Edge, c.Event.Sequence)
@@ -321,6 +345,9 @@ func (h *holder) run(c *Call) (eof bool) {
 	switch c.Method {
 	case CallRead:
 		if c.Event.Sequence > n.reads {
+			if n.tail {
+				h.events = n.finish(&h.memory, int64(c.Event.Sequence), h.events)
+			}
 			return true
 		}
 		h.events = n.read(&h.memory, c.Event.Sequence, h.events)
@@ -375,6 +402,9 @@ func (h *holder) die() {
 	w.stats.crashes++
 	h.dead = true
 	h.delivery.expire(w)
+	for _, d := range h.orders {
+		d.expire(w)
+	}
 }
 
 func (d *delivery) expire(w *world) {
@@ -384,8 +414,16 @@ func (d *delivery) expire(w *world) {
 }
 
 func (h *holder) leave(a Action) {
-	w, d := h.w, h.delivery
 	h.dead = true
+	h.settle(a, h.delivery)
+	for _, d := range h.orders {
+		h.settle(a, d)
+	}
+}
+
+// settle is what becomes of a delivery when he leaves.
+func (h *holder) settle(a Action, d *delivery) {
+	w := h.w
 	switch {
 	case a.Ending == Broken:
 		w.fault("%s: %s", names[h.node.index], a.Reason)
@@ -395,6 +433,9 @@ func (h *holder) leave(a Action) {
 	case a.Ending == Drained:
 		d.out, d.ready = false, true
 		w.trouble[h.current]++
+		if in := &h.core.input; h.node.key(in.Edge, in.Sequence) != h.current { // it may be counted, and not be begun
+			w.trouble[h.node.key(in.Edge, in.Sequence)]++
+		}
 	case w.faults > 0 && w.chance(1, 10): // the ack is forgotten
 		w.faults--
 		d.expire(w)

@@ -2,6 +2,7 @@ package settle
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/milepost-dev/milepost/schemas"
 )
@@ -147,14 +148,24 @@ func (o *oracle) read() {
 		if p := o.n.cfg.ProgressEvery; p > 0 && len(o.out) == before && k%p == 0 {
 			o.out = append(o.out, ev{kind: Progress, time: int64(k)})
 		}
-		o.inputs++
-		for j := before; j < len(o.out); j++ {
-			o.out[j].seq = uint64(j + 1)
-			h := o.out[j].hash()
-			o.hash = fold(o.hash, &h)
+		o.countRead(before)
+	}
+	if before := len(o.out); o.n.tail {
+		if o.out = o.n.finish(&o.memory, int64(o.n.reads+1), o.out); len(o.out) > before {
+			o.countRead(before)
 		}
 	}
 	o.end()
+}
+
+// countRead counts a read, whose content is what came out.
+func (o *oracle) countRead(before int) {
+	o.inputs++
+	for j := before; j < len(o.out); j++ {
+		o.out[j].seq = uint64(j + 1)
+		h := o.out[j].hash()
+		o.hash = fold(o.hash, &h)
+	}
 }
 
 // skipped says whether a stored dead letter skips the input; whether rightly so was judged when it was stored.
@@ -264,8 +275,15 @@ func (o *oracle) excuse(c *chain) string {
 		}
 	case o.w.cancelled:
 		return "not cancelled"
+	case h != nil && h.Control != nil && strings.HasPrefix(h.Control.Reason, "the worker died"):
+		switch n := o.w.openings[o.n.index]; {
+		case n <= o.n.cfg.Attempts:
+			return fmt.Sprintf("halted after %d openings: %s", n, h.Control.Reason)
+		case o.w.patient:
+			return "halted, though the user resumes"
+		}
 	case h != nil && h.Control != nil:
-		if !o.n.flaky {
+		if !o.n.flaky && o.w.unsaved == 0 {
 			return "halted as non-deterministic: " + h.Control.Reason
 		}
 	case h != nil:
@@ -317,7 +335,7 @@ func (w *world) judge(h *holder, a *Write) {
 	w.stats.letters++
 	n := h.node
 	edge := n.edge(a.Input.Edge)
-	if k := n.key(edge, a.Input.Sequence); !w.planned(n, edge, a.Input.Sequence) && w.trouble[k]+w.unopened < n.cfg.Attempts && (w.unopened == 0 || !a.Permanent) {
+	if k := n.key(edge, a.Input.Sequence); !w.planned(n, edge, a.Input.Sequence) && w.trouble[k]+w.unopened+w.unsaved < n.cfg.Attempts && (w.unopened+w.unsaved == 0 || !a.Permanent) {
 		w.fault("%s: input %v was given up after %d tries", names[n.index], a.Input, w.trouble[k])
 	}
 	stands := a.Input.Sequence - 1

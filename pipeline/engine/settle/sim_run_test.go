@@ -208,18 +208,36 @@ func (w *world) resume() bool {
 	for _, n := range w.stages {
 		c := w.chains[n.index]
 		r := c.halted()
-		if r == nil || r.Letter == nil || !w.patient || w.pending(n, r.Position) {
+		if r == nil || n.flaky || !w.patient || w.pending(n, r.Position) {
 			continue
 		}
-		k := n.key(n.edge(r.Letter.Input.Edge), r.Letter.Input.Sequence)
+		k, input := n.opening(), schemas.InputRef{}
+		if r.Letter != nil {
+			input = r.Letter.Input
+			k = n.key(n.edge(input.Edge), input.Sequence)
+		}
 		if w.chance(2, 3) {
 			w.healed[k] = true
 		}
 		w.stats.resumes++
-		w.inbox = append(w.inbox, &delivery{node: n, ready: true, command: &Request{Want: WantResume, Input: r.Letter.Input, Letter: r.Position}})
+		w.order(&delivery{node: n, ready: true, command: &Request{Want: WantResume, Input: input, Letter: r.Position}})
 		return true
 	}
 	return false
+}
+
+// order hands a command to whoever works on the job, or to anybody.
+func (w *world) order(d *delivery) {
+	w.inbox = append(w.inbox, d)
+	for _, h := range w.holders {
+		if h.node == d.node && !h.dead && h.paused <= w.now && w.chance(1, 2) {
+			d.ready, d.out = false, true
+			h.orders = append(h.orders, d)
+			h.handle(Input{Op: Command, Command: *d.command})
+			h.withhold()
+			return
+		}
+	}
 }
 
 func (n *node) edge(name string) int { return max(0, n.cfg.edge(name)) }

@@ -60,7 +60,7 @@ func TestUndisturbed(t *testing.T) {
 			w.reset(seed+1, naive)
 			w.faults = 0
 			for _, n := range w.stages {
-				n.failing, n.flaky, n.cursed = false, false, false
+				n.failing, n.flaky, n.cursed, n.grim = false, false, false, 0
 			}
 			if s := w.run(); s != "" {
 				t.Fatalf("naive %v, seed %d: %s", naive, seed+1, s)

@@ -24,7 +24,9 @@ type world struct {
 	healed      map[uint64]bool // inputs that fail no more
 	trouble     map[uint64]int  // tries of an input that ended badly, as an outside observer counts them
 	late        []func()
-	unopened    int // how often an instance could not be opened
+	unopened    int         // how often an instance could not be opened
+	unsaved     int         // how often a state could not be taken
+	openings    map[int]int // by node: how often a new holder opened its chain
 	cancelled   bool
 	patient     bool // the user resumes what is halted
 	wrong       string
@@ -42,10 +44,12 @@ type node struct {
 	from      []int // upstream nodes
 	to        []int
 	reads     uint64 // of a reader
+	tail      bool   // of a reader: stages are chained to it, which emit at its end
 	quiet     bool   // emits next to nothing
 	flaky     bool   // is not deterministic, though it says so
 	failing   bool
 	cursed    bool // a reader that kills its worker when it is opened
+	grim      int  // a stage that kills its worker: 1 when it is restored, 2 when it computes again what is stored
 	consumers []schemas.EdgeCursor
 }
 
@@ -198,12 +202,13 @@ func (w *world) planned(n *node, edge int, seq uint64) bool {
 
 // reset draws a new schedule.
 func (w *world) reset(seed uint64, naive bool) {
-	*w = world{seed: seed, holders: w.holders[:0], spare: append(w.spare, w.holders...), inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, passed: w.passed, healed: w.healed, trouble: w.trouble}
+	*w = world{seed: seed, holders: w.holders[:0], spare: append(w.spare, w.holders...), inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, openings: w.openings, passed: w.passed, healed: w.healed, trouble: w.trouble}
 	if w.temp == nil {
-		w.passed = map[uint64]uint8{}
+		w.passed, w.openings = map[uint64]uint8{}, map[int]int{}
 		w.temp, w.healed, w.trouble = map[uint64]int{}, map[uint64]bool{}, map[uint64]int{}
 	}
 	clear(w.temp)
+	clear(w.openings)
 	clear(w.passed)
 	clear(w.healed)
 	clear(w.trouble)
@@ -228,6 +233,9 @@ func (w *world) graph(naive bool) {
 		return n
 	}
 	w.shape(add)
+	if n := w.stages[w.draw(len(w.stages))]; failing && n.cfg.Role == Processor && w.chance(1, 6) {
+		n.grim = 1 + w.draw(2)
+	}
 	for k, n := range w.stages {
 		if k == len(w.chains) {
 			w.chains = append(w.chains, &chain{})
@@ -243,6 +251,7 @@ var names = [...]string{"s0", "s1", "s2", "s3", "s4", "s5"}
 func (w *world) shape(add func(Role, ...int) *node) {
 	reader := add(Reader)
 	reader.reads, w.window = uint64(2+w.draw(7)), 8
+	reader.tail = w.chance(1, 3)
 	reader.cursed = reader.failing && w.chance(1, 30)
 	switch w.draw(6) {
 	case 0:

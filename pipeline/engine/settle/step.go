@@ -84,8 +84,11 @@ func (i *Instance) stepped(in *Input) bool {
 		return i.fail(in.Failure)
 	}
 	if in.EOF {
-		i.at.edges[0].Ended = true
-		return true
+		if len(in.Outputs) == 0 {
+			i.at.edges[0].Ended = true
+			return true
+		}
+		i.input.Kind = End // behind it the reader's edge has ended
 	}
 	i.held, i.kept = append(i.held[:0], in.Outputs...), 0
 	if i.cfg.Naive {
@@ -158,6 +161,10 @@ func (i *Instance) settle() bool {
 
 // pass moves the cursor behind the input in hand. A skipped one is not counted: it is as if it had never come.
 func (i *Instance) pass() bool {
+	if !i.skipping {
+		i.ran = i.input
+		i.before.set(&i.at)
+	}
 	i.at.pass(&i.input)
 	i.ledger.pass(keyOf(&i.input))
 	if i.cfg.Role != Reader {
