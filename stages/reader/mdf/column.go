@@ -2,7 +2,9 @@ package mdf
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -44,6 +46,8 @@ type decoder struct {
 	strbuf []byte
 	from   int64 // VLSD: position of the first value of the block
 	simple bool  // see setSimple
+	fault  error // VLSD: what is wrong with the values
+	lost   bool  // VLSD: the values cannot be read, and the reader goes on without them
 
 	offsets []uint64    // VLSD: of the values of the block
 	order   []uint32    // the records by offset
@@ -181,6 +185,13 @@ func (d *decoder) decodeField(r *rows, n int) {
 
 // decodeBlobs collects the values of a VLSD channel.
 func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
+	if d.lost {
+		d.col.start(n)
+		for range n {
+			d.col.append(nil)
+		}
+		return n, nil
+	}
 	d.offsets = grow(d.offsets, n)
 	ascending := true
 	for i := range d.offsets {
@@ -201,6 +212,9 @@ func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
 		}
 		b, err := d.blobs.at(off, first+uint64(i))
 		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				d.fault = err
+			}
 			return i, err
 		}
 		c.append(b)
@@ -286,11 +300,11 @@ func (d *decoder) decodeValidity(r *rows, n int) { d.validity(r.inval, d.inval, 
 // validity sets Valid of n records; the invalidation byte of the first stands at b[at], those that follow stride bytes apart.
 func (d *decoder) validity(b []byte, at, stride, n int) {
 	c := d.col
-	if d.inval < 0 && !d.ch.AllInvalid() {
+	if d.inval < 0 && !d.ch.AllInvalid() && !d.lost {
 		return
 	}
 	c.Valid = grow(c.Valid, n)
-	if d.inval < 0 {
+	if d.inval < 0 || d.lost {
 		clear(c.Valid)
 		return
 	}

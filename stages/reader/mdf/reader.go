@@ -21,6 +21,10 @@ type ReadOptions struct {
 	// ColumnsOnly leaves Block.Records and Block.Inval nil. Of transposed blocks only the bytes that the columns and
 	// times need are kept then.
 	ColumnsOnly bool
+	// SkipDamage goes on behind damage instead of ending with an error: Next skips the records of a damaged data block, and
+	// GroupReader.Losses tells which, when, and why. Where nothing behind the damage can be found, reading ends with io.EOF
+	// all the same: always look at Losses then.
+	SkipDamage bool
 }
 
 const (
@@ -101,6 +105,8 @@ type GroupReader struct {
 	err   error
 	last  float64
 	seen  bool
+
+	losses []Loss
 }
 
 // Read opens a reader of the given channels, which have to be of g, from its first record. Without channels only
@@ -188,11 +194,18 @@ func (r *GroupReader) Next(ctx context.Context) (*Block, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	n, err := r.read()
-	if n == 0 {
+	for {
+		if r.err != nil && !r.skipDamage() {
+			return nil, r.err
+		}
+		n, err := r.read()
+		if n > 0 {
+			if err != nil {
+				r.err = r.wrap(err)
+			}
+			r.found()
+			return &r.block, nil
+		}
 		if err == nil {
 			err = io.EOF
 		}
@@ -200,12 +213,7 @@ func (r *GroupReader) Next(ctx context.Context) (*Block, error) {
 		if s := r.stream(); s != nil {
 			s.leave() // more records may stand behind the last than the file says
 		}
-		return nil, r.err
 	}
-	if err != nil {
-		r.err = r.wrap(err)
-	}
-	return &r.block, nil
 }
 
 // read decodes the next block and returns its number of records, which may come with an error behind them.
@@ -227,13 +235,26 @@ func (r *GroupReader) read() (int, error) {
 	n, err := r.decodeTimes(&in)
 	if n > 0 {
 		var colErr error
-		if n, colErr = decodeColumns(r.cols, &in, n, r.next); colErr != nil {
+		if n, colErr = r.decodeColumns(&in, n); colErr != nil {
 			err = colErr
 		}
 	}
 	r.fill(&in, n)
 	r.advance(n)
 	return n, err
+}
+
+// decodeColumns decodes up to n records. With SkipDamage it goes on without values that cannot be read.
+func (r *GroupReader) decodeColumns(in *rows, n int) (int, error) {
+	for {
+		k, err := decodeColumns(r.cols, in, n, r.next)
+		if err == nil || !r.opts.SkipDamage || !r.loseValues(r.next+uint64(k)) {
+			return k, err
+		}
+		if k > 0 {
+			return k, nil
+		}
+	}
 }
 
 // atEnd is what follows the last record: io.EOF, or that its block turned out to be damaged.
