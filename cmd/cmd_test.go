@@ -142,6 +142,14 @@ func TestInspect(t *testing.T) {
 	if err := json.Unmarshal([]byte(l.with(t.Context(), 0, "inspect", "../samples/sim_city_drive.mf4", "-o", "json")), &v); err != nil || v.Version != "4.11" || len(v.Groups) == 0 {
 		t.Errorf("%+v, %v", v, err)
 	}
+	data, err := os.ReadFile("../samples/sim_full_braking.mf4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := bytes.Index(data, []byte("##DZ"))
+	data[block+100] ^= 0x55
+	l.write("damaged.mf4", string(data))
+	l.wants(l.with(t.Context(), 1, "inspect", l.path("damaged.mf4")), "lost: ", "records 0 to ", "from the start to", "wheel_speeds")
 	l.write("text.mf4", "hello\n")
 	l.with(t.Context(), 1, "inspect", l.path("text.mf4"))
 	l.wants(l.stderr.String(), "not an MDF file", "hello", "E-mf4")

@@ -82,6 +82,9 @@ type groupView struct {
 	Gaps     []gapView     `json:"gaps,omitempty"`
 	List     []channelView `json:"list,omitempty"`
 	Blocks   []blockView   `json:"blocks,omitempty"`
+	Lost     []lostView    `json:"lost,omitempty"` // to damage
+
+	timed bool // First is known
 }
 
 type gapView struct {
@@ -99,7 +102,7 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 	if o.digest {
 		return digest.File(ctx, a.stdout, file, filepath.ToSlash(file))
 	}
-	f, err := mdf.Open(file)
+	f, err := mdf.Options{KeepReadable: true}.Open(file)
 	if err != nil {
 		return err
 	}
@@ -121,6 +124,9 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 		v.Groups = append(v.Groups, view)
 	}
 	v.Seconds = max(0, last-first)
+	if f.Damage != nil {
+		v.Error = f.Damage.Error()
+	}
 	if err := v.addMetadata(f); err != nil && v.Error == "" {
 		v.Error = err.Error()
 	}
@@ -172,7 +178,7 @@ func viewGroup(ctx context.Context, g *mdf.ChannelGroup, o inspectOptions) (grou
 			return v, err
 		}
 	}
-	r, err := g.Read(mdf.ReadOptions{})
+	r, err := g.Read(mdf.ReadOptions{SkipDamage: true})
 	if err != nil {
 		return v, err
 	}
@@ -187,8 +193,14 @@ func viewGroup(ctx context.Context, g *mdf.ChannelGroup, o inspectOptions) (grou
 		}
 		v.add(b, o.gap)
 	}
+	for _, l := range r.Losses() {
+		v.Lost = append(v.Lost, viewLoss(l))
+	}
 	if v.Records > 1 && v.Last > v.First {
 		v.Rate = float64(v.Records-1) / (v.Last - v.First)
+	}
+	if len(v.Lost) > 0 {
+		return v, r.Losses()[0].Err
 	}
 	return v, nil
 }
@@ -197,8 +209,10 @@ func (v *groupView) add(b *mdf.Block, gap time.Duration) {
 	v.Records += uint64(b.N)
 	for _, t := range b.Times {
 		switch {
-		case b.First == 0 && v.Last == 0 && v.First == 0:
-			v.First = t
+		case math.IsNaN(t) || math.IsInf(t, 0):
+			continue
+		case !v.timed:
+			v.First, v.timed = t, true
 		case t-v.Last > gap.Seconds() && !v.Bus:
 			v.Gaps = append(v.Gaps, gapView{From: v.Last, To: t})
 		}
@@ -225,6 +239,7 @@ func (a *app) printFile(v fileView) error {
 		return err
 	}
 	v.printGaps(a.stdout)
+	v.printLosses(a.stdout)
 	v.printMetadata(a.stdout)
 	return nil
 }

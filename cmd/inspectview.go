@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
@@ -141,6 +142,49 @@ func (v groupView) blockRows() (rows [][]string) {
 	return rows
 }
 
+// A lostView is a part of a group that cannot be read.
+type lostView struct {
+	From  uint64   `json:"from_record"`
+	To    uint64   `json:"to_record,omitempty"` // the first that can be read again, or the number of records; 0 unknown
+	FromS *float64 `json:"from_s,omitempty"`    // time of the last record in front
+	ToS   *float64 `json:"to_s,omitempty"`      // time of the first record behind
+	Error string   `json:"error"`
+}
+
+func viewLoss(l mdf.Loss) lostView {
+	return lostView{From: l.From, To: l.To, FromS: finite(l.Before), ToS: finite(l.After), Error: l.Err.Error()}
+}
+
+// finite is what JSON can say.
+func finite(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
+
+func (v fileView) printLosses(w io.Writer) {
+	for _, g := range v.Groups {
+		for k, l := range g.Lost {
+			if k == 5 {
+				fmt.Fprintf(w, "lost: %s lacks %d more parts\n", g.Name, len(g.Lost)-k)
+				break
+			}
+			to, from, until := "the end", "the start", "the end"
+			if l.To > 0 {
+				to = fmt.Sprint(l.To - 1)
+			}
+			if l.FromS != nil {
+				from = fmt.Sprintf("%.3f s", *l.FromS)
+			}
+			if l.ToS != nil {
+				until = fmt.Sprintf("%.3f s", *l.ToS)
+			}
+			fmt.Fprintf(w, "lost: %s (group %d) records %d to %s, from %s to %s: %s\n", g.Name, g.Index, l.From, to, from, until, l.Error)
+		}
+	}
+}
+
 type historyView struct {
 	Time    time.Time `json:"time"`
 	Tool    string    `json:"tool,omitempty"`
@@ -161,12 +205,12 @@ type attachmentView struct {
 }
 
 type eventView struct {
-	Name    string  `json:"name"`
-	Type    string  `json:"type"`
-	At      float64 `json:"at"`
-	Sync    uint8   `json:"sync"` // 1: at is in seconds
-	Range   uint8   `json:"range"`
-	Comment string  `json:"comment,omitempty"`
+	Name    string   `json:"name"`
+	Type    string   `json:"type"`
+	At      *float64 `json:"at"`
+	Sync    uint8    `json:"sync"` // 1: at is in seconds
+	Range   uint8    `json:"range"`
+	Comment string   `json:"comment,omitempty"`
 }
 
 // addMetadata reads history, attachments and events; embedded attachments are read to their end, so that MD5 sums are checked.
@@ -181,7 +225,7 @@ func (v *fileView) addMetadata(f *mdf.File) error {
 	}
 	events, errE := f.Events()
 	for _, e := range events {
-		v.Events = append(v.Events, eventView{e.Name, e.Type.String(), e.Value, uint8(e.Sync), uint8(e.Range), e.Comment})
+		v.Events = append(v.Events, eventView{e.Name, e.Type.String(), finite(e.Value), uint8(e.Sync), uint8(e.Range), e.Comment})
 	}
 	return errors.Join(err, errA, errE)
 }
@@ -218,9 +262,13 @@ func (v fileView) printMetadata(w io.Writer) {
 		fmt.Fprintf(w, "attachment: %s   %s   %s\n", a.Name, a.MIMEType, state)
 	}
 	for _, e := range v.Events {
-		at := fmt.Sprint(e.At)
-		if e.Sync == uint8(mdf.SyncTime) {
-			at = fmt.Sprintf("%.3f s", e.At)
+		at := "no number"
+		switch {
+		case e.At == nil:
+		case e.Sync == uint8(mdf.SyncTime):
+			at = fmt.Sprintf("%.3f s", *e.At)
+		default:
+			at = fmt.Sprint(*e.At)
 		}
 		fmt.Fprintf(w, "event: %s   %s   %s   %s\n", at, e.Type, e.Name, e.Comment)
 	}

@@ -31,7 +31,10 @@ const (
 	ColBehind  = "behind"  // how far the sample lay behind the newest of its signal [s]; 0: it did not step back in time
 	ColInvalid = "invalid" // 1: marked invalid by the recorder or the sensor, or not a number
 	ColDropped = "dropped" // 1: it is in no table; 0: it was put in order
-	ColCut     = "cut"     // 1: the recording is damaged here, this is its last readable sample
+	ColCut     = "cut"     // 1: the recording is damaged here, this is the last sample that can be read before it
+	ColLost    = "lost"    // at a cut: how many records of the channel group are lost, -1 unknown
+	ColUntil   = "until"   // at a cut: time of the first record behind the damage [s since the recording's start], NaN if there is none
+	ColGroup   = "group"   // at a cut: index of the channel group in the file
 )
 
 // faultsPrefix begins the names of tables of faults.

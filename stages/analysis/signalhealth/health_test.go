@@ -238,6 +238,24 @@ func TestNoNumberIsNoValue(t *testing.T) {
 	}
 }
 
+func TestWhatADamagedRecordingLacksIsSaid(t *testing.T) {
+	o := check(t, Type.Default, rows("a", "v", 0, 0.05, 100, noisy)+`
+[faults.a]
+t behind invalid dropped cut lost until group
+1 0 0 0 1 252 1.75 3
+2 0 0 0 1 1 2.05 3
+4.95 0 0 0 1 40 NaN 3`)
+	expect(t, o, "cut a 1.00-1.75", "cut a 2.00-2.05", "cut a 4.95-4.95")
+	for i, want := range []string{"of a (channel group 3) 252 records are lost, from 1.000 to 1.750 s", "1 record is lost", "last that can be read; 40 records are lost behind it"} {
+		if i < len(o.findings) && !strings.Contains(o.findings[i].Text, want) {
+			t.Errorf("%s, want %s", o.findings[i].Text, want)
+		}
+	}
+	if !o.summary.Tables[0].Cut || o.findings[0].Count != 252 {
+		t.Errorf("%+v", o.summary)
+	}
+}
+
 func TestFaultsOfTheReader(t *testing.T) {
 	o := check(t, Type.Default, rows("a", "v", 0, 0.05, 100, noisy)+`
 [faults.a]
@@ -252,6 +270,9 @@ t behind invalid dropped cut
 t behind invalid dropped cut
 2.5 0 1 1 0`)
 	expect(t, o, "step_back a 0.10-0.50", "cut a 4.90-4.90", "invalid a 2.00-3.00", "step_back a 1.60-1.60", "invalid b 2.50-2.50")
+	if f := o.findings[1]; f.Text != "the recording is damaged; of a (channel group 0) this is the last that can be read" {
+		t.Errorf("cut = %+v", f)
+	}
 	if f := o.findings[0]; f.Count != 2 || *f.Value != 1.5 || f.Text != "samples of a that step back in time: 2, by up to 1.5 s" {
 		t.Errorf("step back = %+v", f)
 	}

@@ -1,6 +1,7 @@
 package signalhealth
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -236,13 +237,36 @@ func (h *health) fault(b *table, t schemas.Table) {
 		if v := at64(behind, i); v > 0 {
 			h.stepBack(b, at, v)
 		}
-		if at64(cut, i) != 0 && !b.Cut {
+		if at64(cut, i) != 0 {
 			b.Cut = true
-			f := finding(KindCut, b.Name, b.Name, at, at, 0)
-			f.Text = "the recording is damaged; of " + b.Name + " this is the last that can be read"
-			h.report(f)
+			h.report(cutFinding(b.Name, at, at64(t.Float64(schemas.ColLost), i), at64(t.Float64(schemas.ColUntil), i), int(at64(t.Float64(schemas.ColGroup), i))))
 		}
 	}
+}
+
+// cutFinding says what is lost of a table: how many records of which channel group, from when to when. until is NaN where nothing
+// behind the damage can be read.
+func cutFinding(table string, from int64, lost, until float64, group int) Finding {
+	to := from
+	records := "an unknown number of records are"
+	switch {
+	case lost == 1:
+		records = "1 record is"
+	case lost >= 0:
+		records = fmt.Sprintf("%.0f records are", lost)
+	}
+	text := fmt.Sprintf("the recording is damaged; of %s (channel group %d) this is the last that can be read", table, group)
+	if lost > 0 {
+		text += "; " + records + " lost behind it"
+	}
+	if until > 0 {
+		to = max(from, int64(until*1e9))
+		text = fmt.Sprintf("the recording is damaged; of %s (channel group %d) %s lost, from %.3f to %.3f s", table, group, records,
+			float64(from)/1e9, float64(to)/1e9)
+	}
+	f := finding(KindCut, table, table, from, to, int64(max(lost, 0)))
+	f.Text, f.found = text, from
+	return f
 }
 
 // at64 is element i of a column that may be missing.

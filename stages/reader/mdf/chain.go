@@ -25,16 +25,19 @@ type fragment struct {
 	zip   uint8
 	cols  uint32 // zipTransposed: bytes of a row
 	cut   error  // the block is longer than the file
+	bad   error  // the block cannot be read; its size is what the list says
 }
 
 // chain is the list of data blocks (DT, DZ, DL, HL, and SD, DV, DI likewise) behind one link, discovered block by
-// block as it is read: opening a chain costs one header, whatever its length. A chain takes 72 bytes a block.
+// block as it is read: opening a chain costs one header, whatever its length. A chain takes 88 bytes a block.
 type chain struct {
 	src     *source
 	f       *File
 	want    string // plain block id: "##DT", "##SD", "##DV", "##DI"
 	frags   []fragment
 	pending []int64 // links of the current list block that are not opened yet
+	sizes   []int64 // of these blocks by the list, 0 where it does not say; only with skip
+	skip    bool    // blocks that cannot be read are fragments too, if their size is known
 	next    int64   // next list block
 	lists   map[int64]bool
 	start   int64 // position after the last fragment
@@ -119,11 +122,21 @@ func (c *chain) discover() error {
 		}
 		return nil
 	}
-	return c.addBlock(link)
+	size := int64(0)
+	if len(c.sizes) > 0 {
+		size, c.sizes = c.sizes[0], c.sizes[1:]
+	}
+	n, start, disk := len(c.frags), c.start, c.disk
+	err := c.addBlock(link)
+	if err != nil && size > 0 {
+		c.frags, c.start, c.disk = append(c.frags[:n], fragment{off: link, start: start, size: size, bad: err}), start+size, disk
+		return nil
+	}
+	return err
 }
 
-// readList reads one DL (MDF 4.2, 5.21). Its offsets are not needed: the blocks' own lengths are read on the way,
-// which costs one small read a block and cannot disagree with the data.
+// readList reads one DL (MDF 4.2, 5.21). Its offsets are not needed, but for passing damage: the blocks' own lengths are
+// read on the way, which costs one small read a block and cannot disagree with the data.
 func (c *chain) readList() error {
 	off := c.next
 	id, _, _, err := c.src.header(off)
@@ -145,7 +158,36 @@ func (c *chain) readList() error {
 	if n > b.nlink-1 {
 		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
 	}
+	if c.skip {
+		c.listSizes(d, n, b.link(0) == 0)
+	}
 	return c.takeList(b, 1, n, 1)
+}
+
+// listSizes takes the sizes of the n blocks of a list from its data: one for all but the last of all lists, or their offsets.
+func (c *chain) listSizes(d []byte, n int, last bool) {
+	le := binary.LittleEndian
+	c.sizes = grow(c.sizes, n)
+	clear(c.sizes)
+	at := func(i int) int64 { return int64(le.Uint64(d[8+8*i:])) }
+	switch {
+	case d[0]&1 != 0 && len(d) >= 16:
+		for i := range n {
+			c.sizes[i] = at(0)
+		}
+		if last && n > 0 {
+			c.sizes[n-1] = 0
+		}
+	case d[0]&1 == 0 && len(d) >= 8+8*n && n > 0 && at(0) == c.start:
+		for i := range n - 1 {
+			c.sizes[i] = at(i+1) - at(i)
+		}
+	}
+	for i, size := range c.sizes {
+		if size < 0 || size > c.src.size*maxInflate {
+			c.sizes[i] = 0
+		}
+	}
 }
 
 // readColumnList reads one LD (MDF 4.2, 5.30): links of the data blocks, then, with flag bit 31, those of the

@@ -47,6 +47,7 @@ func seedFiles(t testing.TB) map[string][]byte {
 	files["values in lists"] = b.b
 	files["columns"] = columnFile(5).b
 	files["conversions"] = conversionFile().b
+	files["metadata"] = metadataFile().b
 	return files
 }
 
@@ -87,10 +88,20 @@ func exhaust(t testing.TB, data []byte) {
 	for _, g := range f.Groups {
 		if !g.VLSD && g.Cycles < 1<<16 { // virtual groups may be long, which takes time only
 			readAll(g, ReadOptions{})
+			readAll(g, ReadOptions{SkipDamage: true})
 		}
 		if r, err := g.Frames(); err == nil {
 			for err == nil {
 				_, err = r.Next(context.Background())
+			}
+		}
+	}
+	f.History()
+	f.Events()
+	if list, _ := f.Attachments(); len(list) > 0 {
+		for i := range list {
+			if r, err := list[i].Open(); err == nil {
+				io.Copy(io.Discard, r)
 			}
 		}
 	}

@@ -37,11 +37,12 @@
 // # Damage
 //
 // Whatever is wrong in a file ends in an error, usually a FormatError with offset and block, within time and memory
-// linear in the size of the file. All records in front of the damage are delivered before it.
+// linear in the size of the file. All records in front of the damage are delivered before it. With ReadOptions.SkipDamage
+// a reader goes on behind a damaged data block, and GroupReader.Losses tells what is missing.
 //
 // # Memory
 //
-// A reader needs a megabyte or two: a window of the data, the columns of one block, and 72 bytes for each data block of
+// A reader needs a megabyte or two: a window of the data, the columns of one block, and 88 bytes for each data block of
 // the file. Inflated blocks and the values of variable-length channels come on top; of these all readers of a File
 // together hold no more than Options.Hold says (32 MiB), which is enough for eight groups with blocks of 4 MiB, the most
 // that the standard recommends. With more readers blocks are inflated more often, not kept. A reader that is given up

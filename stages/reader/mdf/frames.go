@@ -128,11 +128,18 @@ func (g *ChannelGroup) FrameChannels() []*Channel {
 }
 
 // Frames opens a reader of the CAN data frames of the group. Remote and error frames are in groups of their own.
-func (g *ChannelGroup) Frames() (*FrameReader, error) {
+func (g *ChannelGroup) Frames() (*FrameReader, error) { return g.ReadFrames(ReadOptions{}) }
+
+// ReadFrames is Frames with options; Raw and ColumnsOnly mean nothing to it.
+func (g *ChannelGroup) ReadFrames(opts ReadOptions) (*FrameReader, error) {
 	if !g.HasFrames() {
 		return nil, fmt.Errorf("group %d (%s) has no %s channels: %w", g.Index, g.AcqName, frameChannel, ErrUnsupported)
 	}
-	r, err := g.Read(ReadOptions{ColumnsOnly: true, BlockRecords: blockFrames}, g.FrameChannels()...)
+	opts.Raw, opts.ColumnsOnly = false, true
+	if opts.BlockRecords <= 0 {
+		opts.BlockRecords = blockFrames
+	}
+	r, err := g.Read(opts, g.FrameChannels()...)
 	return &FrameReader{r: r}, err
 }
 
@@ -244,6 +251,9 @@ func (f *FrameReader) Resume(p Position) error { return f.r.Resume(p) }
 
 // Progress is GroupReader.Progress.
 func (f *FrameReader) Progress() Progress { return f.r.Progress() }
+
+// Losses is GroupReader.Losses.
+func (f *FrameReader) Losses() []Loss { return f.r.Losses() }
 
 // Close is GroupReader.Close.
 func (f *FrameReader) Close() error { return f.r.Close() }

@@ -21,6 +21,19 @@ const maxLosses = 1 << 12
 // Losses lists what has been skipped so far, in order. To, After and the number of losses may change with the next block.
 func (r *GroupReader) Losses() []Loss { return r.losses }
 
+// skipBlocks has the chains of the records list blocks that cannot be read.
+func (r *GroupReader) skipBlocks() {
+	switch s := r.src.(type) {
+	case *sortedRows:
+		s.s.c.skip = true
+	case *columnRows:
+		s.data.s.c.skip = true
+		if s.inval != nil {
+			s.inval.s.c.skip = true
+		}
+	}
+}
+
 // skipDamage goes to what lies behind the damage that has ended reading; false if reading has ended for good. Where nothing
 // behind it can be found, all that is left is lost and reading ends as if there were no more.
 func (r *GroupReader) skipDamage() bool {

@@ -64,6 +64,22 @@ func TestAttachments(t *testing.T) {
 	}
 }
 
+// metadataFile has attachments, an event and a history.
+func metadataFile() *builder {
+	b := newBuilder(0)
+	first := sampleChannels(b)
+	g := b.groups(cg{cycles: 3, data: 12, first: first})
+	b.dg(0, g[0], b.append("DT", nil, samples(3)))
+	data := bytes.Repeat([]byte("ab"), 40)
+	at := b.attach(b.attach(0, atEmbedded|atMD5, data, md5.Sum(data)), atEmbedded|atCompressed|atMD5, data, md5.Sum(data))
+	b.setLink(64, hdAttachment, at)
+	ev := make([]byte, 32)
+	ev[8], ev[12] = 2, 1
+	b.setLink(64, hdEvent, b.append("EV", []int64{0, 0, 0, b.text("e"), b.md("<EVcomment><TX>x</TX></EVcomment>"), g[0], first, at}, ev))
+	b.setLink(64, hdHistory, b.append("FH", []int64{0, b.md("<FHcomment><TX>y</TX></FHcomment>")}, make([]byte, 16)))
+	return b
+}
+
 func TestDamagedAttachmentsAreNamed(t *testing.T) {
 	data := []byte(strings.Repeat("0123456789", 100))
 	for name, tt := range map[string]struct {

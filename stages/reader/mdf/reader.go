@@ -123,6 +123,9 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 	if s := r.stream(); s != nil && opts.Ahead > 0 {
 		s.ahead = newAhead(opts.Ahead)
 	}
+	if opts.SkipDamage {
+		r.skipBlocks()
+	}
 	if err := r.openColumns(channels); err != nil {
 		return nil, err
 	}

@@ -77,6 +77,9 @@ func (s *stream) fill(n int) error {
 		s.frag, s.in = s.frag+1, 0
 		return nil
 	}
+	if fr.bad != nil {
+		return fr.bad
+	}
 	if s.ahead != nil && s.in == 0 && fr.zip != zipNone && fr.size <= wholeBlock {
 		return s.fillAhead(fr)
 	}

@@ -95,6 +95,7 @@ func (s *others) list() []dbc.FrameID {
 
 func (f *frames) next(ctx context.Context, to *source) error {
 	b, err := f.r.Next(ctx)
+	to.lacks(f.r.Losses())
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type recordRow interface {
 
 func (p *records) next(ctx context.Context, to *source) error {
 	b, err := p.r.Next(ctx)
+	to.lacks(p.r.Losses())
 	if err == nil {
 		p.hand(b, to, true)
 	}

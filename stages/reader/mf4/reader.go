@@ -88,15 +88,16 @@ func newReader(lib *library, c Config, speed float64, name string, file *os.File
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	m, err := mdf.Options{KeepReadable: c.OnCorrupt == CorruptKeep, Hold: lib.hold}.NewFile(file, st.Size())
+	keep := c.OnCorrupt == CorruptKeep
+	m, err := mdf.Options{KeepReadable: keep, Hold: lib.hold}.NewFile(file, st.Size())
 	if err != nil {
 		return nil, openError(name, err)
 	}
-	p, err := lib.resolve(m, name)
+	p, err := lib.resolve(m, name, keep)
 	if err != nil {
 		return nil, err
 	}
-	r := &recordingReader{name: name, size: st.Size(), start: m.Start.UTC(), plan: p, keep: c.OnCorrupt == CorruptKeep, whole: c.From == 0 && c.To == 0,
+	r := &recordingReader{name: name, size: st.Size(), start: m.Start.UTC(), plan: p, keep: keep, whole: c.From == 0 && c.To == 0,
 		sliceBytes: int(c.SliceBytes), sliceMax: int64(c.SliceMax), batch: int64(c.batch(speed)), speed: speed, maxHeld: maxHeld, delivered: math.MinInt64, reported: math.MinInt64}
 	for _, s := range p.sources {
 		s.window, s.from, s.to = int64(c.ReorderWindow), math.MinInt64, math.MaxInt64
@@ -181,8 +182,9 @@ func (r *recordingReader) advance(ctx context.Context, s *source) error {
 	switch {
 	case err == nil:
 		return r.checkHeld()
-	case errors.Is(err, io.EOF) && s.group.File.Damage != nil: // groups are missing
-		s.cut()
+	case errors.Is(err, io.EOF) && s.group.File.Damage != nil && !s.damaged: // groups are missing
+		s.ended = true
+		s.cut(0, math.NaN())
 		return nil
 	case errors.Is(err, io.EOF):
 		s.ended = true
@@ -192,7 +194,7 @@ func (r *recordingReader) advance(ctx context.Context, s *source) error {
 	case !isDamage(err):
 		return fmt.Errorf("%s: %w", r.name, err)
 	case r.keep:
-		s.cut()
+		s.end()
 		return nil
 	}
 	return damageError(r.name, s, err)

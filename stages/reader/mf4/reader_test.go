@@ -76,7 +76,7 @@ func TestPhysicalRules(t *testing.T) {
 	)
 	got := tables(readOnly(t, cfg))
 	wantRows(t, got[schemas.TableEgo], [][]float64{{1e8, 7.5}, {4e8, 30}})
-	wantRows(t, got[schemas.TableFaults(schemas.TableEgo)], [][]float64{{2e8, 0, 1, 1, 0}, {3e8, 0, 1, 1, 0}})
+	wantRows(t, got[schemas.TableFaults(schemas.TableEgo)], [][]float64{{2e8, 0, 1, 1, 0, 0, 0, 0}, {3e8, 0, 1, 1, 0, 0, 0, 0}})
 	wantRows(t, got[schemas.TableYaw], [][]float64{{1.5e8, 8}})
 	wantRows(t, got[schemas.TableBrake], [][]float64{{1e8, 0}, {2e8, 1}})
 	nan := math.NaN()
@@ -144,7 +144,7 @@ func TestCANRules(t *testing.T) {
 		mdf.Frame{Time: 0.6, Bus: 2, ID: 528, Data: track[:4]}, mdf.Frame{Time: 0.7, Bus: 2, ID: 999})
 	got := tables(readOnly(t, cfg))
 	wantRows(t, got[schemas.TableEgo], [][]float64{{1e8, 27}})
-	wantRows(t, got[schemas.TableFaults(schemas.TableEgo)], [][]float64{{3e8, 0, 1, 1, 0}, {4e8, 0, 1, 1, 0}})
+	wantRows(t, got[schemas.TableFaults(schemas.TableEgo)], [][]float64{{3e8, 0, 1, 1, 0, 0, 0, 0}, {4e8, 0, 1, 1, 0, 0, 0, 0}})
 	wantRows(t, got[schemas.TableTrack(0)], [][]float64{{5e8, 100, 1, -1, 1, 0}, {5.5e8, 100, 1, -1, 1, 0}, {6e8, 100, 1, math.NaN(), 0, 0}})
 	if got[schemas.TableTrack(1)] != nil {
 		t.Errorf("slot 1 has rows of another bus: %v", got[schemas.TableTrack(1)])
@@ -207,7 +207,7 @@ logs: {a.mf4: {binding: car}}`, group{"g", []mdf.ChannelSpec{signal("V", "m/s")}
 	got := tables(readOnly(t, cfg))
 	wantRows(t, got[schemas.TableEgo], [][]float64{{1e9, 10}, {1.5e9, 15}, {1.5e9, 16}, {2e9, 20}, {2e9, 21}, {3e9, 30}})
 	wantRows(t, got[schemas.TableFaults(schemas.TableEgo)],
-		[][]float64{{2e9, 0.5, 0, 0, 0}, {2e9, 0.5, 0, 0, 0}, {3e9, 2.5, 0, 1, 0}, {3e9, 1, 0, 0, 0}})
+		[][]float64{{2e9, 0.5, 0, 0, 0, 0, 0, 0}, {2e9, 0.5, 0, 0, 0, 0, 0, 0}, {3e9, 2.5, 0, 1, 0, 0, 0, 0}, {3e9, 1, 0, 0, 0, 0, 0, 0}})
 }
 
 // drive is a recording of three groups at different rates, with steps back in time and invalid samples.

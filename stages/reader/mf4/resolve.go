@@ -24,6 +24,7 @@ type resolver struct {
 	lib       *library
 	file      *mdf.File
 	recording string
+	keep      bool // damaged recordings
 
 	streams  []*stream
 	names    map[string]bool // of streams
@@ -50,8 +51,8 @@ type busUse struct {
 
 // resolve finds the signals of a recording. The error is permanent and lists all that it lacks. A recording whose headers are
 // damaged lacks what was in the lost groups; what is left is used (the caller has asked for that).
-func (lib *library) resolve(f *mdf.File, recording string) (*plan, error) {
-	r := &resolver{lib: lib, file: f, recording: recording, groups: map[*mdf.ChannelGroup]*groupPlan{}, others: &others{seen: map[dbc.FrameID]bool{}},
+func (lib *library) resolve(f *mdf.File, recording string, keep bool) (*plan, error) {
+	r := &resolver{lib: lib, file: f, recording: recording, keep: keep, groups: map[*mdf.ChannelGroup]*groupPlan{}, others: &others{seen: map[dbc.FrameID]bool{}},
 		names: map[string]bool{schemas.TableEgo: true, schemas.TableYaw: true, schemas.TableBrake: true}}
 	b := lib.effective(recording)
 	r.stream(schemas.TableEgo, column{schemas.ColSpeed, "m/s"}, "ego_speed", b.EgoSpeed, false)
@@ -240,7 +241,7 @@ func (r *resolver) addGroups(p *plan, groups []*mdf.ChannelGroup) error {
 	}
 	g := groups[0]
 	gp := r.groups[g]
-	in, err := g.Read(mdf.ReadOptions{BlockRecords: blockRecords(g), ColumnsOnly: true}, gp.channels...)
+	in, err := g.Read(mdf.ReadOptions{BlockRecords: blockRecords(g), ColumnsOnly: true, SkipDamage: r.keep}, gp.channels...)
 	if err != nil {
 		return err
 	}
@@ -249,7 +250,7 @@ func (r *resolver) addGroups(p *plan, groups []*mdf.ChannelGroup) error {
 }
 
 func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
-	in, err := g.Frames()
+	in, err := g.ReadFrames(mdf.ReadOptions{SkipDamage: r.keep})
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,8 @@ type source struct {
 	newest  int64 // time of all records so far
 	started bool  // there was one
 	ended   bool
-	damaged bool // ended by damage
+	damaged bool // some of it cannot be read
+	told    int  // losses that were reported
 
 	delivered int64 // rows of signals below it were delivered before a restart
 	reported  int64 // rows of faults likewise
@@ -199,13 +200,13 @@ func (s *source) put(o *output, t int64, ok bool) {
 		o.newest, o.any = t, true
 	}
 	if late {
-		s.fault(o, s.newest, max(behind, s.newest-t), !ok, true, false)
+		s.fault(o, s.newest, max(behind, s.newest-t), !ok, true)
 		return
 	}
 	if behind > 0 {
-		s.fault(o, o.newest, behind, !ok, !ok, false)
+		s.fault(o, o.newest, behind, !ok, !ok)
 	} else if !ok {
-		s.fault(o, t, 0, true, true, false)
+		s.fault(o, t, 0, true, true)
 	}
 	if ok && s.wants(t) && t >= s.delivered {
 		o.to.insert(t, s.number, o.row...)
@@ -213,19 +214,47 @@ func (s *source) put(o *output, t int64, ok bool) {
 }
 
 // lost reports a sample without a usable time.
-func (s *source) lost(o *output) { s.fault(o, s.newest, 0, true, true, false) }
+func (s *source) lost(o *output) { s.fault(o, s.newest, 0, true, true) }
 
-// cut reports that the recording is damaged behind the last record.
-func (s *source) cut() {
-	s.ended, s.damaged = true, true
-	for _, o := range s.outputs {
-		s.fault(o, s.newest, 0, false, false, true)
+// lacks reports the losses of its group that were found since it was last told.
+func (s *source) lacks(losses []mdf.Loss) {
+	for ; s.told < len(losses); s.told++ {
+		l := losses[s.told]
+		if l.Channel != nil {
+			continue // texts, which no signal is made of
+		}
+		records := -1.0
+		if l.To > 0 {
+			records = float64(l.To - l.From)
+		}
+		s.cut(records, l.After)
 	}
 }
 
-func (s *source) fault(o *output, t, behind int64, invalid, dropped, cut bool) {
+// cut reports that the recording is damaged behind the last record: how many are lost, −1 if that is unknown, and the time of the
+// first one behind them, NaN if there is none.
+func (s *source) cut(records, until float64) {
+	s.damaged = true
+	for _, o := range s.outputs {
+		if s.wants(s.newest) && s.newest >= s.reported {
+			o.to.faults.insert(s.newest, s.number, 0, 0, 0, 1, records, until, float64(s.group.Index))
+		}
+	}
+}
+
+// end ends a source whose data cannot be read any further, or whose file lacks others.
+func (s *source) end() {
+	s.ended = true
+	p, records := s.in.progress(), -1.0
+	if p.Expected >= p.Records && p.Expected > 0 {
+		records = float64(p.Expected - p.Records)
+	}
+	s.cut(records, math.NaN())
+}
+
+func (s *source) fault(o *output, t, behind int64, invalid, dropped bool) {
 	if s.wants(t) && t >= s.reported {
-		o.to.faults.insert(t, s.number, float64(behind)/1e9, number(invalid), number(dropped), number(cut))
+		o.to.faults.insert(t, s.number, float64(behind)/1e9, number(invalid), number(dropped), 0, 0, 0, 0)
 	}
 }
 

@@ -32,7 +32,8 @@ func newStream(name string, cols ...column) *stream {
 	return s
 }
 
-var faultColumns = []column{{schemas.ColBehind, "s"}, {schemas.ColInvalid, ""}, {schemas.ColDropped, ""}, {schemas.ColCut, ""}}
+var faultColumns = []column{{schemas.ColBehind, "s"}, {schemas.ColInvalid, ""}, {schemas.ColDropped, ""}, {schemas.ColCut, ""},
+	{schemas.ColLost, ""}, {schemas.ColUntil, "s"}, {schemas.ColGroup, ""}}
 
 // rowBytes is what one row takes.
 func (s *stream) rowBytes() int { return 8 * (1 + len(s.cols)) }
