@@ -82,7 +82,7 @@ e2e-plugin: ## a binary with a stage plugin of its own
 	$(GO) test -count=1 ./examples/... && $(GO) build -o bin/hard-brake ./examples/hard-brake/cmd/hard-brake && bin/hard-brake stages ls
 
 samples: ## write the sample recordings again
-	$(GO) run ./samples/generate
+	$(GO) generate ./samples
 
 schema: ## write schemas/pipelines.schema.json again
 	$(GO) run ./cmd/milepost schema > schemas/pipelines.schema.json

@@ -95,10 +95,10 @@ func (b *blocks) channels(t *table) (next int64) {
 
 func (b *blocks) channel(next int64, c mdf.ChannelSpec, kind mdf.ChannelType, off int, unit int64) int64 {
 	le, conv := binary.LittleEndian, int64(0)
-	if c.Linear != nil {
+	if c.Conversion != nil {
 		cc := append([]byte{1, 0, 0, 0, 0, 0, 2, 0}, make([]byte, 16)...)
-		cc = le.AppendUint64(cc, math.Float64bits(c.Linear[0]))
-		conv = b.block("CC", make([]int64, 4), le.AppendUint64(cc, math.Float64bits(c.Linear[1])))
+		cc = le.AppendUint64(cc, math.Float64bits(c.Conversion.Values[0]))
+		conv = b.block("CC", make([]int64, 4), le.AppendUint64(cc, math.Float64bits(c.Conversion.Values[1])))
 	}
 	cn := make([]byte, 72)
 	cn[0], cn[1], cn[2] = byte(kind), byte(c.Sync), byte(c.DataType)

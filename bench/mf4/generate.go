@@ -68,7 +68,7 @@ func (t *table) spec() (channels []mdf.ChannelSpec) {
 	}
 	for i := range t.ints {
 		channels = append(channels, mdf.ChannelSpec{Name: fmt.Sprintf("i%02d", i), Unit: "V", DataType: mdf.IntLE, Bits: 16,
-			Linear: &[2]float64{float64(i), 0.01 * float64(i+1)}})
+			Conversion: mdf.LinearConversion(float64(i), 0.01*float64(i+1))})
 	}
 	return channels
 }

@@ -78,8 +78,8 @@ func (tr *track) append(g *mdf.GroupWriter, from, to int) error {
 	for k := range n {
 		times[k] = float64(from*tr.hertz+k) / float64(tr.hertz)
 		for c, v := range tr.values(times[k]) {
-			if l := tr.specs[c].Linear; l != nil {
-				v = math.RoundToEven((v - l[0]) / l[1])
+			if l := tr.specs[c].Conversion; l != nil {
+				v = math.RoundToEven((v - l.Values[0]) / l.Values[1])
 			}
 			columns[c].Float[k] = v
 		}
@@ -121,7 +121,7 @@ func object(slot int) track {
 }
 
 func channel(name, unit string, t mdf.DataType, resolution float64) mdf.ChannelSpec {
-	return mdf.ChannelSpec{Name: name, Unit: unit, DataType: t, Bits: 16, Linear: &[2]float64{0, resolution}}
+	return mdf.ChannelSpec{Name: name, Unit: unit, DataType: t, Bits: 16, Conversion: mdf.LinearConversion(0, resolution)}
 }
 
 func switched(name string) mdf.ChannelSpec {

@@ -64,7 +64,7 @@ func (p *physicalRecorder) addObject(slot int, r *radar) {
 func channel(name, unit string, t mdf.DataType, bits int, resolution float64) mdf.ChannelSpec {
 	c := mdf.ChannelSpec{Name: name, Unit: unit, DataType: t, Bits: bits}
 	if resolution != 1 {
-		c.Linear = &[2]float64{0, resolution}
+		c.Conversion = mdf.LinearConversion(0, resolution)
 	}
 	return c
 }

@@ -72,7 +72,7 @@ func writeForASAMMDF(t *testing.T, path string, opts WriterOptions) {
 	}
 	const n = 2000
 	g, err := w.AddGroup(GroupSpec{AcqName: "numbers", Channels: []ChannelSpec{
-		{Name: "u12", Unit: "km/h", DataType: UintLE, Bits: 12, Linear: &[2]float64{-3, 0.01}},
+		{Name: "u12", Unit: "km/h", DataType: UintLE, Bits: 12, Conversion: LinearConversion(-3, 0.01)},
 		{Name: "i24 big", DataType: IntBE, Bits: 24}, {Name: "u64", DataType: UintLE, Bits: 64},
 		{Name: "f32", DataType: FloatLE, Bits: 32, Invalidation: true}, {Name: "f64 big", DataType: FloatBE, Bits: 64},
 		{Name: "i5", DataType: IntLE, Bits: 5, Invalidation: true}}})

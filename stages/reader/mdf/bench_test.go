@@ -22,7 +22,7 @@ func benchFile(b *testing.B, c Compression, records int) *memory {
 		spec.Channels = append(spec.Channels, ChannelSpec{Name: "f", DataType: FloatLE, Bits: 64})
 	}
 	for range 50 {
-		spec.Channels = append(spec.Channels, ChannelSpec{Name: "i", DataType: IntLE, Bits: 16, Linear: &[2]float64{1, 0.5}})
+		spec.Channels = append(spec.Channels, ChannelSpec{Name: "i", DataType: IntLE, Bits: 16, Conversion: LinearConversion(1, 0.5)})
 	}
 	g, err := w.AddGroup(spec)
 	if err != nil {
@@ -127,7 +127,7 @@ func BenchmarkOpen20000Channels(b *testing.B) {
 		var spec GroupSpec
 		for c := range 99 {
 			spec.Channels = append(spec.Channels, ChannelSpec{Name: fmt.Sprintf("channel_%d_%d", g, c), Unit: "m/s",
-				Comment: fmt.Sprint("comment ", g, c), DataType: UintLE, Bits: 16, Linear: &[2]float64{0, 0.1}})
+				Comment: fmt.Sprint("comment ", g, c), DataType: UintLE, Bits: 16, Conversion: LinearConversion(0, 0.1)})
 		}
 		if _, err := w.AddGroup(spec); err != nil {
 			b.Fatal(err)

@@ -22,7 +22,7 @@ func writeDrive(path string) {
 	}
 	defer w.Abort() // does nothing after Close
 	ego, err := w.AddGroup(mdf.GroupSpec{AcqName: "ego", Channels: []mdf.ChannelSpec{
-		{Name: "speed", Unit: "km/h", DataType: mdf.UintLE, Bits: 16, Linear: &[2]float64{0, 0.25}}}})
+		{Name: "speed", Unit: "km/h", DataType: mdf.UintLE, Bits: 16, Conversion: mdf.LinearConversion(0, 0.25)}}})
 	if err != nil {
 		log.Fatal(err)
 	}

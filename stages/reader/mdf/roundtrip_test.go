@@ -54,7 +54,7 @@ func drawChannel(t *rapid.T, n int) (ChannelSpec, Samples) {
 		s.Data = rapid.SliceOfN(rapid.ByteRange(1, 126), n*c.Bits/8, n*c.Bits/8).Draw(t, "values")
 	}
 	if isNumeric(c.DataType) && rapid.Bool().Draw(t, "converted") {
-		c.Linear = &[2]float64{rapid.Float64Range(-10, 10).Draw(t, "offset"), 0.125}
+		c.Conversion = LinearConversion(rapid.Float64Range(-10, 10).Draw(t, "offset"), 0.125)
 	}
 	if c.Invalidation {
 		s.Valid = rapid.SliceOfN(rapid.Bool(), n, n).Draw(t, "validity")
@@ -176,8 +176,8 @@ func checkSample(t *rapid.T, c ChannelSpec, s Samples, i int, raw, phys *table, 
 		want = s.Float[i]
 	}
 	converted := want
-	if c.Linear != nil {
-		converted = float64(want*c.Linear[1]) + c.Linear[0]
+	if c.Conversion != nil {
+		converted = float64(want*c.Conversion.Values[1]) + c.Conversion.Values[0]
 	}
 	if raw.values[k][i] != want || phys.values[k][i] != converted {
 		t.Fatalf("%s %d: %v and %v, want %v and %v", c.Name, i, raw.values[k][i], phys.values[k][i], want, converted)
@@ -300,7 +300,7 @@ func TestReadingAllocatesNothingOnceWarm(t *testing.T) {
 	for _, compression := range []Compression{Uncompressed, Deflate, TransposedDeflate} {
 		var m memory
 		w, _ := NewWriter(&m, WriterOptions{Compression: compression, BlockBytes: 64 << 10})
-		g, _ := w.AddGroup(GroupSpec{Channels: []ChannelSpec{{Name: "a", DataType: IntLE, Bits: 16, Linear: &[2]float64{1, 2}},
+		g, _ := w.AddGroup(GroupSpec{Channels: []ChannelSpec{{Name: "a", DataType: IntLE, Bits: 16, Conversion: LinearConversion(1, 2)},
 			{Name: "b", DataType: FloatLE, Bits: 64, Invalidation: true}, {Name: "c", DataType: UintLE, Bits: 5}}})
 		times, s := make([]float64, 200000), make([]float64, 200000)
 		if err := g.Append(times, Samples{Float: s}, Samples{Float: s}, Samples{Float: s}); err != nil {

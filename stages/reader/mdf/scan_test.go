@@ -303,7 +303,7 @@ func TestScanAllocatesNothingForABlock(t *testing.T) {
 				t.Fatal(err)
 			}
 			g, err := w.AddGroup(GroupSpec{Channels: []ChannelSpec{{Name: "x", DataType: FloatLE, Bits: 64},
-				{Name: "n", DataType: UintLE, Bits: 12, Linear: &[2]float64{1, 2}}, {Name: "s", DataType: UTF8, Bits: 16}}})
+				{Name: "n", DataType: UintLE, Bits: 12, Conversion: LinearConversion(1, 2)}, {Name: "s", DataType: UTF8, Bits: 16}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ type blockWriter struct {
 	w     io.WriterAt
 	end   int64
 	texts map[string]int64 // TX blocks by text: units and the like are shared
+	convs map[*Conversion]int64
 	err   error
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,8 +38,8 @@ type ChannelSpec struct {
 	DataType            DataType // UintLE to FloatBE, UTF8, or ByteArray
 	Bits                int      // 1 to 64, of floats 32 or 64, of UTF8 and ByteArray a multiple of 8
 	Sync                SyncType // of the master only; SyncNone there means SyncTime
-	// Linear is the conversion from raw to physical values, raw*Linear[1] + Linear[0]; nil for none.
-	Linear *[2]float64
+	// Conversion makes physical values of raw ones; nil for none. Channels with the same one share its block.
+	Conversion *Conversion
 	// Invalidation says that samples may be invalid.
 	Invalidation bool
 }
@@ -60,6 +59,7 @@ type Writer struct {
 	opts   WriterOptions
 	groups []*GroupWriter
 	lastDG int64 // 0 before the first group
+	lastAT int64 // 0 before the first attachment
 	pack   packer
 	closed bool
 
@@ -237,6 +237,9 @@ func (g *GroupWriter) addField(c ChannelSpec) error {
 	default:
 		return fmt.Errorf("channel %q: writing %v: %w", c.Name, c.DataType, ErrUnsupported)
 	}
+	if err := c.Conversion.check(); err != nil {
+		return fmt.Errorf("channel %q: %w", c.Name, err)
+	}
 	if !ok {
 		return fmt.Errorf("channel %q: %v cannot have %d bits", c.Name, c.DataType, c.Bits)
 	}
@@ -323,21 +326,7 @@ func (b *blockWriter) channel(f field, t ChannelType, links [4]int64, bus bool) 
 		flags |= cnBusEvent
 	}
 	le.PutUint32(d[12:], flags)
-	conv := int64(0)
-	if c.Linear != nil {
-		conv = b.linear(*c.Linear)
-	}
+	conv := b.conversion(c.Conversion)
 	return b.append("CN", []int64{links[0], links[1], b.text(c.Name), links[2], conv, links[3], b.text(c.Unit),
 		b.text(c.Comment)}, d)
-}
-
-// linear writes a CCBLOCK of type 1.
-func (b *blockWriter) linear(v [2]float64) int64 {
-	le := binary.LittleEndian
-	d := make([]byte, 40)
-	d[0] = uint8(Linear)
-	le.PutUint16(d[6:], 2)
-	le.PutUint64(d[24:], math.Float64bits(v[0]))
-	le.PutUint64(d[32:], math.Float64bits(v[1]))
-	return b.append("CC", make([]int64, 4), d)
 }

@@ -46,7 +46,7 @@ func TestLinesOfASmallFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, err := w.AddGroup(mdf.GroupSpec{AcqName: "g", Channels: []mdf.ChannelSpec{
-		{Name: "x", Unit: "m", DataType: mdf.UintLE, Bits: 8, Linear: &[2]float64{10, 2}, Invalidation: true},
+		{Name: "x", Unit: "m", DataType: mdf.UintLE, Bits: 8, Conversion: mdf.LinearConversion(10, 2), Invalidation: true},
 		{Name: "s", DataType: mdf.UTF8, Bits: 16}}})
 	if err != nil {
 		t.Fatal(err)
