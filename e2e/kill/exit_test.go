@@ -2,12 +2,13 @@ package kill
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/milepost-dev/milepost/e2e/internal/process"
 )
 
 // bad is the plan over five recordings of which one is good.
@@ -46,7 +47,7 @@ func TestBadRecordingsFailAloneWithExitCode1(t *testing.T) {
 	if code := run.wait(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	said := strings.Join(run.lines, "\n")
+	said := strings.Join(run.Lines(), "\n")
 	for _, want := range []string{
 		"cut.mf4: corrupt MF4 at offset 0x", "text.mf4: not an MDF file", "empty.mf4: not an MDF file",
 		`lacks.mf4: no channel "YawRat"`, "close names: YawRate",
@@ -79,7 +80,7 @@ func lines(t *testing.T, dir string, args ...string) string {
 	defer f.Close()
 	p := startTo(t, f, dir, milepost, args...)
 	if code := p.wait(); code != 0 {
-		t.Fatalf("%v: exit code %d\n%s", args, code, p.tail())
+		t.Fatalf("%v: exit code %d\n%s", args, code, p.Tail())
 	}
 	data, err := os.ReadFile(out)
 	if err != nil {
@@ -94,24 +95,24 @@ func TestCtrlCDrainsAndTheNextRunGoesOn(t *testing.T) {
 	want, total := p.undisturbed(t)
 	dir := p.folder(t)
 	run := p.start(t, dir)
-	if _, ok := run.appends(total / 3); !ok {
-		t.Fatalf("the run was over too early:\n%s", run.tail())
+	if _, ok := run.Appends(total / 3); !ok {
+		t.Fatalf("the run was over too early:\n%s", run.Tail())
 	}
 	run.signal(syscall.SIGINT)
 	if code := run.wait(); code != 130 {
-		t.Fatalf("exit code %d, want 130:\n%s", code, run.tail())
+		t.Fatalf("exit code %d, want 130:\n%s", code, run.Tail())
 	}
-	if !strings.Contains(run.tail(), "interrupted: what was taken is stored") {
-		t.Errorf("the user is not told what became of it:\n%s", run.tail())
+	if !strings.Contains(run.Tail(), "interrupted: what was taken is stored") {
+		t.Errorf("the user is not told what became of it:\n%s", run.Tail())
 	}
-	if n := finished(t, filepath.Join(dir, "state"), planPipeline); n == p.jobs {
+	if n := finished(t, dir); n == p.jobs {
 		t.Error("all jobs were over")
 	}
 	again := p.start(t, dir)
 	if code := again.wait(); code != 0 {
-		t.Fatalf("exit code %d:\n%s", code, again.tail())
+		t.Fatalf("exit code %d:\n%s", code, again.Tail())
 	}
-	for _, d := range p.collect(t, dir).diff(want) {
+	for _, d := range p.collect(t, dir).Diff(want) {
 		t.Error(d)
 	}
 }
@@ -121,21 +122,26 @@ func TestASecondCtrlCStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	p := samples()
 	run := p.start(t, p.folder(t))
-	if _, ok := run.appends(20); !ok {
-		t.Fatalf("the run was over too early:\n%s", run.tail())
+	if _, ok := run.Appends(20); !ok {
+		t.Fatalf("the run was over too early:\n%s", run.Tail())
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- run.cmd.Wait() }()
+	ended := make(chan int, 1)
+	go func() {
+		code, err := run.Reap()
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- code
+	}()
 	for signals := 0; ; {
 		select {
-		case <-ended:
-			if code := run.cmd.ProcessState.ExitCode(); code != 130 || signals < 2 {
+		case code := <-ended:
+			if code != 130 || signals < 2 {
 				t.Errorf("exit code %d after %d signals, want 130 after 2 at least", code, signals)
 			}
-			run.over = true
 			return
 		default: // two signals that are pending at once are one: more than two may have to be sent
-			if syscall.Kill(run.cmd.Process.Pid, syscall.SIGINT) == nil {
+			if syscall.Kill(run.Pid(), syscall.SIGINT) == nil {
 				signals++
 			}
 		}
@@ -149,20 +155,20 @@ func TestAHeldStateDirectoryIsRefusedWithExitCode2(t *testing.T) {
 	slow := plan{yaml: strings.Replace(p.yaml, "slice_max:", "speed: realtime, slice_max:", 1)}
 	first := slow.start(t, slow.folder(t), "--state", filepath.Join(dir, "state"))
 	address := ""
-	ok := first.until(func(line string) bool {
+	ok := first.Until(func(line string) bool {
 		_, url, found := strings.Cut(line, "http://")
 		address, _, _ = strings.Cut(url, "/")
 		return found
 	})
 	if !ok {
-		t.Fatalf("no address in\n%s", first.tail())
+		t.Fatalf("no address in\n%s", first.Tail())
 	}
 	second := p.start(t, dir)
 	if code := second.wait(); code != 2 {
 		t.Errorf("exit code %d, want 2", code)
 	}
-	said := second.tail()
-	for _, want := range []string{fmt.Sprint(first.cmd.Process.Pid), address} {
+	said := second.Tail()
+	for _, want := range []string{fmt.Sprint(first.Pid()), address} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is not in\n%s", want, said)
 		}
@@ -170,7 +176,7 @@ func TestAHeldStateDirectoryIsRefusedWithExitCode2(t *testing.T) {
 	first.kill()
 	third := p.start(t, dir)
 	if code := third.wait(); code != 0 {
-		t.Errorf("a killed process leaves its lock: exit code %d\n%s", code, third.tail())
+		t.Errorf("a killed process leaves its lock: exit code %d\n%s", code, third.Tail())
 	}
 }
 
@@ -183,7 +189,7 @@ func TestAnUnreachableBrokerIsExitCode3(t *testing.T) {
 		if code := c.wait(); code != 3 {
 			t.Errorf("%s: exit code %d, want 3", verb, code)
 		}
-		if said := c.tail(); !strings.Contains(said, url) || !strings.Contains(said, "next: ") {
+		if said := c.Tail(); !strings.Contains(said, url) || !strings.Contains(said, "next: ") {
 			t.Errorf("%s: address and next step are not in\n%s", verb, said)
 		}
 	}
@@ -198,8 +204,8 @@ func TestAWrongFileIsExitCode2(t *testing.T) {
 		t.Errorf("exit code %d, want 2", code)
 	}
 	for _, want := range []string{"process/aeq", "process/aeb", "slice_mix", "slice_max"} {
-		if !strings.Contains(run.tail(), want) {
-			t.Errorf("%q is not in\n%s", want, run.tail())
+		if !strings.Contains(run.Tail(), want) {
+			t.Errorf("%q is not in\n%s", want, run.Tail())
 		}
 	}
 }
@@ -207,10 +213,9 @@ func TestAWrongFileIsExitCode2(t *testing.T) {
 // freeAddress is one on loopback where nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := process.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }

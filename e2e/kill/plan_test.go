@@ -2,12 +2,16 @@ package kill
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/milepost-dev/milepost/e2e/internal/results"
+	"github.com/milepost-dev/milepost/transport"
 )
 
 // A plan is what is run: one pipeline with the stages read, aeb and kpi.
@@ -67,41 +71,46 @@ func (p plan) folder(t *testing.T) string {
 }
 
 // start runs the plan in its folder, on the state that is there.
-func (p plan) start(t *testing.T, dir string, flags ...string) *process {
+func (p plan) start(t *testing.T, dir string, flags ...string) *program {
 	t.Helper()
 	return start(t, dir, milepost, append([]string{"run", "-f", "pipelines.yaml", "--state", "state", "--exit", "--retain",
 		"--progress", "json", "--listen", "127.0.0.1:0"}, flags...)...)
 }
 
 // collect reads everything that a run that has ended left in its folder.
-func (p plan) collect(t *testing.T, dir string) results {
+func (p plan) collect(t *testing.T, dir string) results.Results {
 	t.Helper()
-	r := results{}
-	b := embedded(t, filepath.Join(dir, "state", "jetstream"))
-	r.events(t, b, planPipeline, planStages)
-	if err := b.Close(); err != nil {
+	b, err := results.Embedded(t.Context(), filepath.Join(dir, "state", "jetstream"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	return p.collectFrom(t, dir, b)
+}
+
+// collectFrom is collect where the broker is open.
+func (p plan) collectFrom(t *testing.T, dir string, b transport.Broker) results.Results {
+	t.Helper()
+	r := results.Results{}
+	err := errors.Join(
+		r.AddEvents(t.Context(), b, planPipeline, planStages),
+		r.AddFiles(filepath.Join(dir, "out")),
+		r.AddTables(t.Context(), filepath.Join(dir, "state", "results.db"), results.StoreTables),
+		r.AddTables(t.Context(), filepath.Join(dir, "rows.db"), results.SinkTables))
+	if err != nil {
 		t.Error(err)
 	}
-	p.collectFiles(t, dir, r)
 	return r
 }
 
-// collectFiles reads what does not lie in the broker.
-func (p plan) collectFiles(t *testing.T, dir string, r results) {
-	t.Helper()
-	r.files(t, filepath.Join(dir, "out"))
-	r.tables(t, filepath.Join(dir, "state", "results.db"), storeTables)
-	r.tables(t, filepath.Join(dir, "rows.db"), sinkTables)
-}
-
 // undisturbed runs the plan once and returns its results and its number of appends.
-func (p plan) undisturbed(t *testing.T, flags ...string) (results, int64) {
+func (p plan) undisturbed(t *testing.T, flags ...string) (results.Results, int64) {
 	t.Helper()
 	dir := p.folder(t)
 	run := p.start(t, dir, flags...)
-	total, _ := run.appends(0)
+	total, _ := run.Appends(0)
 	if code := run.wait(); code != 0 {
-		t.Fatalf("a run that nobody disturbed ended with %d:\n%s", code, run.tail())
+		t.Fatalf("a run that nobody disturbed ended with %d:\n%s", code, run.Tail())
 	}
 	if n := run.reruns(); n != 0 {
 		t.Errorf("%d inputs were taken again without a kill", n)
@@ -116,7 +125,7 @@ type killing struct {
 	code      int   // of the run that ended by itself
 	reruns    int64
 	tail      string
-	collected results
+	collected results.Results
 }
 
 // kill runs the plan in a fresh folder, kills it at a count of appends and starts it again. How many appends a run makes
@@ -126,18 +135,18 @@ func (p plan) kill(t *testing.T, at int64, flags ...string) killing {
 	for {
 		dir := p.folder(t)
 		run := p.start(t, dir, flags...)
-		reached, ok := run.appends(at)
+		reached, ok := run.Appends(at)
 		run.kill()
 		k := killing{at: at}
-		if k.finished = finished(t, filepath.Join(dir, "state"), planPipeline); !ok || k.finished == p.jobs {
+		if k.finished = finished(t, dir); !ok || k.finished == p.jobs {
 			t.Logf("at %d of %d appends the run was over; once more, earlier", at, reached)
 			if at = min(at, reached) - 1; at < 1 {
-				t.Fatalf("no run lived to its first append:\n%s", run.tail())
+				t.Fatalf("no run lived to its first append:\n%s", run.Tail())
 			}
 			continue
 		}
 		again := p.start(t, dir, flags...)
-		k.code, k.tail = again.wait(), again.tail()
+		k.code, k.tail = again.wait(), again.Tail()
 		k.reruns = again.reruns()
 		k.collected = p.collect(t, dir)
 		return k
@@ -164,8 +173,18 @@ func points(t *testing.T, total int64, drawn int) []int64 {
 	return list
 }
 
+// finished counts the jobs of a killed run that are over.
+func finished(t *testing.T, dir string) int {
+	t.Helper()
+	n, err := results.Finished(t.Context(), filepath.Join(dir, "state"), planPipeline, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // check fails the test where a killed run is not as it must be.
-func (k killing) check(t *testing.T, p plan, want results) {
+func (k killing) check(t *testing.T, p plan, want results.Results) {
 	t.Helper()
 	if k.code != 0 {
 		t.Errorf("killed at %d appends and started again, the run ended with %d:\n%s", k.at, k.code, k.tail)
@@ -173,7 +192,7 @@ func (k killing) check(t *testing.T, p plan, want results) {
 	if k.finished >= p.jobs {
 		t.Errorf("killed at %d appends all %d jobs were over", k.at, p.jobs)
 	}
-	for _, d := range k.collected.diff(want) {
+	for _, d := range k.collected.Diff(want) {
 		t.Errorf("killed at %d appends: %s", k.at, d)
 	}
 }
@@ -192,7 +211,7 @@ func (p plan) survives(t *testing.T, drawn int) {
 
 // survivesAt kills at a count, or, where nothing was left to be run again (behind the last input there are still records), at
 // an earlier one.
-func (p plan) survivesAt(t *testing.T, at int64, want results) {
+func (p plan) survivesAt(t *testing.T, at int64, want results.Results) {
 	for range most {
 		k := p.kill(t, at)
 		k.check(t, p, want)
@@ -213,7 +232,7 @@ func (p plan) tells(t *testing.T, kills int) {
 	want, total := p.undisturbed(t, "--naive")
 	for _, at := range points(t, total, kills)[2:] {
 		k := p.kill(t, at, "--naive")
-		if d := k.collected.diff(want); len(d) > 0 {
+		if d := k.collected.Diff(want); len(d) > 0 {
 			t.Logf("killed at %d appends the naive mode differs: %s", k.at, d[0])
 			return
 		}

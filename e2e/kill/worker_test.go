@@ -4,12 +4,13 @@ package kill
 
 import (
 	"math/rand/v2"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/milepost-dev/milepost/e2e/internal/process"
+	"github.com/milepost-dev/milepost/e2e/internal/results"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/jetstream"
 )
@@ -17,15 +18,15 @@ import (
 // natsServer is a nats-server outside the process.
 type natsServer struct {
 	binary, address, store string
-	process                *process
+	process                *program
 }
 
 // buildServer makes the binary of the module that go.mod names.
 func buildServer(t *testing.T) *natsServer {
 	t.Helper()
 	s := &natsServer{binary: filepath.Join(t.TempDir(), "nats-server"), address: freeAddress(t), store: t.TempDir()}
-	if out, err := exec.Command("go", "build", "-o", s.binary, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
-		t.Fatalf("build nats-server: %v\n%s", err, out)
+	if err := process.Build(t.Context(), s.binary, "github.com/nats-io/nats-server/v2"); err != nil {
+		t.Fatal(err)
 	}
 	return s
 }
@@ -35,22 +36,22 @@ func (s *natsServer) start(t *testing.T) {
 	t.Helper()
 	host, port, _ := strings.Cut(s.address, ":")
 	s.process = start(t, s.store, s.binary, "-js", "-sd", s.store, "-a", host, "-p", port)
-	if !s.process.until(contains("Server is ready")) {
-		t.Fatalf("nats-server did not start:\n%s", s.process.tail())
+	if !s.process.Until(process.Contains("Server is ready")) {
+		t.Fatalf("nats-server did not start:\n%s", s.process.Tail())
 	}
-	s.process.drain() // else the server would wait for a reader of its log
+	s.process.Drain() // else the server would wait for a reader of its log
 }
 
 func (s *natsServer) url() string { return "nats://" + s.address }
 
 // worker starts `milepost worker` and waits until it works.
-func (p plan) worker(t *testing.T, dir, url string) *process {
+func (p plan) worker(t *testing.T, dir, url string) *program {
 	t.Helper()
 	w := start(t, dir, milepost, "worker", "-f", "pipelines.yaml", "--transport", url, "--retain")
-	if !w.until(contains("working")) {
-		t.Fatalf("a worker did not start:\n%s", w.tail())
+	if !w.Until(process.Contains("working")) {
+		t.Fatalf("a worker did not start:\n%s", w.Tail())
 	}
-	w.drain()
+	w.Drain()
 	return w
 }
 
@@ -104,19 +105,19 @@ func stored(t *testing.T, url, stage string, n int) {
 }
 
 // disturbed runs the plan with two workers on the server.
-func (p plan) disturbed(t *testing.T, s *natsServer, killWorker, killServer int, want results) {
+func (p plan) disturbed(t *testing.T, s *natsServer, killWorker, killServer int, want results.Results) {
 	t.Helper()
 	dir := p.folder(t)
-	workers := []*process{p.worker(t, dir, s.url()), p.worker(t, dir, s.url())}
+	workers := []*program{p.worker(t, dir, s.url()), p.worker(t, dir, s.url())}
 	run := p.start(t, dir, "--transport", s.url())
-	run.drain()
+	run.Drain()
 	stored(t, s.url(), planStages[0], killWorker)
 	workers[0].kill()
 	stored(t, s.url(), planStages[0], killServer)
 	s.process.kill()
 	s.start(t)
 	if code := run.wait(); code != 0 {
-		t.Errorf("exit code %d:\n%s", code, run.tail())
+		t.Errorf("exit code %d:\n%s", code, run.Tail())
 	}
 	own := int64(0)
 	for _, n := range run.totals() {
@@ -124,39 +125,16 @@ func (p plan) disturbed(t *testing.T, s *natsServer, killWorker, killServer int,
 	}
 	workers[1].signal(syscall.SIGTERM)
 	if code := workers[1].wait(); code != 130 {
-		t.Errorf("the other worker: exit code %d, want 130:\n%s", code, workers[1].tail())
+		t.Errorf("the other worker: exit code %d, want 130:\n%s", code, workers[1].Tail())
 	}
-	got := p.collectFrom(t, dir, s.url())
-	for _, d := range got.diff(want) {
-		t.Error(d)
-	}
-	t.Logf("the run itself stored %d events, %d inputs taken again by it", own, run.reruns())
-}
-
-// collectFrom is collect where the broker is a server outside.
-func (p plan) collectFrom(t *testing.T, dir, url string) results {
-	t.Helper()
-	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: url})
+	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: s.url()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	r := results{}
-	r.events(t, b, planPipeline, planStages)
-	p.collectFiles(t, dir, r)
-	return r
-}
-
-// drain reads to the end on a goroutine of its own: for a process that nobody listens to until it ends.
-func (p *process) drain() {
-	p.drained = make(chan struct{})
-	go func() {
-		defer close(p.drained)
-		p.until(func(string) bool { return false })
-	}()
-}
-
-// contains makes a condition for until.
-func contains(text string) func(string) bool {
-	return func(line string) bool { return strings.Contains(line, text) }
+	got := p.collectFrom(t, dir, b)
+	for _, d := range got.Diff(want) {
+		t.Error(d)
+	}
+	t.Logf("the run itself stored %d events, %d inputs taken again by it", own, run.reruns())
 }
