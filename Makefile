@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin screenshots samples schema
+.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin chaos chaos-naive soak bench-price screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,21 @@ damage-mf4: build ## 2000 damaged copies of the files in CORPUS: none may panic,
 
 e2e-kill: build ## kill the binary from outside, start it again, compare every byte
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kill
+
+SEED     ?= 0
+DURATION ?= 60s
+BROKER   ?= nats
+chaos: ## kill, freeze, cut off and mislead everything for DURATION, compare every byte; SEED, BROKER=embedded|nats|r3; needs root
+	$(GO) run ./e2e/chaos -broker $(BROKER) -seed $(SEED) -duration $(DURATION) -keep "$(KEEP)"
+
+chaos-naive: ## the same at least once, as everybody does it, which has to come out wrong
+	$(GO) run ./e2e/chaos -broker $(BROKER) -seed $(SEED) -duration $(DURATION) -naive
+
+soak: build ## full load for DURATION: memory, goroutines, files and streams must not grow
+	$(GO) run ./bench/soak -milepost bin/milepost -duration $(DURATION)
+
+bench-price: ## what the guarantee costs: a stage against a plain pull, publish, ack loop on the same server
+	$(GO) run ./bench/price
 
 e2e-browser: build ## the dashboard in a real Chromium; apt-get install chromium fonts-dejavu-core
 	$(GO) test -tags browser -count=1 ./e2e/browser/...

@@ -16,7 +16,9 @@ import (
 
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/spec"
+	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/history"
 	"github.com/milepost-dev/milepost/transport/jetstream"
 	"github.com/milepost-dev/milepost/transport/memory"
 )
@@ -34,6 +36,8 @@ type app struct {
 	state     string
 	output    string
 	logLevel  string
+	history   string
+	recorder  *history.Recorder // of what this process asks of its broker; nil unless a test wants to know
 }
 
 const defaultFile = "pipelines.yaml"
@@ -45,6 +49,10 @@ func (a *app) flags(root *cobra.Command) {
 	f.StringVar(&a.transport, "transport", "", "embedded, memory, nats://host:port or kafka://host:port in place of the file's")
 	f.StringVar(&a.state, "state", "", "state directory in place of the file's (transport.embedded.dir, ./.milepost)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json, yaml or name")
+	f.StringVar(&a.history, "history", "", "append what the broker was asked and what it said to this file, for tests")
+	if err := f.MarkHidden("history"); err != nil {
+		panic(err)
+	}
 	f.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -89,7 +97,19 @@ func (a *app) broker(ctx context.Context, s *spec.Spec, log *slog.Logger) (trans
 		err = fmt.Errorf("%w [E-transport]\n  next: is the server up?\n        no server?  milepost run --transport embedded", err)
 		return nil, exit(ExitUnreachable, err)
 	}
+	if err == nil && a.history != "" {
+		if a.recorder, err = history.Create(a.history); err == nil {
+			b = history.Broker(b, a.recorder)
+		}
+	}
 	return b, exit(ExitFailed, err)
+}
+
+// reran is what the engine tells of inputs that it takes again.
+func (a *app) reran(chain schemas.ChainID, input schemas.InputRef) {
+	if a.recorder != nil {
+		a.recorder.Reran(chain, input)
+	}
 }
 
 func (a *app) open(ctx context.Context, s *spec.Spec, log *slog.Logger) (transport.Broker, error) {

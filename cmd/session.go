@@ -67,7 +67,7 @@ func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, l
 		return nil, exit(ExitFailed, fmt.Errorf("open the result store: %w", err))
 	}
 	x.engine, err = engine.New(ctx, engine.Settings{Spec: s, Broker: x.broker, Pipelines: o.pipelines, Store: x.store, Retain: o.retain,
-		Naive: o.naive, Appended: o.appended, Log: log})
+		Naive: o.naive, Appended: o.appended, Reran: a.reran, Log: log})
 	if err != nil {
 		return nil, exit(ExitUsage, err)
 	}

@@ -12,18 +12,22 @@ import (
 
 func (a *app) workerCommand() *cobra.Command {
 	var stages []string
-	var retain bool
+	var retain, naive bool
 	c := &cobra.Command{
 		Use: "worker [pipeline...]", Short: "only consume: one more process for the same pipelines",
 		Long: "Worker takes jobs of stages from a broker that others reach too; `milepost run` on the same broker owns the jobs and the results.",
-		RunE: func(c *cobra.Command, args []string) error { return a.work(c.Context(), args, stages, retain) },
+		RunE: func(c *cobra.Command, args []string) error { return a.work(c.Context(), args, stages, retain, naive) },
 	}
 	c.Flags().StringSliceVar(&stages, "stages", nil, "only these stages, by name or pipeline/name")
 	c.Flags().BoolVar(&retain, "retain", false, "keep every event in the streams instead of trimming what all have read")
+	c.Flags().BoolVar(&naive, "naive", false, "at least once, as everybody does it: for the test that tells the difference")
+	if err := c.Flags().MarkHidden("naive"); err != nil {
+		panic(err)
+	}
 	return c
 }
 
-func (a *app) work(ctx context.Context, pipelines, stages []string, retain bool) error {
+func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naive bool) error {
 	s, err := a.loadAlone(ctx)
 	if err != nil {
 		return err
@@ -41,7 +45,8 @@ func (a *app) work(ctx context.Context, pipelines, stages []string, retain bool)
 		return err
 	}
 	defer broker.Close()
-	e, err := engine.New(ctx, engine.Settings{Spec: s, Broker: broker, Pipelines: pipelines, Stages: stages, Retain: retain, Log: log})
+	e, err := engine.New(ctx, engine.Settings{Spec: s, Broker: broker, Pipelines: pipelines, Stages: stages, Retain: retain,
+		Naive: naive, Reran: a.reran, Log: log})
 	if err != nil {
 		return exit(ExitUsage, err)
 	}

@@ -22,12 +22,13 @@ import (
 type Settings struct {
 	Spec      *spec.Spec
 	Broker    transport.Broker
-	Pipelines []string          // run only these; none is all
-	Stages    []string          // run only these nodes' stages, by name or pipeline/name (a worker); none is all
-	Store     pipeline.Sink     // the result store behind the dashboard, in the process that serves it; nil in others
-	Retain    bool              // never trim: every out event stays readable
-	Appended  func(total int64) // called after records were stored, with how many so far; on any goroutine, nil is nobody
-	Naive     bool              // at-least-once without fence, checkpoint or comparison: the negative control of kill tests
+	Pipelines []string                                            // run only these; none is all
+	Stages    []string                                            // run only these nodes' stages, by name or pipeline/name (a worker); none is all
+	Store     pipeline.Sink                                       // the result store behind the dashboard, in the process that serves it; nil in others
+	Retain    bool                                                // never trim: every out event stays readable
+	Appended  func(total int64)                                   // called after records were stored, with how many so far; on any goroutine, nil is nobody
+	Reran     func(chain schemas.ChainID, input schemas.InputRef) // called when an input is taken again after a crash or takeover; nil is nobody
+	Naive     bool                                                // at-least-once without fence, checkpoint or comparison: the negative control of kill tests
 	Log       *slog.Logger
 }
 
@@ -40,6 +41,7 @@ type Engine struct {
 	maxEvent  int
 	appends   atomic.Int64
 	appended  func(int64)
+	reran     func(schemas.ChainID, schemas.InputRef)
 	progress  sync.Map // schemas.JobID to float64, of jobs that a reader of this process works on
 	log       *slog.Logger
 	flows     *flows
@@ -63,7 +65,7 @@ type line struct {
 
 // New builds every stage of the pipelines with its configuration and opens the logs. It starts nothing.
 func New(ctx context.Context, s Settings) (*Engine, error) {
-	e := &Engine{appended: s.Appended, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
+	e := &Engine{appended: s.Appended, reran: s.Reran, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
 		maxEvent: s.Broker.Describe().MaxEvent, log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
 	if len(s.Stages) > 0 {
 		s.Stages = wholeGroups(s.Spec, s.Stages)
@@ -101,6 +103,14 @@ func (n *node) stored(records int) {
 	n.meter.Appends.Add(int64(records))
 	if total := n.e.appends.Add(int64(records)); n.e.appended != nil && records > 0 {
 		n.e.appended(total)
+	}
+}
+
+// reran books an input that is taken again.
+func (n *node) reran(job schemas.JobID, input schemas.InputRef) {
+	n.meter.Reruns.Add(1)
+	if n.e.reran != nil {
+		n.e.reran(schemas.ChainID{Job: job, Stage: n.name}, input)
 	}
 }
 

@@ -133,8 +133,8 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 	i.taken++
 	i.stepped = true
 	i.outputs = nil
-	if i.before.again(c, i.refOf(c.Event)) {
-		i.n.meter.Reruns.Add(1)
+	if ref := i.refOf(c.Event); i.before.again(c, ref) {
+		i.n.reran(i.w.id, ref)
 	}
 	in := settle.Input{Op: settle.Stepped}
 	outputs, err := i.call(ctx, c)

@@ -190,6 +190,19 @@ func (p *Process) Over() bool {
 	return p.over
 }
 
+// Ended says whether the process has ended, whoever knows: it was waited for, or nothing more comes from it.
+func (p *Process) Ended() bool {
+	if p.drained == nil {
+		return p.Over()
+	}
+	select {
+	case <-p.drained:
+		return true
+	default:
+		return p.Over()
+	}
+}
+
 // Lines is all that the process said, counts of appends left out.
 func (p *Process) Lines() []string {
 	p.mu.Lock()

@@ -164,8 +164,9 @@ func (r Results) AddLetter(id schemas.ChainID, l schemas.DeadLetter) {
 		r[name] = before + ", and again"
 		return
 	}
-	first, _, _ := strings.Cut(l.Error, "\n") // a panic's stack is not the same twice
-	r[name] = fmt.Sprintf("%s: %s", l.Decision, first)
+	if r[name] = string(l.Decision); l.Permanent { // of a panic, a timeout or a death there is no telling beforehand
+		r[name] += ": " + l.Error
+	}
 }
 
 // AddFiles adds the files below a folder; those of a hidden folder are the sinks' own.

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// limits of what may grow.
+const (
+	grown        = 1.2
+	residueBytes = 64e3 // in the streams, of each recording that is over
+)
+
+// report prints the table and says whether all is flat.
+func report(w io.Writer, list []sample) (flat bool) {
+	fmt.Fprintln(w, "| after | recordings over | RSS, MB | heap, MB | goroutines | files | streams, MB |")
+	fmt.Fprintln(w, "|---:|---:|---:|---:|---:|---:|---:|")
+	for _, s := range list {
+		fmt.Fprintf(w, "| %s | %d | %.0f | %.0f | %.0f | %.0f | %.1f |\n", s.at.Round(time.Second), s.jobs, s.rss, s.heap, s.goroutines, s.files, s.streams)
+	}
+	warm := list[len(list)/6:]
+	if len(warm) < 6 {
+		fmt.Fprintln(w, "\nit was too short to say anything")
+		return false
+	}
+	first, last := warm[:len(warm)/3], warm[2*len(warm)/3:]
+	flat = true
+	for _, c := range []struct {
+		what string
+		of   func(sample) float64
+	}{
+		{"RSS", func(s sample) float64 { return s.rss }},
+		{"goroutines", func(s sample) float64 { return s.goroutines }},
+		{"files", func(s sample) float64 { return s.files }},
+	} {
+		a, b := middle(first, c.of), middle(last, c.of)
+		fmt.Fprintf(w, "\n%s: %.0f in the first third, %.0f in the last\n", c.what, a, b)
+		flat = flat && b <= a*grown
+	}
+	a, b := first[0], last[len(last)-1]
+	residue := (b.streams - a.streams) * 1e6 / float64(max(1, b.jobs-a.jobs))
+	fmt.Fprintf(w, "\nstreams: %.0f bytes for each recording that is over\n", residue)
+	return flat && residue <= residueBytes
+}
+
+func middle(list []sample, of func(sample) float64) float64 {
+	var values []float64
+	for _, s := range list {
+		values = append(values, of(s))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}

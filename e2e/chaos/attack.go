@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/milepost-dev/milepost/e2e/chaos/clock"
+	"github.com/milepost-dev/milepost/transport/history"
+)
+
+// ackWait is how long a worker may be silent before others take its jobs (package engine); a freeze is longer.
+const ackWait = 4 * time.Second
+
+// An attack is what is done to one round: one hand kills and freezes processes, another one strikes at what they run on.
+type attack struct {
+	crew   *crew
+	system system
+	clocks []*clock.Clock
+	seed   uint64
+	calm   time.Duration // for so long the system is left alone: takeovers are measured
+
+	mu     sync.Mutex
+	struck []stroke
+	errs   []error
+}
+
+// A stroke is one blow that was struck.
+type stroke struct {
+	name     string
+	from, to time.Duration
+}
+
+// run attacks until ctx ends.
+func (a *attack) run(ctx context.Context) {
+	var hands sync.WaitGroup
+	hands.Go(func() { a.processes(ctx, rand.New(rand.NewPCG(a.seed, 1))) })
+	hands.Go(func() {
+		if pause(ctx, a.calm) == nil {
+			a.grounds(ctx, rand.New(rand.NewPCG(a.seed, 2)))
+		}
+	})
+	hands.Wait()
+}
+
+// processes kills and freezes workers.
+func (a *attack) processes(ctx context.Context, rng *rand.Rand) {
+	var frozen sync.WaitGroup
+	defer frozen.Wait()
+	freezing := make(chan struct{}, 1)
+	for n := 0; pause(ctx, between(rng, 300*time.Millisecond, 1700*time.Millisecond)) == nil; n++ {
+		m := a.crew.members[rng.IntN(len(a.crew.members))]
+		switch k := rng.IntN(10); {
+		case n == 0 && len(a.crew.members) > 1: // a first one while nothing else happens
+			a.crew.members[1].kill()
+			if pause(ctx, a.calm-2*time.Second) != nil {
+				return
+			}
+		case k == 0:
+			for _, other := range a.crew.members {
+				other.kill()
+			}
+		case k <= 2:
+			d := between(rng, ackWait+500*time.Millisecond, 2*ackWait)
+			select {
+			case freezing <- struct{}{}:
+				frozen.Go(func() { m.freeze(ctx, d); <-freezing })
+			default:
+				m.kill()
+			}
+		default:
+			m.kill()
+		}
+	}
+}
+
+// grounds strikes at the system and at clocks.
+func (a *attack) grounds(ctx context.Context, rng *rand.Rand) {
+	blows := append(a.system.blows(), blow{"a clock jumps", 2, a.jump})
+	for pause(ctx, between(rng, 200*time.Millisecond, 1500*time.Millisecond)) == nil {
+		b := draw(rng, blows)
+		from := history.Now()
+		err := b.strike(ctx, rng)
+		a.mu.Lock()
+		a.struck = append(a.struck, stroke{b.name, from, history.Now()})
+		if err != nil && ctx.Err() == nil {
+			a.errs = append(a.errs, fmt.Errorf("%s: %w", b.name, err))
+		}
+		a.mu.Unlock()
+	}
+}
+
+// jump sets one of the clocks by up to a day, or right again.
+func (a *attack) jump(_ context.Context, rng *rand.Rand) error {
+	by := between(rng, -24*time.Hour, 24*time.Hour)
+	if rng.IntN(3) == 0 {
+		by = 0
+	}
+	return a.clocks[rng.IntN(len(a.clocks))].Set(by)
+}
+
+// undisturbed says whether nothing was struck between two moments.
+func (a *attack) undisturbed(from, to time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.struck {
+		if s.from < to && s.to > from {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/milepost-dev/milepost/e2e/chaos/clock"
+	"github.com/milepost-dev/milepost/e2e/chaos/linear"
+	"github.com/milepost-dev/milepost/e2e/internal/process"
+	"github.com/milepost-dev/milepost/e2e/internal/results"
+)
+
+const (
+	attacked = 22 * time.Second // of a round
+	patience = 4 * time.Minute  // for the rest of it, when nothing is done to it any more
+	drain    = 40 * time.Second // for a worker that was asked to leave
+)
+
+// A harness is one run of the command.
+type harness struct {
+	o      options
+	dir    string
+	rng    *rand.Rand
+	tools  tools
+	clocks []*clock.Clock
+	want   results.Results
+	report report
+}
+
+// run prepares, then makes round after round.
+func (h *harness) run(ctx context.Context) error {
+	makeSystem := systems[h.o.broker]
+	if makeSystem == nil {
+		return fmt.Errorf("there is no broker %q", h.o.broker)
+	}
+	if err := h.prepare(ctx); err != nil {
+		return err
+	}
+	var err error
+	if h.want, err = expected(ctx, filepath.Join(h.dir, "oracle")); err != nil {
+		return err
+	}
+	fmt.Printf("without a transport: %d events, files, rows, dead letters and job states\n", len(h.want))
+	h.report.began = time.Now()
+	for n := 1; h.more(); n++ {
+		if err := h.round(ctx, makeSystem, n); err != nil {
+			return fmt.Errorf("round %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// more says whether there is to be another round. The naive mode is shown to be wrong by the first that is.
+func (h *harness) more() bool {
+	r := &h.report
+	if h.o.naive && (r.wrong() || time.Since(r.began) > h.o.duration) {
+		return false
+	}
+	kills := r.kills
+	if h.o.broker == "embedded" {
+		kills = r.deaths
+	}
+	return time.Since(r.began) < h.o.duration || r.deaths < leastDeaths || kills < leastKills
+}
+
+// prepare builds the binaries, with clocks that can be set.
+func (h *harness) prepare(ctx context.Context) error {
+	flag, err := clock.Overlay(ctx, h.dir)
+	if err != nil {
+		return err
+	}
+	h.tools = tools{milepost: h.o.milepost, server: h.o.server}
+	if h.tools.milepost == "" {
+		h.tools.milepost = filepath.Join(h.dir, "milepost")
+		if err := process.Build(ctx, h.tools.milepost, "github.com/milepost-dev/milepost/e2e/chaos/milepost-chaos", flag); err != nil {
+			return err
+		}
+	}
+	if h.tools.server == "" && h.o.broker != "embedded" {
+		h.tools.server = filepath.Join(h.dir, "nats-server")
+		return process.Build(ctx, h.tools.server, "github.com/nats-io/nats-server/v2", flag)
+	}
+	return nil
+}
+
+// round runs the workload once on fresh state while it is attacked, and compares.
+func (h *harness) round(ctx context.Context, makeSystem func(tools, string) (system, error), n int) (err error) {
+	dir := filepath.Join(h.dir, fmt.Sprintf("round%d", n))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	workerTools, serverTools := h.tools, h.tools
+	var clocks []*clock.Clock
+	for _, t := range []*tools{&workerTools, &serverTools} {
+		c, err := clock.New(filepath.Join(dir, fmt.Sprintf("clock%d", len(clocks))))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		clocks, t.env = append(clocks, c), []string{c.Env()}
+	}
+	s, err := makeSystem(serverTools, dir)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	if err := errors.Join(writeWorkload(dir, s.transport()), s.start(ctx)); err != nil {
+		return err
+	}
+	retain := h.rng.IntN(4) > 0 || n == 1
+	out := outcome{round: n, retained: retain, from: time.Now()}
+	a := &attack{system: s, clocks: clocks, seed: h.rng.Uint64()}
+	if err := h.fight(ctx, s, a, workerTools, dir, retain, &out); err != nil {
+		return fmt.Errorf("%w\n%s", err, out.text())
+	}
+	if out.stuck == "" {
+		out.differences, out.wrong, err = h.compare(ctx, s, dir, retain, &out)
+	}
+	out.struck = a.struck
+	out.took = time.Since(out.from)
+	h.report.add(out)
+	if out.bad() && h.o.keep != "" && !h.o.naive {
+		err = errors.Join(err, h.save(dir, out))
+	}
+	return errors.Join(err, errors.Join(a.errs...))
+}
+
+// fight runs the crew under attack, until the owner says that all is over.
+func (h *harness) fight(ctx context.Context, s system, a *attack, t tools, dir string, retain bool, out *outcome) error {
+	workers := 0
+	if s.shared() {
+		workers, a.calm = 3, 9*time.Second
+	}
+	var flags []string
+	if retain {
+		flags = append(flags, "--retain")
+	}
+	if h.o.naive {
+		flags = append(flags, "--naive")
+	}
+	processes, end := context.WithCancel(ctx)
+	defer end()
+	c, err := newCrew(processes, t, dir, workers, flags...)
+	if err != nil {
+		return err
+	}
+	a.crew = c
+	attacking, stop := context.WithTimeout(ctx, attacked)
+	go func() { // a round that is over needs no more of it
+		select {
+		case <-c.done:
+			stop()
+		case <-attacking.Done():
+		}
+	}()
+	a.run(attacking)
+	stop()
+	out.struck = a.struck
+	err = s.heal(ctx)
+	for _, k := range a.clocks {
+		err = errors.Join(err, k.Set(0))
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case <-c.done:
+	case <-time.After(patience):
+		out.stuck = c.dump()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := c.leave(drain); err != nil && out.stuck == "" {
+		out.stuck = err.Error()
+	}
+	out.crew(c, s)
+	return nil
+}
+
+// compare reads everything and says what is wrong.
+func (h *harness) compare(ctx context.Context, s system, dir string, retain bool, out *outcome) (list []string, wrong int, err error) {
+	got := results.Results{}
+	if err := collectFiles(ctx, got, dir); err != nil {
+		list = append(list, err.Error())
+	}
+	b, err := s.open(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer b.Close()
+	if err := collectBroker(ctx, got, b); err != nil {
+		list = append(list, err.Error())
+	}
+	want := h.want
+	if !retain { // what all have read is gone
+		got, want = without(got, "event "), without(want, "event ")
+	}
+	list = append(list, got.Diff(want)...)
+	wrong = max(got.Wrong(want), len(list))
+	lives, err := linear.Load(filepath.Join(dir, "history"))
+	if err != nil {
+		return nil, 0, err
+	}
+	out.history(lives)
+	if h.o.naive { // it does not hold to anything
+		return list, wrong, nil
+	}
+	content := map[linear.ChainID][]string{}
+	if retain {
+		if content, err = linear.Content(ctx, b, lives); err != nil {
+			return nil, 0, err
+		}
+	}
+	check := linear.Check(lives, content)
+	out.chains, out.sampled = check.Chains, check.Operations
+	list = append(list, check.Violations...)
+	return list, wrong + len(check.Violations), nil
+}
+
+func without(r results.Results, prefix string) results.Results {
+	kept := results.Results{}
+	for name, value := range r {
+		if len(name) < len(prefix) || name[:len(prefix)] != prefix {
+			kept[name] = value
+		}
+	}
+	return kept
+}
+
+// save copies what a round left, with what was found, to where the user wants it.
+func (h *harness) save(dir string, out outcome) error {
+	to := filepath.Join(h.o.keep, fmt.Sprintf("seed%d-round%d", h.o.seed, out.round))
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, "found.txt"), []byte(out.text()), 0o644)
+}
