@@ -202,7 +202,12 @@ func TestABadRecordingFailsAlone(t *testing.T) {
 	l.wants(l.run(0, "dlq", "show", letters[0].ID), "not an MDF file")
 	l.wants(l.run(0, "dlq", "redrive", "aeb", "--dry-run"), "would redrive 1 of 1 event")
 	l.run(0, "dlq", "redrive", "aeb")
-	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0") // it is still not an MDF file
+	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0")                                               // it is still not an MDF file
+	l.wants(l.run(0, "dlq", "purge", "--recording", "text", "--dry-run"), "would purge 0 of 2 events") // the job is not over
+	l.run(0, "jobs", "cancel", "--all", "--status", "failed", "--yes")
+	l.wants(l.run(0, "dlq", "purge", "aeb", "--dry-run"), "would purge")
+	l.run(1, "dlq", "purge", "aeb") // nobody says yes
+	l.wants(l.stderr.String(), "[y/N]", "nothing was removed", "--yes")
 }
 
 func TestAnInterruptedRunDrains(t *testing.T) {

@@ -1,8 +1,11 @@
 package cmd
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -20,7 +23,7 @@ func jobIDs(args []string) (ids []schemas.JobID) {
 }
 
 func (a *app) dlqCommand() *cobra.Command {
-	c := group("dlq", "dead-lettered events: look, and send them back")
+	c := group("dlq", "dead-lettered events: look, send them back, remove them")
 	var f api.LetterFilter
 	ls := &cobra.Command{
 		Use: "ls [pipeline[/stage]]", Short: "list dead letters", Args: cobra.MaximumNArgs(1),
@@ -40,7 +43,7 @@ func (a *app) dlqCommand() *cobra.Command {
 		},
 	}
 	show.Flags().StringVar(&pipeline, "pipeline", "", "pipeline of the dead letter, where the id is in several")
-	c.AddCommand(ls, show, a.redriveCommand())
+	c.AddCommand(ls, show, a.redriveCommand(), a.purgeCommand())
 	return c
 }
 
@@ -74,6 +77,64 @@ func (a *app) redriveCommand() *cobra.Command {
 	letterFlags(c, &o.Filter)
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be sent back")
 	return c
+}
+
+func (a *app) purgeCommand() *cobra.Command {
+	var o api.LetterOrder
+	var yes bool
+	c := &cobra.Command{
+		Use: "purge [pipeline[/stage]] [ID...]", Short: "remove dead letters of jobs that are over",
+		Long: "Purge removes dead letters for good, with the inputs that they hold. Those of jobs that are not over stay: redrive or cancel these\n" +
+			"first. It says what it would remove and asks.",
+		RunE: func(c *cobra.Command, args []string) error {
+			named := args
+			if len(args) > 0 && !strings.HasPrefix(args[0], "d-") {
+				o.Filter.Pipeline, o.Filter.Stage, _ = strings.Cut(args[0], "/")
+				args = args[1:]
+			}
+			o.Filter.IDs = args
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.purge(ctx, client, o, yes, named) })
+		},
+	}
+	letterFlags(c, &o.Filter)
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be removed")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+// purge asks before it removes anything.
+func (a *app) purge(ctx context.Context, c *api.Client, o api.LetterOrder, yes bool, named []string) error {
+	if !o.DryRun && !yes {
+		plan := o
+		plan.DryRun = true
+		op, err := c.Purge(ctx, plan)
+		if err != nil {
+			return err
+		}
+		if op.Total > 0 {
+			if err := a.confirm(fmt.Sprintf("remove %s of %s for good?", plural(op.Total, "dead letter"), strings.Join(op.Stages, ", "))); err != nil {
+				return err
+			}
+		}
+		if open := op.Matching - op.Total; open > 0 {
+			fmt.Fprintf(a.stderr, "  %s of jobs that are not over: redrive or cancel first\n", plural(open, "dead letter"))
+		}
+	}
+	op, err := c.Purge(ctx, o)
+	return a.finish(ctx, c, op, err, "purge", "event", named)
+}
+
+// confirm asks for a yes on stdin; anything else is an error that says so.
+func (a *app) confirm(question string) error {
+	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
+	line, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return exit(ExitFailed, fmt.Errorf("read the answer: %w", err))
+	}
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return exit(ExitFailed, errors.New("nothing was removed; without a question: --yes"))
+	}
+	return nil
 }
 
 func (a *app) listLetters(ctx context.Context, c *api.Client, f api.LetterFilter) error {

@@ -101,7 +101,31 @@ func (x *session) work(ctx context.Context) error {
 		g.Go(func() error { return m.Run(ctx) })
 	}
 	g.Go(func() error { return x.reportProgress(ctx) })
+	g.Go(func() error { return x.expireLetters(ctx) })
 	return g.Wait()
+}
+
+// expireEvery is how often dead letters are looked through for those that are over their time.
+const expireEvery = time.Hour
+
+// expireLetters removes the dead letters of jobs that are over after dlq.max_age, until ctx ends.
+func (x *session) expireLetters(ctx context.Context) error {
+	t := time.NewTicker(expireEvery)
+	defer t.Stop()
+	for {
+		n, err := x.engine.Expire(ctx, x.spec.DLQ.MaxAge, time.Now())
+		if err != nil && ctx.Err() == nil {
+			x.log.Warn("old dead letters were not removed", "error", err)
+		}
+		if n > 0 {
+			x.log.Info("old dead letters were removed", "number", n, "older_than", x.spec.DLQ.MaxAge)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
 }
 
 // progressEvery is how often the store hears how far the recordings in work have been read.

@@ -359,19 +359,25 @@ func (n *node) trimRead(ctx context.Context, job schemas.JobID) error {
 
 // hasEnded says whether the node has closed a job.
 func (n *node) hasEnded(ctx context.Context, job schemas.JobID) (bool, error) {
+	last, err := n.lastControl(ctx, job)
+	return last == schemas.ControlEnd, err
+}
+
+// lastControl is the kind of a job's last control record, "" when it has none.
+func (n *node) lastControl(ctx context.Context, job schemas.JobID) (schemas.ControlKind, error) {
 	id := schemas.ChainID{Job: job, Stage: n.name}
 	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Control}, Chain: &id, Newest: true, Drain: true})
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer w.Close()
 	s, err := w.Next(ctx)
 	if errors.Is(err, io.EOF) {
-		return false, nil
+		return "", nil
 	}
 	var c schemas.Control
 	if err == nil {
 		err = json.Unmarshal(s.Event.Data, &c)
 	}
-	return c.Kind == schemas.ControlEnd, err
+	return c.Kind, err
 }

@@ -1,17 +1,10 @@
 package engine
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
-	"github.com/milepost-dev/milepost/schemas"
-	"github.com/milepost-dev/milepost/transport"
 )
 
 // A NodeStatus is one node of the graph for users' eyes: what it is, what it reads, what it has done in this process.
@@ -113,55 +106,4 @@ func (e *Engine) Meter(pipelineName, stage string) *Meter {
 		}
 	}
 	return nil
-}
-
-// A Letter is a dead letter as it lies in a stage's log.
-type Letter struct {
-	ID       string             `json:"id"` // "d-<stage>-<position>", of one pipeline
-	Pipeline string             `json:"pipeline"`
-	Stage    string             `json:"stage"`
-	Job      schemas.JobID      `json:"job"`
-	Item     string             `json:"recording"`
-	Position schemas.Position   `json:"position"`
-	At       time.Time          `json:"at"`
-	Letter   schemas.DeadLetter `json:"letter"`
-}
-
-// Letters reads the dead letters of a pipeline from its logs, oldest first in each stage.
-func (e *Engine) Letters(ctx context.Context, pipelineName string) ([]Letter, error) {
-	var letters []Letter
-	for _, n := range e.nodes {
-		if n.pipeline != pipelineName {
-			continue
-		}
-		list, err := n.letters(ctx)
-		if err != nil {
-			return letters, fmt.Errorf("read the dead letters of %s: %w", n.key(), err)
-		}
-		letters = append(letters, list...)
-	}
-	return letters, nil
-}
-
-func (n *node) letters(ctx context.Context) (letters []Letter, err error) {
-	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Drain: true})
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return letters, nil
-		}
-		if err != nil {
-			return letters, err
-		}
-		l := Letter{ID: fmt.Sprintf("d-%s-%d", n.name, s.Position), Pipeline: n.pipeline, Stage: n.name, Job: s.Chain.Job,
-			Item: s.Event.Item, Position: s.Position, At: s.At}
-		if err := json.Unmarshal(s.Event.Data, &l.Letter); err != nil {
-			return letters, fmt.Errorf("dead letter at position %d: %w", s.Position, err)
-		}
-		letters = append(letters, l)
-	}
 }

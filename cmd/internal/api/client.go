@@ -135,6 +135,11 @@ func (c *Client) Redrive(ctx context.Context, o LetterOrder) (Operation, error) 
 	return post[Operation](ctx, c, o, "dlq", "redrive")
 }
 
+// Purge removes every dead letter that matches and whose job is over; Wait waits for it.
+func (c *Client) Purge(ctx context.Context, o LetterOrder) (Operation, error) {
+	return post[Operation](ctx, c, o, "dlq", "purge")
+}
+
 // CancelOperation stops an operation between two of its steps.
 func (c *Client) CancelOperation(ctx context.Context, id string) (Operation, error) {
 	return post[Operation](ctx, c, nil, "operations", id, "cancel")

@@ -19,7 +19,7 @@ import (
 func TestCommandsNeedTokenOrPage(t *testing.T) {
 	b := setup(t)
 	own := map[string]string{"Sec-Fetch-Site": "same-origin"}
-	for _, path := range []string{"/api/v1/jobs/cancel", "/api/v1/jobs/resume", "/api/v1/jobs/j-none/cancel", "/api/v1/jobs/j-none/resume", "/api/v1/dlq/redrive", "/api/v1/operations/op-1/cancel"} {
+	for _, path := range []string{"/api/v1/jobs/cancel", "/api/v1/jobs/resume", "/api/v1/jobs/j-none/cancel", "/api/v1/jobs/j-none/resume", "/api/v1/dlq/redrive", "/api/v1/dlq/purge", "/api/v1/operations/op-1/cancel"} {
 		if status, no := b.request("POST", path, `{"dry_run":true}`, nil, nil); status != 401 || no.Code != "E-token" {
 			t.Errorf("%s without a token: %d %+v", path, status, no)
 		}
@@ -103,6 +103,37 @@ func TestRedriveASkippedInput(t *testing.T) {
 	}
 	if l, err := b.client.Letters(ctx, LetterFilter{State: "all", Stage: "picky"}); err != nil || l.Matching != 1 {
 		t.Errorf("%v: %+v", err, l)
+	}
+}
+
+// TestPurge: dead letters of jobs that are over go, those of open jobs stay.
+func TestPurge(t *testing.T) {
+	b := setup(t)
+	ctx := t.Context()
+	before, err := b.client.Letters(ctx, LetterFilter{State: "all"})
+	if err != nil || before.Matching != 2 || before.Purgeable != 1 {
+		t.Fatalf("%v: %+v", err, before)
+	}
+	for k, want := range []struct{ total, left int }{{1, 2}, {1, 1}, {0, 1}} { // a dry run, then for good, then nothing is left to do
+		op, err := b.client.Purge(ctx, LetterOrder{DryRun: k == 0})
+		if err == nil {
+			op, err = b.client.Wait(ctx, op)
+		}
+		if err != nil || op.Total != want.total || op.Failed != 0 {
+			t.Fatalf("%v: %+v", err, op)
+		}
+		l, err := b.client.Letters(ctx, LetterFilter{State: "all"})
+		if err != nil || l.Matching != want.left || k > 0 && l.Letters[0].State != LetterOpen {
+			t.Fatalf("%v: %+v", err, l)
+		}
+	}
+	for _, l := range before.Letters { // whatever the list says, the engine looks itself
+		if l.State == LetterOpen {
+			e := engine.Letter{ID: l.ID, Pipeline: l.Pipeline, Stage: l.Stage, Job: l.Job, Position: l.position}
+			if _, err := b.engine.Purge(ctx, e); !errors.Is(err, engine.ErrOpen) {
+				t.Errorf("a letter of an open job: %v", err)
+			}
+		}
 	}
 }
 

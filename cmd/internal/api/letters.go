@@ -43,8 +43,12 @@ type Letter struct {
 	Decision   schemas.Decision `json:"decision"`
 	State      LetterState      `json:"state"`
 	Redrivable bool             `json:"redrivable"`
+	Purgeable  bool             `json:"purgeable"`         // its job is over
+	Chained    string           `json:"chained,omitempty"` // of chained stages: the one that failed
 	First      time.Time        `json:"first"`
 	Last       time.Time        `json:"last"`
+
+	position schemas.Position
 }
 
 // A LetterFilter chooses dead letters; empty fields choose all, but for State.
@@ -81,6 +85,7 @@ type LetterList struct {
 	Total      int      `json:"total"` // there are
 	Matching   int      `json:"matching"`
 	Redrivable int      `json:"redrivable"` // of those that match
+	Purgeable  int      `json:"purgeable"`  // likewise
 	Offset     int      `json:"offset"`
 	Limit      int      `json:"limit"`
 	Stages     []string `json:"stages"` // names of stages that have any
@@ -112,6 +117,9 @@ func (s *Server) dlq(ctx context.Context, q query) (any, error) {
 		hits = append(hits, s.atHome(c))
 		if c.Redrivable {
 			l.Redrivable++
+		}
+		if c.Purgeable {
+			l.Purgeable++
 		}
 	}
 	slices.Sort(l.Stages)
@@ -193,6 +201,43 @@ func (s *Server) redrive(ctx context.Context, _ query, body json.RawMessage) (an
 		}
 	}
 	return s.operate("redrive", order.DryRun, matching, steps), nil
+}
+
+// purge removes dead letters of jobs that are over; those of others are refused. Without a state the filter means all.
+func (s *Server) purge(ctx context.Context, _ query, body json.RawMessage) (any, error) {
+	var order LetterOrder
+	if err := decodeBody(body, &order); err != nil {
+		return nil, err
+	}
+	if order.Filter.State == "" {
+		order.Filter.State = "all"
+	}
+	match, err := s.letterMatcher(order.Filter)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.letters.all(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	matching := 0
+	var steps []step
+	for _, l := range all {
+		if !match(l) {
+			continue
+		}
+		matching++
+		if l.Purgeable {
+			steps = append(steps, step{name: l.ID, stage: l.Pipeline + "/" + l.Stage, do: func(ctx context.Context) error { return s.purgeOne(ctx, l) }})
+		}
+	}
+	return s.operate("purge", order.DryRun, matching, steps), nil
+}
+
+func (s *Server) purgeOne(ctx context.Context, l Letter) error {
+	_, err := s.c.Engine.Purge(ctx, engine.Letter{ID: l.ID, Pipeline: l.Pipeline, Stage: l.Stage, Job: l.Job, Position: l.position})
+	s.letters.forget()
+	return err
 }
 
 // redriveOne resumes the halted job; after a skip it queues the job's next generation, whose results replace the old.
@@ -338,6 +383,13 @@ func (c *letterCache) all(ctx context.Context, rested bool) ([]Letter, error) {
 	return list, nil
 }
 
+// forget makes the next list be read anew.
+func (c *letterCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = nil
+}
+
 func (c *letterCache) read(ctx context.Context) ([]Letter, error) {
 	list := []Letter{}
 	for _, name := range c.engine.Pipelines() {
@@ -360,8 +412,13 @@ func (c *letterCache) read(ctx context.Context) ([]Letter, error) {
 
 func (c *letterCache) describe(l engine.Letter, newest bool) Letter {
 	d := Letter{ID: l.ID, Pipeline: l.Pipeline, Stage: l.Stage, Job: l.Job, Recording: l.Item, Input: l.Letter.Input, Error: l.Letter.Error,
-		Permanent: l.Letter.Permanent, Attempts: l.Letter.Attempts, Decision: l.Letter.Decision, First: l.Letter.First.UTC(), Last: l.Letter.Last.UTC()}
+		Permanent: l.Letter.Permanent, Attempts: l.Letter.Attempts, Decision: l.Letter.Decision, First: l.Letter.First.UTC(), Last: l.Letter.Last.UTC(),
+		Chained: l.Letter.Stage, position: l.Position}
 	d.State = c.state(l, newest)
+	if m := c.managers[l.Pipeline]; m != nil {
+		j, ok := m.Job(l.Job)
+		d.Purgeable = ok && j.State.Over() && j.State != schemas.JobFailed
+	}
 	d.Redrivable = d.State == LetterOpen || d.State == LetterSkipped
 	return d
 }

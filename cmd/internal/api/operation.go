@@ -13,7 +13,7 @@ import (
 // An Operation is a command over many jobs or dead letters. It runs on the server, whoever ordered it may go away.
 type Operation struct {
 	ID       string     `json:"id"`                // empty for a dry run
-	Kind     string     `json:"kind"`              // redrive, resume, cancel
+	Kind     string     `json:"kind"`              // redrive, purge, resume, cancel
 	State    string     `json:"state"`             // planned (a dry run), running, done, stopped
 	DryRun   bool       `json:"dry_run,omitempty"` // nothing was touched
 	Matching int        `json:"matching"`          // of the filter

@@ -57,6 +57,7 @@ func (s *Server) writes() map[string]command {
 		"/api/v1/jobs/{job}/cancel":             s.cancelJob,
 		"/api/v1/jobs/{job}/resume":             s.resumeJob,
 		"/api/v1/dlq/redrive":                   s.redrive,
+		"/api/v1/dlq/purge":                     s.purge,
 		"/api/v1/operations/{operation}/cancel": s.cancelOperation,
 	}
 }

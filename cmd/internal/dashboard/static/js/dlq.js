@@ -17,7 +17,8 @@ function filters(ctx, d) {
     search(ctx, "recording", "Recording contains", "drive"),
     choice(ctx, "older_than", "Older than", ages),
     h("p", { class: "hits" }, `${count(d.matching)} of ${plural(d.total, "dead letter")}`),
-    h("button", { type: "button", class: "primary", disabled: d.redrivable === 0, onclick: () => many(ctx, d) }, `Redrive all matching (${count(d.redrivable)})`));
+    h("button", { type: "button", class: "primary", disabled: d.redrivable === 0, onclick: () => many(ctx, d) }, `Redrive all matching (${count(d.redrivable)})`),
+    h("button", { type: "button", disabled: d.purgeable === 0, onclick: () => purge(ctx) }, `Remove all matching (${count(d.purgeable)})`));
 }
 
 const filter = (ctx) => Object.fromEntries(["pipeline", "stage", "state", "error", "recording", "older_than", "newer_than"].map((k) => [k, ctx.query.get(k)]).filter(([, v]) => v));
@@ -33,6 +34,18 @@ async function many(ctx, d) {
   } catch (e) { ctx.alert(e); }
 }
 
+// purge removes what the list shows: without a state that is open and skipped letters, and of open jobs none can be removed.
+async function purge(ctx) {
+  const what = { ...filter(ctx), state: ctx.query.get("state") || "skipped" };
+  try {
+    const plan = await post("/api/v1/dlq/purge", { filter: what, dry_run: true });
+    const title = `Remove ${plural(plan.total, "dead letter")}?`;
+    const text = [`${plural(plan.total, "dead letter")} of ${plan.stages.join(", ")}, and the inputs they hold, are removed for good.`, "Those of jobs that are not over stay."];
+    if (!await ctx.ask({ title, text, yes: title.slice(0, -1) })) return;
+    await post("/api/v1/dlq/purge", { filter: what });
+  } catch (e) { ctx.alert(e); }
+}
+
 async function one(ctx, l) {
   if (!await ctx.ask({ title: "Redrive 1 event?", text: `${l.id} goes back to ${l.pipeline}/${l.stage}; attempts restart, id and trace are kept.`, yes: "Redrive 1 event" })) return;
   try { await post("/api/v1/dlq/redrive", { filter: { pipeline: l.pipeline, ids: [l.id], state: "all" } }); } catch (e) { ctx.alert(e); }
@@ -41,7 +54,7 @@ async function one(ctx, l) {
 function operations(ctx, list) {
   const open = list.filter((o) => o.state === "running" || Date.now() - Date.parse(o.ended) < 60000);
   return open.length > 0 && h("section", { "aria-label": "Bulk actions", "data-key": "operations" }, open.map((o) => h("div", { class: "notice row", "data-key": o.id },
-    h("strong", {}, o.kind === "redrive" ? "Redrive" : o.kind === "resume" ? "Retry" : "Cancel"),
+    h("strong", {}, o.kind === "redrive" ? "Redrive" : o.kind === "purge" ? "Remove" : o.kind === "resume" ? "Retry" : "Cancel"),
     progress(o.total ? o.done / o.total : 1, `${o.kind} progress`), h("span", {}, `${count(o.done)} of ${count(o.total)}`, o.failed ? `, ${count(o.failed)} refused` : "", o.state === "running" ? "" : `, ${o.state}`),
     o.errors.length > 0 && h("span", { class: "muted" }, o.errors[0]),
     o.state === "running" && h("button", { type: "button", class: "small", onclick: () => post(`/api/v1/operations/${o.id}/cancel`).catch(ctx.alert) }, "Stop"))));

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// ErrOpen: a job's dead letters stay until the job is over for the stage that wrote them.
+var ErrOpen = errors.New("its job is not over: what halted it is still needed")
+
+// A Letter is a dead letter as it lies in a stage's log.
+type Letter struct {
+	ID       string             `json:"id"` // "d-<stage>-<position>", of one pipeline
+	Pipeline string             `json:"pipeline"`
+	Stage    string             `json:"stage"`
+	Job      schemas.JobID      `json:"job"`
+	Item     string             `json:"recording"`
+	Position schemas.Position   `json:"position"`
+	At       time.Time          `json:"at"`
+	Letter   schemas.DeadLetter `json:"letter"`
+}
+
+// Letters reads the dead letters of a pipeline from its logs, oldest first in each stage.
+func (e *Engine) Letters(ctx context.Context, pipelineName string) ([]Letter, error) {
+	var letters []Letter
+	for _, n := range e.nodes {
+		if n.pipeline != pipelineName {
+			continue
+		}
+		list, err := n.letters(ctx)
+		if err != nil {
+			return letters, fmt.Errorf("read the dead letters of %s: %w", n.key(), err)
+		}
+		letters = append(letters, list...)
+	}
+	return letters, nil
+}
+
+func (n *node) letters(ctx context.Context) (letters []Letter, err error) {
+	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Drain: true})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	for {
+		s, err := w.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return letters, nil
+		}
+		if err != nil {
+			return letters, err
+		}
+		l := Letter{ID: fmt.Sprintf("d-%s-%d", n.name, s.Position), Pipeline: n.pipeline, Stage: n.name, Job: s.Chain.Job,
+			Item: s.Event.Item, Position: s.Position, At: s.At}
+		if err := json.Unmarshal(s.Event.Data, &l.Letter); err != nil {
+			return letters, fmt.Errorf("dead letter at position %d: %w", s.Position, err)
+		}
+		letters = append(letters, l)
+	}
+}
+
+// Purge removes a dead letter of a job that is over, ErrOpen otherwise. It is false when there was nothing to remove: somebody
+// was faster, or it is the last record of its chain, which stays.
+func (e *Engine) Purge(ctx context.Context, l Letter) (bool, error) {
+	for _, n := range e.nodes {
+		if n.pipeline != l.Pipeline || n.name != l.Stage {
+			continue
+		}
+		last, err := n.lastControl(ctx, l.Job)
+		if err != nil {
+			return false, fmt.Errorf("look whether job %s is over: %w", l.Job, err)
+		}
+		if last != schemas.ControlEnd && last != schemas.ControlCancel {
+			return false, fmt.Errorf("dead letter %s: %w", l.ID, ErrOpen)
+		}
+		removed, err := n.out.Purge(ctx, schemas.ChainID{Job: l.Job, Stage: n.name}, []schemas.Position{l.Position})
+		return removed > 0, err
+	}
+	return false, fmt.Errorf("dead letter %s: no stage %s/%s", l.ID, l.Pipeline, l.Stage)
+}
+
+// Expire removes the dead letters of jobs that are over, older than an age: design.md §6 rule 9. It returns how many.
+func (e *Engine) Expire(ctx context.Context, age time.Duration, now time.Time) (removed int, err error) {
+	var errs []error
+	for _, name := range e.order {
+		letters, err := e.Letters(ctx, name)
+		errs = append(errs, err)
+		for _, l := range letters {
+			if now.Sub(l.At) < age {
+				continue
+			}
+			gone, err := e.Purge(ctx, l)
+			if gone {
+				removed++
+			}
+			if !errors.Is(err, ErrOpen) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return removed, errors.Join(errs...)
+}
