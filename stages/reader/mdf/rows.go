@@ -36,6 +36,7 @@ type recordSource interface {
 	where() (int64, string)   // block being read, for messages
 	pending() error           // what is wrong with data read ahead of the last record, nil if nothing
 	close()                   // gives memory back; nothing is read afterwards
+	grow() bool               // the end of the data was not its end: see GroupReader.Continue
 }
 
 func (f *File) newRecordSource(g *ChannelGroup) recordSource {

@@ -16,6 +16,7 @@ type blobStream interface {
 	pos() int64
 	seek(pos int64) error
 	close()
+	grow() bool
 }
 
 // keepBlobs is how much of what was read stays in memory, for values that are not referred to in order.
