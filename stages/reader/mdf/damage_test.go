@@ -300,6 +300,76 @@ func FuzzEdits(f *testing.F) {
 	})
 }
 
+// blockSeeds are the files that have a block of each kind, and where it stands.
+func blockSeeds(t testing.TB) (names []string, files map[string][]byte, at map[string]int) {
+	files, at = map[string][]byte{}, map[string]int{}
+	seeds := seedFiles(t)
+	for _, name := range slices.Sorted(maps.Keys(seeds)) {
+		data := seeds[name]
+		for off := 64; off+headerSize <= len(data); off += 8 {
+			if id := blockID(data[off:]); len(id) == 4 && id[:2] == "##" && at[id] == 0 {
+				names, files[id], at[id] = append(names, id), data, off
+			}
+		}
+	}
+	return names, files, at
+}
+
+// fuzzBlock gives a block of one kind any header, links and data; what stands around it is sound.
+func fuzzBlock(f *testing.F, id string) {
+	_, files, places := blockSeeds(f)
+	data, at := files[id], places[id]
+	if at == 0 {
+		f.Fatalf("no seed file has a block %s", id)
+	}
+	length := min(int(binary.LittleEndian.Uint64(data[at+8:])), len(data)-at)
+	f.Add(bytes.Clone(data[at : at+length]))
+	f.Add([]byte(id + "\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\x7f\xff\xff\xff\xff\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, block []byte) {
+		damaged := bytes.Clone(data)
+		copy(damaged[at+4:], block[min(4, len(block)):])
+		exhaust(t, damaged)
+	})
+}
+
+func FuzzBlockHD(f *testing.F) { fuzzBlock(f, "##HD") }
+func FuzzBlockFH(f *testing.F) { fuzzBlock(f, "##FH") }
+func FuzzBlockAT(f *testing.F) { fuzzBlock(f, "##AT") }
+func FuzzBlockEV(f *testing.F) { fuzzBlock(f, "##EV") }
+func FuzzBlockDG(f *testing.F) { fuzzBlock(f, "##DG") }
+func FuzzBlockCG(f *testing.F) { fuzzBlock(f, "##CG") }
+func FuzzBlockSI(f *testing.F) { fuzzBlock(f, "##SI") }
+func FuzzBlockCN(f *testing.F) { fuzzBlock(f, "##CN") }
+func FuzzBlockCC(f *testing.F) { fuzzBlock(f, "##CC") }
+func FuzzBlockCA(f *testing.F) { fuzzBlock(f, "##CA") }
+func FuzzBlockTX(f *testing.F) { fuzzBlock(f, "##TX") }
+func FuzzBlockMD(f *testing.F) { fuzzBlock(f, "##MD") }
+func FuzzBlockDT(f *testing.F) { fuzzBlock(f, "##DT") }
+func FuzzBlockDV(f *testing.F) { fuzzBlock(f, "##DV") }
+func FuzzBlockDI(f *testing.F) { fuzzBlock(f, "##DI") }
+func FuzzBlockSD(f *testing.F) { fuzzBlock(f, "##SD") }
+func FuzzBlockDL(f *testing.F) { fuzzBlock(f, "##DL") }
+func FuzzBlockLD(f *testing.F) { fuzzBlock(f, "##LD") }
+func FuzzBlockHL(f *testing.F) { fuzzBlock(f, "##HL") }
+func FuzzBlockDZ(f *testing.F) { fuzzBlock(f, "##DZ") }
+
+// TestEveryBlockHasAFuzzTarget fails when the seed files gain a kind of block that no target changes.
+func TestEveryBlockHasAFuzzTarget(t *testing.T) {
+	names, _, _ := blockSeeds(t)
+	source, err := os.ReadFile("damage_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range names {
+		if !bytes.Contains(source, []byte("func FuzzBlock"+id[2:]+"(")) {
+			t.Errorf("no fuzz target for %s", id)
+		}
+	}
+	if len(names) < 20 {
+		t.Errorf("seed files have blocks %v", names)
+	}
+}
+
 func FuzzFormula(f *testing.F) {
 	for _, s := range []string{"X*2+1", "pow(X,2)", "-(-X)^2^.5", "0x1F & X | 3"} {
 		f.Add(s, 1.5)

@@ -20,11 +20,12 @@
 //		}
 //	}
 //
-// Groups of one file have clocks and rates of their own. To merge them by time, open a reader for each and call the
-// Next of the one that is behind: every reader keeps one block in memory, however long the file. Block.Position and
+// Groups of one file have clocks and rates of their own. File.Merge reads several in the order of time: it keeps one block
+// of each in memory, however long the file. File.Scan reads whole channels on all cores, in any order. Block.Position and
 // GroupReader.Resume go on at a record after a restart, GroupReader.SeekTime starts at a time. Groups of unsorted
 // files are read independently of each other too, at the price of a pass each; File.ReadShared reads several in one
-// pass. CAN bus logging groups are read as frames by ChannelGroup.Frames.
+// pass. CAN bus logging groups are read as frames by ChannelGroup.Frames, those of LIN, FlexRay
+// and Ethernet by ChannelGroup.BusFrames. File.Attachments, File.Events and File.History read what else is in the file.
 //
 // # What is read
 //
@@ -32,7 +33,8 @@
 // variable-length values in SD blocks or in groups, column-oriented files, compositions, arrays in the record, all
 // data types and conversions. Recordings that were cut off (unfinalized files, "UnFinMF") are repaired while reading:
 // records are counted up to the end of the file, and an incomplete last one is dropped; File.Recount gives the counts.
-// MDF 2 and 3 are refused with ErrOldVersion.
+// MDF 2 and 3 are refused with ErrOldVersion. A recording that is still being written is followed: File.Grow and
+// GroupReader.Continue go on behind what was its end.
 //
 // # Damage
 //

@@ -105,8 +105,8 @@ func ExampleChannelGroup_Read() {
 	// 0.6 50.75
 }
 
-// Two groups merged by time: the reader that is behind is asked for its next block.
-func ExampleGroupReader_merge() {
+// Two groups in the order of time.
+func ExampleFile_Merge() {
 	path, remove := drive()
 	defer remove()
 	f, err := mdf.Open(path)
@@ -114,45 +114,27 @@ func ExampleGroupReader_merge() {
 		log.Fatal(err)
 	}
 	defer f.Close()
-	type cursor struct {
-		r *mdf.GroupReader
-		b *mdf.Block // nil at the end
-		i int
-	}
-	step := func(c *cursor) {
-		if c.i++; c.b != nil && c.i < c.b.N {
-			return
-		}
-		b, err := c.r.Next(context.Background())
-		if err != nil && !errors.Is(err, io.EOF) {
-			log.Fatal(err)
-		}
-		c.b, c.i = b, 0
-	}
-	var cursors []*cursor
+	var selected []mdf.Selection
 	for _, g := range f.Groups {
-		r, err := g.Read(mdf.ReadOptions{}, g.Channels[1])
+		selected = append(selected, mdf.Selection{Group: g, Channels: g.Channels[1:2]})
+	}
+	m, err := f.Merge(mdf.MergeOptions{}, selected...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	for {
+		b, err := m.Next(context.Background())
+		if errors.Is(err, io.EOF) {
+			break
+		}
 		if err != nil {
 			log.Fatal(err)
 		}
-		defer r.Close()
-		c := &cursor{r: r}
-		step(c)
-		cursors = append(cursors, c)
-	}
-	for {
-		var first *cursor
-		for _, c := range cursors {
-			if c.b != nil && (first == nil || c.b.Times[c.i] < first.b.Times[first.i]) {
-				first = c
-			}
+		col := &b.Columns[0]
+		for i, t := range b.Times {
+			fmt.Println(t, col.Channel.Name, col.Values[i], col.Valid == nil || col.Valid[i])
 		}
-		if first == nil {
-			break
-		}
-		col := &first.b.Columns[0]
-		fmt.Println(first.b.Times[first.i], col.Channel.Name, col.Values[first.i], col.Valid == nil || col.Valid[first.i])
-		step(first)
 	}
 	// Output:
 	// 0 speed 50 true
