@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin chaos chaos-naive soak bench-price screenshots samples schema
+.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ chaos: ## kill, freeze, cut off and mislead everything for DURATION, compare eve
 
 chaos-naive: ## the same at least once, as everybody does it, which has to come out wrong
 	$(GO) run ./e2e/chaos -broker $(BROKER) -seed $(SEED) -duration $(DURATION) -naive
+
+corpus-chaos: build ## make corpus while milepost is killed 20 times; compared with EXPECTED
+	$(GO) build -o bin/unruly ./e2e/chaos/unruly
+	@MILEPOST=$(abspath bin/milepost) DEATHS=20 $(GO) run ./e2e/corpus -milepost bin/unruly -roadlogs "$(ROADLOGS)" -out "$(OUT)" -expected "$(EXPECTED)"
 
 soak: build ## full load for DURATION: memory, goroutines, files and streams must not grow
 	$(GO) run ./bench/soak -milepost bin/milepost -duration $(DURATION)

@@ -8,6 +8,7 @@ var (
 	ErrUnknown     = errors.New("the broker did not say whether it stored this") // open again and look
 	ErrFull        = errors.New("the log is full")                               // wait for consumers, then again
 	ErrGone        = errors.New("the position was removed from the log")         // a bug in trimming, or a foreign purge: give up
+	ErrLost        = errors.New("the log lost events that it had stored")        // its disk forgot: find the place by sequence
 	ErrTooLarge    = errors.New("the event is larger than the broker takes")     // permanent
 	ErrUnreachable = errors.New("the broker cannot be reached")                  // exit code 3 at start, retry later
 	ErrClosed      = errors.New("the broker was closed")                         // by this process; stop

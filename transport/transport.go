@@ -43,8 +43,8 @@ type Log interface {
 	// Open takes the chain for writing and says what it holds. Whoever held it before gets ErrStale at his next append,
 	// once the new holder has appended; two openers that append nothing do not disturb each other.
 	Open(ctx context.Context, id schemas.ChainID) (Chain, State, error)
-	// Read reads the chain's out events with a position above from, in order, and waits for more at the end. It does not
-	// need the chain to exist yet.
+	// Read reads the chain's out events with a position above from, which is 0 or that of one of them, in order, and waits
+	// for more at the end. It does not need the chain to exist yet.
 	Read(ctx context.Context, id schemas.ChainID, from schemas.Position) (EventReader, error)
 	// Watch reads records of many chains in log order: projections, wakes, lag.
 	Watch(ctx context.Context, c WatchConfig) (Watcher, error)
@@ -150,7 +150,7 @@ type Stored struct {
 // An EventReader reads one chain's out events in order of position. One goroutine uses it.
 type EventReader interface {
 	// Next waits for the next event. The event's data stays valid. It returns ctx's error, or ErrGone when the position
-	// to go on at was removed.
+	// to go on at was removed, or ErrLost when no out event of the chain can have been at the position it was to start behind.
 	Next(ctx context.Context) (Stored, error)
 	// Ready says whether Next would return without waiting for the broker.
 	Ready() bool

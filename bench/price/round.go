@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -187,7 +188,7 @@ func (r *round) plain(ctx context.Context) (time.Duration, error) {
 				if err != nil {
 					return err
 				}
-				if _, err := r.s.js.PublishMsg(ctx, &nats.Msg{Subject: "plain.out", Header: m.Headers(), Data: m.Data()}); err != nil {
+				if _, err := r.s.js.PublishMsg(ctx, &nats.Msg{Subject: "plain.out", Header: own(m.Headers()), Data: m.Data()}); err != nil {
 					return err
 				}
 				if err := m.Ack(); err != nil {
@@ -202,6 +203,17 @@ func (r *round) plain(ctx context.Context) (time.Duration, error) {
 	}
 	took := time.Since(start)
 	return took, r.s.js.DeleteStream(ctx, target)
+}
+
+// own are the headers of an event itself, without what its place in the first stream was expected to be.
+func own(h nats.Header) nats.Header {
+	kept := nats.Header{}
+	for name, values := range h {
+		if !strings.HasPrefix(name, "Nats-") {
+			kept[name] = values
+		}
+	}
+	return kept
 }
 
 // stage runs the stage over all jobs.

@@ -53,7 +53,7 @@ func (a *attack) processes(ctx context.Context, rng *rand.Rand) {
 	for n := 0; pause(ctx, between(rng, 300*time.Millisecond, 1700*time.Millisecond)) == nil; n++ {
 		m := a.crew.members[rng.IntN(len(a.crew.members))]
 		switch k := rng.IntN(10); {
-		case n == 0 && len(a.crew.members) > 1: // a first one while nothing else happens
+		case n == 0 && a.calm > 0: // a first one while nothing else happens
 			a.crew.members[1].kill()
 			if pause(ctx, a.calm-2*time.Second) != nil {
 				return
@@ -79,7 +79,7 @@ func (a *attack) processes(ctx context.Context, rng *rand.Rand) {
 // grounds strikes at the system and at clocks.
 func (a *attack) grounds(ctx context.Context, rng *rand.Rand) {
 	blows := append(a.system.blows(), blow{"a clock jumps", 2, a.jump})
-	for pause(ctx, between(rng, 200*time.Millisecond, 1500*time.Millisecond)) == nil {
+	for pause(ctx, between(rng, 100*time.Millisecond, 800*time.Millisecond)) == nil {
 		b := draw(rng, blows)
 		from := history.Now()
 		err := b.strike(ctx, rng)

@@ -239,7 +239,7 @@ func (s *natsServers) blows() []blow {
 		ways = append(ways, n.way)
 	}
 	all := append(cuts(ways),
-		blow{"a server is killed", 6, func(ctx context.Context, rng *rand.Rand) error {
+		blow{"a server is killed", 12, func(ctx context.Context, rng *rand.Rand) error {
 			return s.any(rng).kill(ctx, between(rng, 0, 1500*time.Millisecond))
 		}},
 		blow{"a server is frozen", 2, func(ctx context.Context, rng *rand.Rand) error {

@@ -134,7 +134,10 @@ func (h *harness) round(ctx context.Context, makeSystem func(tools, string) (sys
 func (h *harness) fight(ctx context.Context, s system, a *attack, t tools, dir string, retain bool, out *outcome) error {
 	workers := 0
 	if s.shared() {
-		workers, a.calm = 3, 9*time.Second
+		workers = 3
+	}
+	if s.shared() && out.round == 1 {
+		a.calm = 9 * time.Second
 	}
 	var flags []string
 	if retain {

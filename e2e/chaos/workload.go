@@ -43,7 +43,7 @@ pipelines:
   below:
     from: ordeal/some
     stages:
-      - { name: picky, uses: process/ordeal, when: 'type == "ordeal.row.v1" && data.n %% 2 == 0', on_error: skip, with: { bad: 13, twice: 3 }, to: lines }
+      - { name: picky, uses: process/ordeal, when: 'type == "ordeal.row.v1" && int(data.n) %% 2 == 0', on_error: skip, with: { bad: 13, twice: 3 }, to: lines }
       - { name: both, uses: process/ordeal, from: [picky, ordeal/some], with: { drop: 2 }, to: rows }
   drives:
     stages:

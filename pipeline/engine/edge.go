@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -32,8 +33,14 @@ type arrival struct {
 	err     error // transport.ErrGone
 }
 
-// read starts reading behind a position, in the place of the reader before.
-func (e *edge) read(ctx context.Context, from schemas.Position, reading uint64, to chan<- arrival) {
+// place is where an edge is read on: behind the event of that sequence, which lay at that position. The sequence is the truth.
+type place struct {
+	position schemas.Position
+	sequence uint64
+}
+
+// read starts reading behind a place, in the place of the reader before.
+func (e *edge) read(ctx context.Context, from place, reading uint64, to chan<- arrival) {
 	e.close()
 	e.reading = reading
 	e.kept, e.bytes, e.freed = nil, 0, make(chan struct{}, 1)
@@ -45,23 +52,48 @@ func (e *edge) read(ctx context.Context, from schemas.Position, reading uint64, 
 	}()
 }
 
-// follow reads until ctx ends; a reader that breaks is opened again where it was.
-func (e *edge) follow(ctx context.Context, from schemas.Position, reading uint64, to chan<- arrival) {
+// follow reads until ctx ends; a reader that breaks is opened again where it was. Where the log has lost events that were taken
+// already (a power cut, and a disk that was not written through), their producer makes the same again: they are passed.
+func (e *edge) follow(ctx context.Context, from place, reading uint64, to chan<- arrival) {
 	for ctx.Err() == nil {
 		err := e.readFrom(ctx, &from, reading, to)
 		if errors.Is(err, transport.ErrGone) {
 			send(ctx, to, arrival{edge: e.index, reading: reading, err: err})
 			return
 		}
-		if ctx.Err() == nil {
+		if errors.Is(err, transport.ErrLost) {
+			e.from.log.Warn("the log lost events that were stored and taken, as in a power cut with sync other than always; they are computed again",
+				"job", e.id.Job, "taken", from.sequence, "error", err)
+			from.position, err = e.find(ctx, from.sequence)
+		}
+		if ctx.Err() == nil && err != nil {
 			e.from.log.Warn("reading an edge was interrupted", "error", err)
 			rest(ctx, brokerBackoff)
 		}
 	}
 }
 
-func (e *edge) readFrom(ctx context.Context, from *schemas.Position, reading uint64, to chan<- arrival) error {
-	r, err := e.from.out.Read(ctx, e.id, *from)
+// find looks for the position of the last event up to a sequence that the log has; 0 where it has none.
+func (e *edge) find(ctx context.Context, sequence uint64) (at schemas.Position, err error) {
+	w, err := e.from.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &e.id, Headers: true, Drain: true})
+	if err != nil {
+		return 0, err
+	}
+	defer w.Close()
+	for {
+		s, err := w.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return at, nil
+		}
+		if err != nil || s.Event.Sequence > sequence {
+			return at, err
+		}
+		at = s.Position
+	}
+}
+
+func (e *edge) readFrom(ctx context.Context, from *place, reading uint64, to chan<- arrival) error {
+	r, err := e.from.out.Read(ctx, e.id, from.position)
 	if err != nil {
 		return err
 	}
@@ -71,7 +103,10 @@ func (e *edge) readFrom(ctx context.Context, from *schemas.Position, reading uin
 		if err != nil {
 			return err
 		}
-		*from = s.Position
+		if from.position = s.Position; s.Event.Sequence <= from.sequence {
+			continue
+		}
+		from.sequence = s.Event.Sequence
 		send(ctx, to, arrival{edge: e.index, reading: reading, stored: s})
 		e.room(ctx)
 	}

@@ -37,7 +37,7 @@ func (i *instance) execute(ctx context.Context, a settle.Action) (answer settle.
 	case settle.Restore:
 		return i.restore(ctx, a.Checkpoint), true
 	case settle.Read:
-		i.edges[a.Edge].read(ctx, a.Position, a.Reading, i.arrivals)
+		i.edges[a.Edge].read(ctx, place{a.Position, a.Sequence}, a.Reading, i.arrivals)
 	case settle.Step:
 		return i.step(ctx, a.Step), true
 	case settle.Append:

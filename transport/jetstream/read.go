@@ -214,6 +214,9 @@ func (r *reader) push(m *raw) error {
 	if b.at > r.span.from {
 		return fmt.Errorf("the event at %d was removed, the next is at %d: %w", b.at, s.Position, transport.ErrGone)
 	}
+	if b.at < r.span.from {
+		return fmt.Errorf("the event before that at %d is at %d, not %d: %w", s.Position, b.at, r.span.from, transport.ErrLost)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queue = append(r.queue, s)
@@ -222,18 +225,24 @@ func (r *reader) push(m *raw) error {
 	return nil
 }
 
-// missing says that there were out events behind the reader which nobody will ever read: ErrGone.
+// missing says that there were out events behind the reader which nobody will ever read: ErrGone; or that the chain ends before
+// the reader's place: ErrLost.
 func (r *reader) missing(ctx context.Context) error {
 	prefix := r.log.chain(r.id.Job)
 	last, err := r.log.get(ctx, prefix+">")
-	if err != nil || last == nil {
+	if err != nil {
 		return err
 	}
 	ch := chain{log: r.log, id: r.id}
-	if err := ch.progress(last); err != nil {
-		return err
+	if last != nil {
+		if err := ch.progress(last); err != nil {
+			return err
+		}
 	}
-	if ch.before.at <= r.span.from {
+	if ch.before.at < r.span.from {
+		return fmt.Errorf("the chain's last event is at %d: %w", ch.before.at, transport.ErrLost)
+	}
+	if ch.before.at == r.span.from {
 		return nil
 	}
 	next, err := r.log.leader(ctx, map[string]any{"seq": r.span.from + 1, "next_by_subj": prefix + transport.Out.String()})

@@ -45,6 +45,7 @@ type Action struct {
 	Do         Do
 	Edge       int
 	Position   schemas.Position
+	Sequence   uint64 // of Read: of the event at Position
 	Reading    uint64
 	Checkpoint *transport.Checkpoint
 	Kept       bool // of SaveCheckpoint: there is no instance, and Checkpoint has the snapshot already, nil for a fresh one

@@ -91,7 +91,7 @@ func (i *Instance) lack(edge int, reason string) {
 func (i *Instance) read(edge int, q *queue) {
 	i.reading++
 	q.reading = i.reading
-	i.do(Action{Do: Read, Edge: edge, Position: q.from, Reading: q.reading})
+	i.do(Action{Do: Read, Edge: edge, Position: q.from, Sequence: q.last, Reading: q.reading})
 }
 
 // next is the input to take next, nil when one has to be waited for. Of several edges the earliest head is taken, of equal
