@@ -25,7 +25,7 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 			return exit(ExitFailed, err)
 		}
 	}
-	x, err := a.openSession(ctx, s, sessionOptions{}, slog.New(slog.DiscardHandler))
+	x, err := a.openSession(ctx, s, sessionOptions{idle: true}, slog.New(slog.DiscardHandler))
 	if h, serving := servedBy(dir); errors.Is(err, errHeld) && serving {
 		return exit(ExitFailed, f(ctx, api.NewClient(h.endpoint())))
 	}

@@ -48,7 +48,7 @@ func (a *app) dlqCommand() *cobra.Command {
 }
 
 func letterFlags(c *cobra.Command, f *api.LetterFilter) {
-	c.Flags().StringVar(&f.State, "status", "", "open, skipped, resumed, redriven, cancelled or all")
+	c.Flags().StringVar(&f.State, "status", "", "open, skipped, resumed, redriven, cancelled, outdated (of another configuration) or all")
 	c.Flags().StringVar(&f.Error, "error", "", "part of the error")
 	c.Flags().StringVar(&f.Recording, "recording", "", "part of the recording's name")
 	c.Flags().StringVar(&f.OlderThan, "older-than", "", "by the last attempt: 5m, 12h, 30d")

@@ -23,7 +23,7 @@ func (a *app) jobsCommand() *cobra.Command {
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.listJobs(ctx, client, f) })
 		},
 	}
-	ls.Flags().StringVar(&f.Status, "status", "", "only these states, separated by commas: queued,started,finished,failed,cancelled")
+	ls.Flags().StringVar(&f.Status, "status", "", "only these states, separated by commas: queued,started,finished,failed,cancelled,left-behind")
 	ls.Flags().StringVar(&f.Search, "search", "", "part of the recording, job id or error")
 	c.AddCommand(ls, &cobra.Command{
 		Use: "show JOB", Short: "one job, by its id or the beginning of it", Args: cobra.ExactArgs(1),
@@ -31,7 +31,7 @@ func (a *app) jobsCommand() *cobra.Command {
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.showJob(ctx, client, args[0]) })
 		},
 	}, &cobra.Command{
-		Use: "watch [pipeline]", Short: "print each job as its state changes, until all are over", Args: cobra.MaximumNArgs(1),
+		Use: "watch [pipeline]", Short: "print each job as its state changes, until nothing more can change", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f := api.JobFilter{Pipeline: first(args)}
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.watchJobs(ctx, client, f) })
@@ -47,10 +47,10 @@ func first(args []string) string {
 	return args[0]
 }
 
-var jobHeading = []string{"JOB", "PIPELINE", "RECORDING", "STATUS", "RESUMED", "AGE", "ERROR"}
+var jobHeading = []string{"JOB", "PIPELINE", "RECORDING", "STATUS", "RUN", "VERSION", "RESUMED", "AGE", "ERROR"}
 
 func jobRow(j api.Job) []string {
-	return []string{string(j.ID), j.Pipeline, j.Recording, string(j.State), fmt.Sprint(j.Resumed), ageText(time.Since(j.Queued)), oneLine(j.Error)}
+	return []string{string(j.ID), j.Pipeline, j.Recording, j.Status, j.Run, j.Version, fmt.Sprint(j.Resumed), ageText(time.Since(j.Queued)), oneLine(j.Error)}
 }
 
 func oneLine(s string) string {
@@ -84,8 +84,8 @@ func (a *app) showJob(ctx context.Context, c *api.Client, id string) error {
 	if a.structured() {
 		return a.document(j)
 	}
-	rows := [][]string{{"job", string(j.ID)}, {"pipeline", j.Pipeline}, {"recording", j.Recording}, {"status", string(j.State)},
-		{"run", j.Run}, {"queued", j.Queued.Format(time.RFC3339)}, {"resumed", fmt.Sprint(j.Resumed)}}
+	rows := [][]string{{"job", string(j.ID)}, {"pipeline", j.Pipeline}, {"recording", j.Recording}, {"status", j.Status},
+		{"run", j.Run}, {"version", version(j)}, {"queued", j.Queued.Format(time.RFC3339)}, {"resumed", fmt.Sprint(j.Resumed)}}
 	if j.Started != nil {
 		rows = append(rows, []string{"started", j.Started.Format(time.RFC3339)})
 	}
@@ -101,32 +101,36 @@ func (a *app) showJob(ctx context.Context, c *api.Client, id string) error {
 	return nil
 }
 
+// version says which configuration a job was made with.
+func version(j api.Job) string {
+	if j.Current {
+		return j.Version
+	}
+	return j.Version + " (another configuration than the file has now)"
+}
+
 // watchEvery is how often jobs watch asks.
 const watchEvery = 500 * time.Millisecond
 
+// watchJobs prints changes until nothing that it waits for can move: every job is over, or nobody works on those that are not.
 func (a *app) watchJobs(ctx context.Context, c *api.Client, f api.JobFilter) error {
 	told := map[string]string{}
 	for {
+		st, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
 		l, err := c.Jobs(ctx, f)
 		if err != nil {
 			return err
 		}
-		open := 0
 		slices.Reverse(l.Jobs)
-		for _, j := range l.Jobs {
-			if !j.State.Over() {
-				open++
-			}
-			if told[string(j.ID)] == string(j.State) {
-				continue
-			}
-			told[string(j.ID)] = string(j.State)
-			if err := a.printJob(j); err != nil {
-				return err
-			}
+		open, left, err := a.tellJobs(l.Jobs, told)
+		if err != nil {
+			return err
 		}
-		if open == 0 {
-			return nil
+		if open == 0 || !st.Working {
+			return a.watched(open, left)
 		}
 		select {
 		case <-ctx.Done():
@@ -136,11 +140,43 @@ func (a *app) watchJobs(ctx context.Context, c *api.Client, f api.JobFilter) err
 	}
 }
 
+// tellJobs prints the jobs whose status is another one than was told, and counts those that are not over.
+func (a *app) tellJobs(jobs []api.Job, told map[string]string) (open, left int, err error) {
+	for _, j := range jobs {
+		switch {
+		case j.Status == api.LeftBehind:
+			left++
+		case !j.State.Over():
+			open++
+		}
+		if told[string(j.ID)] == j.Status {
+			continue
+		}
+		told[string(j.ID)] = j.Status
+		if err := a.printJob(j); err != nil {
+			return open, left, err
+		}
+	}
+	return open, left, nil
+}
+
+// watched says why jobs that are not over are waited for no more.
+func (a *app) watched(open, left int) error {
+	if left > 0 {
+		fmt.Fprintf(a.stderr, "%s left behind by another configuration: they go on when it comes back, or   milepost jobs cancel JOB\n", plural(left, "job"))
+	}
+	if open > 0 {
+		fmt.Fprintf(a.stderr, "%s not over, and no process works on them   milepost run\n", plural(open, "job"))
+		return exitError{code: ExitFailed}
+	}
+	return nil
+}
+
 func (a *app) printJob(j api.Job) error {
 	if a.structured() {
 		return a.document(j)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %-10s %s  %s\n", j.ID, j.State, j.Recording, oneLine(j.Error))
+	_, err := fmt.Fprintf(a.stdout, "%s  %-10s %s  %s\n", j.ID, j.Status, j.Recording, oneLine(j.Error))
 	return err
 }
 

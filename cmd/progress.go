@@ -158,9 +158,9 @@ func (p *progress) changed(x *session, name string, j job.Job) {
 // draw puts the block in the place of the one before.
 func (p *progress) draw(x *session) {
 	var b bytes.Buffer
-	status := x.engine.Status()
+	status, standings := x.engine.Status(), x.standings()
 	for _, name := range x.engine.Pipelines() {
-		p.pipeline(&b, x, name, status)
+		p.pipeline(&b, x, name, status, standings)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,7 +184,7 @@ func (p *progress) close() {
 }
 
 // pipeline draws one pipeline: a bar, a line a stage, what is in work.
-func (p *progress) pipeline(w io.Writer, x *session, name string, status []engine.NodeStatus) {
+func (p *progress) pipeline(w io.Writer, x *session, name string, status []engine.NodeStatus, standings map[string]engine.Standing) {
 	jobs := x.jobs(name)
 	done, over, size, total := 0.0, 0, 0.0, 0.0
 	var now []string
@@ -203,7 +203,7 @@ func (p *progress) pipeline(w io.Writer, x *session, name string, status []engin
 	for _, s := range status {
 		if s.Pipeline == name {
 			in, out := p.rates(s)
-			fmt.Fprintf(w, "  %-24s %9s %9s %8d %9s %8d %5d\n", s.Stage, countText(in), countText(out), s.Lag, s.StepP95.Round(10*time.Microsecond), s.Retries, s.DeadLetters)
+			fmt.Fprintf(w, "  %-24s %9s %9s %8d %9s %8d %5d\n", s.Stage, countText(in), countText(out), standings[name+"/"+s.Node].Lag, s.StepP95.Round(10*time.Microsecond), s.Retries, max(s.DeadLetters, halted(jobs, s.Node)))
 		}
 	}
 	if len(now) > 0 {
@@ -211,15 +211,25 @@ func (p *progress) pipeline(w io.Writer, x *session, name string, status []engin
 	}
 }
 
+// halted is how many jobs failed at a stage, in whichever process.
+func halted(jobs []job.Job, node string) (n int64) {
+	for _, j := range jobs {
+		if j.State == schemas.JobFailed && j.Stage == node {
+			n++
+		}
+	}
+	return n
+}
+
 // rates are the events a second since the last drawing but one second at least.
 func (p *progress) rates(s engine.NodeStatus) (in, out float64) {
 	key, at := s.Pipeline+"/"+s.Stage, time.Now()
 	old := p.last[key]
 	if d := at.Sub(old.at).Seconds(); d > 0 && !old.at.IsZero() {
-		in, out = float64(s.In-old.in)/d, float64(s.Out-old.out)/d
+		in, out = float64(s.In+s.FarIn-old.in)/d, float64(s.Out+s.FarOut-old.out)/d
 	}
 	if at.Sub(old.at) > time.Second {
-		p.last[key] = sample{at: at, in: s.In, out: s.Out}
+		p.last[key] = sample{at: at, in: s.In + s.FarIn, out: s.Out + s.FarOut}
 	}
 	return in, out
 }

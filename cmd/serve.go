@@ -63,7 +63,7 @@ func (x *session) listen(address string) (*server, error) {
 // api is the session's HTTP API and dashboard.
 func (x *session) api(token string) *api.Server {
 	return api.New(api.Config{Spec: x.spec, Engine: x.engine, Managers: x.managers, Store: x.store, Broker: x.broker.Describe(),
-		Version: Version, Token: token, Log: x.log})
+		Version: Version, Token: token, Log: x.log, Idle: x.idle})
 }
 
 // url is the dashboard's page of a pipeline.

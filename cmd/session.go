@@ -32,6 +32,7 @@ type session struct {
 	engine   *engine.Engine
 	managers map[string]*job.Manager
 	log      *slog.Logger
+	idle     bool // it was opened to answer one command: nobody works
 	again    bool // a finished version is made another generation of
 
 	run       string                      // this run's name, which its jobs give it
@@ -45,12 +46,13 @@ type sessionOptions struct {
 	retain    bool
 	naive     bool
 	again     bool
+	idle      bool
 	appended  func(total int64)
 }
 
 // openSession takes the state directory and builds everything; nothing runs yet.
 func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, log *slog.Logger) (_ *session, err error) {
-	x := &session{spec: s, log: log, again: o.again, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{},
+	x := &session{spec: s, log: log, idle: o.idle, again: o.again, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{},
 		before: map[schemas.JobID]bool{}}
 	defer func() {
 		if err != nil {
@@ -181,6 +183,13 @@ func (x *session) submit(ctx context.Context) error {
 		if _, err := x.managers[name].Submit(ctx, x.submitted[name]...); err != nil {
 			return err
 		}
+		r := view.Run{Pipeline: name, Name: x.run, At: time.Now().UTC()}
+		for _, s := range x.submitted[name] {
+			r.Items = append(r.Items, s.Item)
+		}
+		if err := x.store.PutRun(ctx, r); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -242,6 +251,15 @@ func (x *session) jobs(name string) (jobs []job.Job) {
 		}
 	}
 	return jobs
+}
+
+// standings says how far every node is with the run's jobs, whoever works on them.
+func (x *session) standings() map[string]engine.Standing {
+	all := map[string][]job.Job{}
+	for _, name := range x.engine.Pipelines() {
+		all[name] = x.jobs(name)
+	}
+	return x.engine.Standings(all)
 }
 
 // wait returns when every job of the run is over.

@@ -33,8 +33,12 @@ func (a *app) printStatus(ctx context.Context, c *api.Client) error {
 	}
 	fmt.Fprintf(a.stdout, "milepost %s   process %d   transport %s %s\n", s.Version, s.PID, s.Transport.Kind, s.Transport.Address)
 	for _, p := range pipelines {
-		fmt.Fprintf(a.stdout, "\n%s   %s   queued %d   started %d   finished %d   failed %d   DLQ %d\n", p.Name, p.State, p.Jobs.Queued, p.Jobs.Started,
-			p.Jobs.Finished, p.Jobs.Failed, p.DeadLetters)
+		left := ""
+		if n := p.Jobs.LeftBehind; n > 0 {
+			left = fmt.Sprintf("   left behind by another configuration %d", n)
+		}
+		fmt.Fprintf(a.stdout, "\n%s   %s   queued %d   started %d   finished %d   failed %d   DLQ %d%s\n", p.Name, p.State, p.Jobs.Queued, p.Jobs.Started,
+			p.Jobs.Finished, p.Jobs.Failed, p.DeadLetters, left)
 		var rows [][]string
 		for _, n := range p.Nodes {
 			rows = append(rows, []string{"  " + n.Stage, n.State, countText(n.InRate), countText(n.OutRate), fmt.Sprint(n.Lag),

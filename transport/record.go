@@ -31,6 +31,7 @@ type checkpointHeader struct {
 	Pages     int            `json:"pages,omitempty"`
 	InputHash []byte         `json:"input_hash,omitempty"`
 	Inputs    uint64         `json:"inputs"`
+	Progress  float64        `json:"progress,omitempty"`
 }
 
 // Encode writes the record as a message: headers through put, in a fixed order, and the body it returns. An event is a
@@ -70,7 +71,7 @@ func (c *Checkpoint) Encode(put func(name, value string)) ([]byte, error) {
 		body = append(body, h[:]...)
 	}
 	body = append(body, c.Snapshot...)
-	return putCursor(checkpointHeader{c.Cursor, c.Out, c.OutBytes, len(c.Pages), c.InputHash, c.Inputs}, body, put)
+	return putCursor(checkpointHeader{c.Cursor, c.Out, c.OutBytes, len(c.Pages), c.InputHash, c.Inputs, c.Progress}, body, put)
 }
 
 func putCursor(cursor any, body []byte, put func(name, value string)) ([]byte, error) {
@@ -169,7 +170,7 @@ func (m *Message) decodeCheckpoint(s *Stored, body, cursor []byte) error {
 	if err := json.Unmarshal(cursor, &h); err != nil {
 		return fmt.Errorf("checkpoint of %s: %w", m.Chain, err)
 	}
-	c := &Checkpoint{Cursor: h.Cursor, Out: h.Out, OutBytes: h.OutBytes, InputHash: h.InputHash, Inputs: h.Inputs}
+	c := &Checkpoint{Cursor: h.Cursor, Out: h.Out, OutBytes: h.OutBytes, InputHash: h.InputHash, Inputs: h.Inputs, Progress: h.Progress}
 	s.Checkpoint, s.Cursor = c, &c.Cursor
 	if m.Headers {
 		return nil

@@ -124,6 +124,7 @@ type Checkpoint struct {
 	Pages     []PageHash     // the pages that make it, in order; they were appended before
 	InputHash []byte         // running hash of the inputs' content hashes, as schemas.End reports it at the end
 	Inputs    uint64         // number of inputs the state has seen
+	Progress  float64        // of a reader: share of its item that it has read, 0 to 1; informative, for those who look from elsewhere
 }
 
 // State is what a chain held when it was opened.

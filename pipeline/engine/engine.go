@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,11 +39,13 @@ type Engine struct {
 	broker    transport.Broker
 	retain    bool
 	naive     bool
+	watched   bool // from another process: this one has no result store
 	maxEvent  int
 	appends   atomic.Int64
 	appended  func(int64)
 	reran     func(schemas.ChainID, schemas.InputRef)
-	progress  sync.Map // schemas.JobID to float64, of jobs that a reader of this process works on
+	progress  sync.Map                                  // schemas.JobID to float64, of jobs that a reader of this process works on
+	elsewhere atomic.Pointer[map[schemas.JobID]float64] // the same of readers in other processes, as Look found it
 	log       *slog.Logger
 	flows     *flows
 	nodes     []*node // inputs before consumers
@@ -59,13 +62,14 @@ type line struct {
 	jobs    transport.Log
 	nodes   []*node
 
-	mu     sync.Mutex
-	failed map[schemas.JobID]uint64 // jobs that are failed, and the sequence of the event that says so
+	mu       sync.Mutex
+	finished []schemas.JobID          // the last ones
+	failed   map[schemas.JobID]uint64 // jobs that are failed, and the sequence of the event that says so
 }
 
 // New builds every stage of the pipelines with its configuration and opens the logs. It starts nothing.
 func New(ctx context.Context, s Settings) (*Engine, error) {
-	e := &Engine{appended: s.Appended, reran: s.Reran, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive,
+	e := &Engine{appended: s.Appended, reran: s.Reran, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive, watched: s.Store == nil,
 		maxEvent: s.Broker.Describe().MaxEvent, log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
 	if len(s.Stages) > 0 {
 		s.Stages = wholeGroups(s.Spec, s.Stages)
@@ -114,17 +118,24 @@ func (n *node) reran(job schemas.JobID, input schemas.InputRef) {
 	}
 }
 
-// Progress is the share of a job's item that its reader has read, 0 to 1; 0 when no reader of this process has it.
+// Progress is the share of a job's item that its reader has read, 0 to 1; 0 when nothing of it is known. Of a reader in another
+// process it is what the last Look found.
 func (e *Engine) Progress(job schemas.JobID) float64 {
 	if p, ok := e.progress.Load(job); ok {
 		return p.(float64)
 	}
+	if far := e.elsewhere.Load(); far != nil {
+		return (*far)[job]
+	}
 	return 0
 }
 
-// InWork is the same of every job that a reader of this process has begun and whose end this process has not heard of.
+// InWork is the same of every job that a reader has begun and whose end this process has not heard of.
 func (e *Engine) InWork() map[schemas.JobID]float64 {
 	all := map[schemas.JobID]float64{}
+	if far := e.elsewhere.Load(); far != nil {
+		maps.Copy(all, *far)
+	}
 	e.progress.Range(func(id, share any) bool {
 		all[id.(schemas.JobID)] = share.(float64)
 		return true
@@ -248,7 +259,11 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 		if err != nil {
 			return err
 		}
-		if err := b.store(ctx, l, n); err != nil {
+		alias := ""
+		if i := slices.IndexFunc(st.Sinks, func(sk *spec.Sink) bool { return sk.Info.Name == storeSink }); i >= 0 {
+			alias = st.Sinks[i].Name + "@" + st.Name
+		}
+		if err := b.store(ctx, l, n, alias); err != nil {
 			return err
 		}
 		for _, sk := range st.Sinks {
@@ -310,8 +325,8 @@ func (b *builder) sink(ctx context.Context, l *line, from *node, sk *spec.Sink) 
 // `to:`, and in every process the node is known, since what it has read decides what may be trimmed.
 const storeSink = "sink/dashboard"
 
-func (b *builder) store(ctx context.Context, l *line, from *node) error {
-	n := &node{pipeline: l.spec.Name, name: "dashboard@" + from.name, settings: spec.DefaultSettings(), hidden: true,
+func (b *builder) store(ctx context.Context, l *line, from *node, alias string) error {
+	n := &node{pipeline: l.spec.Name, name: "dashboard@" + from.name, alias: alias, settings: spec.DefaultSettings(), hidden: true,
 		info: pipeline.Info{Name: storeSink, Role: pipeline.RoleSink, Accepts: []string{pipeline.Any}, Local: true}}
 	n.settings.Parallelism = from.settings.Parallelism
 	n.parts.Sink = b.s.Store
@@ -336,6 +351,7 @@ func (b *builder) add(ctx context.Context, l *line, n *node, stage string) (err 
 	n.slots = make(chan struct{}, max(1, n.settings.Parallelism))
 	n.log = b.e.log.With("pipeline", n.pipeline, "stage", n.name)
 	n.meter = &Meter{}
+	n.reach = newReaches(n)
 	l.nodes, b.e.nodes = append(l.nodes, n), append(b.e.nodes, n)
 	if b.wanted(n, stage) {
 		b.e.mine = append(b.e.mine, n)

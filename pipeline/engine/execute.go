@@ -85,6 +85,7 @@ func (i *instance) open(ctx context.Context) settle.Input {
 	default:
 		i.flow.catchUp(state.Behind)
 	}
+	i.n.reach.emitted(i.w.id, state.Out)
 	i.chain, i.pages = chain, map[transport.PageHash]bool{}
 	i.before = triedBefore(&st)
 	if state.Checkpoint != nil {
@@ -206,6 +207,7 @@ func (i *instance) take(e settle.Event) error {
 		return fmt.Errorf("input %d of %s is not at hand", e.Sequence, i.edges[e.Edge].id)
 	}
 	i.input = s
+	i.n.reach.took(i.w.id, e.Edge, e.Sequence)
 	if !s.Event.Marks() {
 		i.n.meter.In.Add(1)
 		i.n.meter.InBytes.Add(int64(len(s.Event.Data)))
@@ -315,6 +317,7 @@ func (i *instance) stored(r transport.Record) {
 	if r.Kind != transport.Out {
 		return
 	}
+	i.n.reach.emitted(i.w.id, r.Event.Sequence)
 	if !r.Event.Marks() {
 		i.n.meter.Out.Add(1)
 		i.n.meter.OutBytes.Add(int64(len(r.Event.Data)))
@@ -424,6 +427,9 @@ func (i *instance) save(ctx context.Context, a settle.Action) settle.Input {
 // trySave stores a checkpoint with its snapshot, which the core restores from until the next one.
 func (i *instance) trySave(ctx context.Context, c *transport.Checkpoint) (err error) {
 	stored := *c
+	if i.n.parts.Reader != nil {
+		stored.Progress = i.n.e.Progress(i.w.id)
+	}
 	if len(c.Snapshot) > transport.PageBytes {
 		if stored.Pages, err = i.page(ctx, c.Snapshot); err != nil {
 			return err

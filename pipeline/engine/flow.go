@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/engine/settle"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -219,24 +218,13 @@ func (a *flow) lookUp(ctx context.Context, n *node, job schemas.JobID) error {
 }
 
 // lastCursor is how far the node's stored checkpoint, or end, of a job reaches.
-func (n *node) lastCursor(ctx context.Context, job schemas.JobID) (last schemas.Cursor, err error) {
-	log, id := n.out, schemas.ChainID{Job: job, Stage: n.name}
-	if n.info.Role == pipeline.RoleSink {
-		id.Stage = n.floorStage()
-		if log, err = n.floorLog(ctx); err != nil {
-			return last, err
-		}
-	}
-	further := func(s *transport.Stored) {
-		if s.Cursor != nil && len(s.Cursor.Edges) == len(n.inputs) && reach(*s.Cursor) >= reach(last) {
-			last = s.Cursor.Clone()
-		}
-	}
-	return last, newest(ctx, log, id, further, transport.Snapshot, transport.Control)
+func (n *node) lastCursor(ctx context.Context, job schemas.JobID) (schemas.Cursor, error) {
+	last, _, err := n.lookUp(ctx, job)
+	return last, err
 }
 
-// reach is how many events lie before a cursor, over all edges.
-func reach(c schemas.Cursor) (n uint64) {
+// reachOf is how many events lie before a cursor, over all edges.
+func reachOf(c schemas.Cursor) (n uint64) {
 	for k := range c.Edges {
 		n += c.Edges[k].Sequence
 	}

@@ -54,6 +54,9 @@ func (l *line) hear(id schemas.JobID, event uint64, state schemas.JobState) {
 	if state.Over() {
 		l.e.progress.Delete(id)
 	}
+	if state == schemas.JobFinished {
+		l.forget(id)
+	}
 	l.mu.Unlock()
 	if state != schemas.JobFailed && state != schemas.JobStarted && state != schemas.JobCancelled {
 		return
@@ -79,4 +82,19 @@ func (l *line) failedAt(id schemas.JobID) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.failed[id]
+}
+
+// remembered is how many finished jobs a process still knows how far its nodes had come with: whoever looks may have asked for
+// the jobs before it heard that they are finished.
+const remembered = 64
+
+// forget drops what the nodes remember of the oldest of the finished jobs; l.mu is held.
+func (l *line) forget(id schemas.JobID) {
+	if l.finished = append(l.finished, id); len(l.finished) <= remembered {
+		return
+	}
+	for _, n := range l.nodes {
+		n.reach.forget(l.finished[0])
+	}
+	l.finished = l.finished[1:]
 }

@@ -38,10 +38,12 @@ type node struct {
 	floors      transport.Log // of a sink: see floorLog
 	jobs        transport.Log // of its pipeline
 	hidden      bool          // not of the file: the result store
+	alias       string        // what the file calls it all the same: the sink that stands for the result store
 	keeps       bool          // a pipeline that is not run here reads it: nothing is trimmed
 	slots       chan struct{} // one token a worker
 	log         *slog.Logger
 	meter       *Meter
+	reach       *reaches
 	line        *line
 	held        *held
 }

@@ -144,12 +144,13 @@ func newest(ctx context.Context, log transport.Log, id schemas.ChainID, take fun
 }
 
 // consumed tells the producers how far this node's checkpoint or store is: when it is opened, since a producer that was
-// started again may wait for just that, and whenever it moves. Of a sink it is published too when the producer is not here.
+// started again may wait for just that, and whenever it moves. Of a sink it is published too when the producer is not here, or who shows how far all is.
 func (i *instance) consumed(c schemas.Cursor) {
-	here := true
+	here := !i.n.e.watched
+	i.n.reach.tookAll(i.w.id, c)
 	for k := range i.edges {
 		if k < len(c.Edges) {
-			here = i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k]) || c.Edges[k].Ended
+			here = (i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k]) || c.Edges[k].Ended) && here
 		}
 	}
 	if i.store != nil && !here {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -8,9 +9,12 @@ import (
 )
 
 // A NodeStatus is one node of the graph for users' eyes: what it is, what it reads, what it has done in this process.
+// How far the jobs are, whoever works on them, is a Standing.
 type NodeStatus struct {
 	Pipeline    string        `json:"pipeline"`
 	Stage       string        `json:"stage"` // of a sink, "<sink>@<stage>"
+	Node        string        `json:"node"`  // the name under which its chains lie: that of the result store, and of a group's members, differs
+	Takes       bool          `json:"takes"` // what its node takes; false only of a group's members behind the first
 	Uses        string        `json:"uses"`
 	Role        pipeline.Role `json:"role"`
 	Inputs      []string      `json:"inputs"` // pipeline/stage
@@ -29,7 +33,8 @@ type NodeStatus struct {
 	Retries     int64         `json:"retries"`
 	DeadLetters int64         `json:"dead_letters"`
 	Reruns      int64         `json:"reruns"`
-	Lag         int64         `json:"lag"` // events stored by its inputs in this process and not taken yet
+	FarIn       int64         `json:"far_in"` // events that Look saw taken in other processes
+	FarOut      int64         `json:"far_out"`
 	StepP50     time.Duration `json:"step_p50_ns"`
 	StepP95     time.Duration `json:"step_p95_ns"`
 	StepTotal   time.Duration `json:"step_total_ns"`
@@ -42,7 +47,7 @@ type NodeStatus struct {
 func (e *Engine) Status() []NodeStatus {
 	list := make([]NodeStatus, 0, len(e.nodes))
 	for _, n := range e.nodes {
-		if !n.hidden {
+		if !n.hidden || n.alias != "" {
 			list = append(list, n.statuses()...)
 		}
 	}
@@ -63,14 +68,14 @@ func (n *node) statuses() (list []NodeStatus) {
 	last := n.status()
 	for k, m := range n.members {
 		if k == len(n.members)-1 {
-			last.Inputs, last.Role, last.In, last.InBytes, last.Lag = m.inputs, m.info.Role, m.meter.In.Load(), 0, 0
+			last.Inputs, last.Role, last.In, last.InBytes, last.Takes = m.inputs, m.info.Role, m.meter.In.Load(), 0, false
 			break
 		}
-		s := NodeStatus{Pipeline: n.pipeline, Stage: m.name, Uses: m.info.Name, Role: m.info.Role, Inputs: m.inputs, Parallelism: last.Parallelism,
+		s := NodeStatus{Pipeline: n.pipeline, Stage: m.name, Node: n.name, Uses: m.info.Name, Role: m.info.Role, Inputs: m.inputs, Parallelism: last.Parallelism,
 			Chained: true, Local: last.Local, Active: last.Active, In: m.meter.In.Load(), Out: m.meter.Out.Load(),
 			OutBytes: m.meter.OutBytes.Load(), Rows: m.meter.Rows.Load()}
 		if k == 0 {
-			s.In, s.InBytes, s.Lag, s.Inputs = last.In, last.InBytes, last.Lag, last.Inputs
+			s.In, s.InBytes, s.Takes, s.Inputs = last.In, last.InBytes, true, last.Inputs
 		}
 		list = append(list, s)
 	}
@@ -80,7 +85,7 @@ func (n *node) statuses() (list []NodeStatus) {
 func (n *node) status() NodeStatus {
 	m := n.meter
 	s := NodeStatus{
-		Pipeline: n.pipeline, Stage: n.name, Uses: n.info.Name, Role: n.info.Role, Inputs: []string{},
+		Pipeline: n.pipeline, Stage: cmp.Or(n.alias, n.name), Node: n.name, Takes: true, Uses: n.info.Name, Role: n.info.Role, Inputs: []string{},
 		Parallelism: n.settings.Parallelism, Local: slices.Contains(n.e.mine, n), Active: m.Active.Load(),
 		In: m.In.Load(), Out: m.Out.Load(), InBytes: m.InBytes.Load(), OutBytes: m.OutBytes.Load(), Rows: m.Rows.Load(),
 		Appends: m.Appends.Load(), Checkpoints: m.Checkpoints.Load(), Errors: m.Errors.Load(), Retries: m.Retries.Load(),
@@ -90,11 +95,8 @@ func (n *node) status() NodeStatus {
 	}
 	for _, in := range n.inputs {
 		s.Inputs = append(s.Inputs, in.key())
-		s.Lag += in.meter.Out.Load()
 	}
-	if s.Lag = max(0, s.Lag-s.In); len(n.inputs) == 0 {
-		s.Lag = 0
-	}
+	s.FarIn, s.FarOut = n.reach.far()
 	return s
 }
 

@@ -7,4 +7,5 @@ var (
 	ErrNoJob     = errors.New("no such job")
 	ErrNotFailed = errors.New("the job is not failed")
 	ErrOver      = errors.New("the job is over")
+	ErrForeign   = errors.New("the job was made with another configuration of the pipeline: nobody would work on it")
 )

@@ -380,12 +380,15 @@ func (m *Manager) submit(ctx context.Context, s Submission) (Job, error) {
 }
 
 // Resume lets a failed job go on at the input that halted it, and with it its run when that was stopped. ErrNotFailed: it is
-// in another state.
+// in another state. ErrForeign: it was made with another configuration, so nobody would work on it.
 func (m *Manager) Resume(ctx context.Context, id schemas.JobID) error {
 	if _, ok := m.Job(id); !ok {
 		return fmt.Errorf("%s: %w", id, ErrNoJob)
 	}
 	return m.write(ctx, id, func(j *Job) (schemas.JobEvent, error) {
+		if j.Foreign {
+			return schemas.JobEvent{}, fmt.Errorf("%s: %w", id, ErrForeign)
+		}
 		stage, o, halted := j.halted(m.c.Stages)
 		if j.State != schemas.JobFailed || !halted {
 			return schemas.JobEvent{}, fmt.Errorf("%s is %s: %w", id, j.State, ErrNotFailed)

@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,15 +31,34 @@ type Job struct {
 	Resumed  int              // how often it was resumed
 	Version  string           // of the configuration that it was made with
 	Upstream schemas.JobID    // the job whose events it reads; empty where it reads an item
+	Foreign  bool             // made with another configuration than the manager's: nobody here works on it
 
+	ends   map[string]StageEnd         // of the stages that have ended it; replaced, never changed: copies of the row share it
 	events uint64                      // sequence of its last event
 	voided map[string]schemas.Position // per stage: halts at or below are void
 	stages map[string]outcome
 }
 
+// A StageEnd is what a stage has made of a job in all, as its end control says.
+type StageEnd struct {
+	Out   uint64               // number of its out events, the end event included; 0 of a sink
+	Edges []schemas.EdgeCursor // what it has taken of each of its inputs; none of a reader
+}
+
+// End says what a stage has made of the job; false while it has not ended it.
+func (j Job) End(stage string) (StageEnd, bool) {
+	e, ok := j.ends[stage]
+	return e, ok
+}
+
+// LeftBehind says whether the job waits for work that no process with the manager's configuration does: it was made with
+// another one, and is not over.
+func (j Job) LeftBehind() bool { return j.Foreign && !j.State.Over() }
+
 // outcome is what one stage last said of a job.
 type outcome struct {
 	ended, cancelled bool
+	end              StageEnd
 	halt             *schemas.DeadLetter
 	reason           string
 	at               schemas.Position
@@ -99,11 +119,11 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 	if e.Item != nil {
 		t.heard++
 		j.Item, j.Source, j.Run, j.Priority, j.Order, j.Queued = s.Event.Item, e.Item, e.Run, e.Priority, t.heard, e.At
-		j.Upstream, j.Version = e.Upstream, e.Version
+		j.Upstream, j.Version, j.Foreign = e.Upstream, e.Version, e.Version != t.version
 	}
 	delete(t.started, j.ID)
 	delete(t.bereft, j.ID)
-	ours := j.Version == t.version
+	ours := !j.Foreign
 	switch {
 	case e.State == schemas.JobStarted:
 		if j.start(e); ours {
@@ -151,6 +171,14 @@ func (t *table) decided(stage string, s transport.Stored) (*Job, error) {
 	}
 	next.at = s.Position
 	j.stages[stage] = next
+	if next.ended {
+		ends := maps.Clone(j.ends)
+		if ends == nil {
+			ends = map[string]StageEnd{}
+		}
+		ends[stage] = next.end
+		j.ends = ends
+	}
 	return j, nil
 }
 
@@ -168,7 +196,7 @@ func read(s transport.Stored) (outcome, bool, error) {
 	}
 	switch c.Kind {
 	case schemas.ControlEnd:
-		return outcome{ended: true}, true, nil
+		return outcome{ended: true, end: endOf(c, s.Cursor)}, true, nil
 	case schemas.ControlCancel:
 		return outcome{cancelled: true}, true, nil
 	case schemas.ControlHalt:
@@ -177,6 +205,16 @@ func read(s transport.Stored) (outcome, bool, error) {
 		return outcome{}, true, nil
 	}
 	return outcome{}, false, nil
+}
+
+func endOf(c schemas.Control, at *schemas.Cursor) (e StageEnd) {
+	if c.End != nil {
+		e.Out = c.End.Out
+	}
+	if at != nil {
+		e.Edges = at.Edges
+	}
+	return e
 }
 
 // halted returns the stage that holds the job up and what it said; false when none does.

@@ -100,7 +100,7 @@ type Filter struct {
 	States   []schemas.JobState
 	Search   string            // part of the item's name, whatever case
 	Labels   map[string]string // all of them
-	Latest   bool              // of each item of a pipeline only the job that was queued last: an older version does not count
+	Jobs     []schemas.JobID   // these; nil is no condition, an empty list is none
 }
 
 // where is the condition over jobs j.
@@ -128,9 +128,9 @@ func (f Filter) where() (string, []any) {
 	for name, value := range f.Labels {
 		add("EXISTS (SELECT 1 FROM labels l WHERE l.job = j.job AND l.name = ? AND l.value = ?)", name, value)
 	}
-	if f.Latest {
-		add(`NOT EXISTS (SELECT 1 FROM jobs k WHERE k.pipeline = j.pipeline AND k.item = j.item
-			AND (k.queued_ns > j.queued_ns OR k.queued_ns = j.queued_ns AND k.job > j.job))`)
+	if f.Jobs != nil {
+		ids, _ := json.Marshal(f.Jobs) // strings
+		add("j.job IN (SELECT value FROM json_each(?))", string(ids))
 	}
 	return strings.Join(conditions, " AND "), args
 }

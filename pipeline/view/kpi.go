@@ -24,7 +24,7 @@ var histogramEdges = map[string][]float64{
 }
 
 // Histogram adds up kpis.<name> ("ttc_hist" or "areq_hist") over the last schemas.AEBKPI document of each job of the filter,
-// so it grows while a run goes on. Set f.Latest, or older versions of a job count too. ErrNotFound: another name.
+// so it grows while a run goes on. Choose f.Jobs, or older versions of a job count too. ErrNotFound: another name.
 func (s *Store) Histogram(ctx context.Context, f Filter, name string) (Histogram, error) {
 	edges := histogramEdges[name]
 	if edges == nil {

@@ -3,6 +3,7 @@ package view
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -55,6 +56,9 @@ func items(list []Recording) (names []string) {
 	return names
 }
 
+// newest are the last jobs of the fleet's items.
+var newest = []schemas.JobID{"j-0", "j-2", "j-3", "j-4"}
+
 func TestRecordings(t *testing.T) {
 	s := fleet(t)
 	for _, c := range []struct {
@@ -65,11 +69,12 @@ func TestRecordings(t *testing.T) {
 		total  int
 	}{
 		{Filter{}, ByQueued, Page{}, "[b_drive.mf4 j-1 b_drive.mf4 j-0 a_drive.mf4 j-2 100%_sure.mf4 j-3 c_drive.mf4 j-4]", 5},
-		{Filter{Latest: true}, ByItem, Page{}, "[100%_sure.mf4 j-3 a_drive.mf4 j-2 b_drive.mf4 j-0 c_drive.mf4 j-4]", 4},
-		{Filter{Latest: true}, ByMinTTC, Page{Limit: 2}, "[a_drive.mf4 j-2 b_drive.mf4 j-0]", 4},
-		{Filter{Latest: true}, ByItem, Page{Limit: 2, Offset: 3}, "[c_drive.mf4 j-4]", 4},
+		{Filter{Jobs: newest}, ByItem, Page{}, "[100%_sure.mf4 j-3 a_drive.mf4 j-2 b_drive.mf4 j-0 c_drive.mf4 j-4]", 4},
+		{Filter{Jobs: newest}, ByMinTTC, Page{Limit: 2}, "[a_drive.mf4 j-2 b_drive.mf4 j-0]", 4},
+		{Filter{Jobs: newest}, ByItem, Page{Limit: 2, Offset: 3}, "[c_drive.mf4 j-4]", 4},
 		{Filter{Search: "0%_S"}, ByQueued, Page{}, "[100%_sure.mf4 j-3]", 1},
 		{Filter{Search: "x"}, ByQueued, Page{}, "[]", 0},
+		{Filter{Jobs: []schemas.JobID{}}, ByQueued, Page{}, "[]", 0},
 		{Filter{States: []schemas.JobState{schemas.JobFailed, schemas.JobQueued}}, ByState, Page{}, "[100%_sure.mf4 j-3]", 1},
 		{Filter{Labels: map[string]string{"release": "2027"}, Run: "run-1", Pipeline: "aeb-replay"}, ByDuration, Page{}, "[b_drive.mf4 j-1 100%_sure.mf4 j-3]", 2},
 		{Filter{Run: "run-2"}, ByActivations, Page{}, "[]", 0},
@@ -129,14 +134,14 @@ func TestDocumentsOfAWindow(t *testing.T) {
 
 func TestHistogramAndWorst(t *testing.T) {
 	s := fleet(t)
-	h, err := s.Histogram(t.Context(), Filter{Latest: true}, "ttc_hist")
+	h, err := s.Histogram(t.Context(), Filter{Jobs: newest}, "ttc_hist")
 	if err != nil || fmt.Sprint(h.Counts) != "[1 1 0 0 0 0 0 0 0 3]" || h.None != 8 || h.Recordings != 3 || len(h.Edges) != 10 {
 		t.Errorf("%+v (%v)", h, err)
 	}
 	if _, err := s.Histogram(t.Context(), Filter{}, "kpis"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
-	worst, err := s.WorstRecordings(t.Context(), Filter{Latest: true}, 10)
+	worst, err := s.WorstRecordings(t.Context(), Filter{Jobs: newest}, 10)
 	must(t, err)
 	if len(worst) != 2 || worst[0].Item != "a_drive.mf4" || worst[1].Job != "j-0" || worst[1].Unconfirmed != 1 || *worst[1].MinETTCAt != 9.3 || worst[0].MaxAReq != nil {
 		t.Errorf("%+v", worst)
@@ -181,5 +186,24 @@ func TestFleets(t *testing.T) {
 	must(t, err)
 	if len(all) != 4 || all[0].Run != "run-1" || string(all[0].Doc) != `{"run":"run-1"}` || all[1].Stage != "strict" || all[2].Pipeline != "q" || len(one) != 1 || string(one[0].Doc) != `{"run":"run-2"}` || one[0].Type != schemas.AEBFleet {
 		t.Error(all, one)
+	}
+}
+
+func TestRunsAreKnownToTheNextProcess(t *testing.T) {
+	file := filepath.Join(t.TempDir(), FileName)
+	s, err := Open(t.Context(), file)
+	must(t, err)
+	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for i, r := range []Run{{Pipeline: "p", Name: "r-1", Items: []string{"a"}}, {Pipeline: "p", Name: "r-2", Items: []string{"a", "b"}}, {Pipeline: "q", Name: "r-2"}, {Pipeline: "p", Name: "r-1", Items: []string{"c"}}} {
+		r.At = at.Add(time.Duration(i) * time.Second)
+		must(t, s.PutRun(t.Context(), r))
+	}
+	want := fmt.Sprint(s.Runs("p"), s.Runs("q"))
+	must(t, s.Close())
+	s, err = Open(t.Context(), file)
+	must(t, err)
+	defer s.Close()
+	if got := fmt.Sprint(s.Runs("p"), s.Runs("q")); got != want || len(s.Runs("p")) != 2 || s.Runs("p")[0].Name != "r-1" || s.Runs("p")[0].Items[0] != "c" {
+		t.Errorf("%s, after opening it again %s", want, got)
 	}
 }

@@ -23,7 +23,7 @@ import (
 const FileName = "results.db"
 
 // schemaVersion stands in the file; another one is refused, since a projection can be made anew.
-const schemaVersion = 2
+const schemaVersion = 3
 
 const schema = `
 CREATE TABLE IF NOT EXISTS cursors (
@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_item ON jobs (pipeline, item, queued_ns);
 CREATE TABLE IF NOT EXISTS labels (
 	job TEXT, name TEXT, value TEXT, PRIMARY KEY (job, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (
+	pipeline TEXT, run TEXT, at_ns INTEGER NOT NULL, items TEXT NOT NULL, PRIMARY KEY (pipeline, run)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fleet (
 	run TEXT, pipeline TEXT, stage TEXT, type TEXT, doc TEXT NOT NULL, PRIMARY KEY (run, pipeline, stage, type)) WITHOUT ROWID;
 `
@@ -60,6 +62,7 @@ type Store struct {
 	chains  map[schemas.ChainID]*chain
 	changed chan struct{}
 	closed  bool
+	runs    map[string][]Run // by pipeline, newest first
 }
 
 // Open opens or makes the store in a file. The caller closes it.
@@ -70,7 +73,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	// Pages of 16 KiB: blobs of 3 KiB leave a quarter of a page of 4 KiB empty. The driver runs pragmas in order of the alphabet,
 	// and a journal mode after them; it must come behind the page size.
 	name := "file:" + (&url.URL{Path: file}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=page_size(16384)&_journal_mode=WAL"
-	s := &Store{chains: map[schemas.ChainID]*chain{}, changed: make(chan struct{})}
+	s := &Store{chains: map[schemas.ChainID]*chain{}, changed: make(chan struct{}), runs: map[string][]Run{}}
 	var err error
 	// FULL: a commit that a power cut takes back would leave a hole, since the stream is trimmed behind it.
 	if s.write.db, err = sql.Open("sqlite", name+"&_txlock=immediate&_pragma=synchronous(FULL)"); err != nil {
@@ -81,7 +84,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), s.write.db.Close())
 	}
 	s.read.SetMaxOpenConns(2 * runtime.GOMAXPROCS(0))
-	if err := s.migrate(ctx); err != nil {
+	if err := errors.Join(s.migrate(ctx), s.loadRuns(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), s.Close())
 	}
 	return s, nil

@@ -312,10 +312,14 @@ func TestServeListensOnLoopbackOnly(t *testing.T) {
 func TestRates(t *testing.T) {
 	m, at := newMeters(), time.Unix(1000, 0)
 	for i := range 2 * samples {
-		m.take(at.Add(time.Duration(i)*time.Second), []engine.NodeStatus{{Pipeline: "p", Stage: "s", In: int64(10 * i), Out: int64(20 * i), OutBytes: int64(1000 * i), Errors: int64(i / samples)}})
+		m.take(at.Add(time.Duration(i)*time.Second), []nodeSample{{NodeStatus: engine.NodeStatus{Pipeline: "p", Stage: "s", In: int64(4 * i), FarIn: int64(6 * i), Out: int64(20 * i), OutBytes: int64(1000 * i), Errors: int64(i / samples)}}},
+			map[string]int64{"p": int64(500 * i)})
 	}
 	if r := m.rates("p/s"); r.In != 10 || r.Out != 20 || r.OutBytes != 1000 || r.Retried {
 		t.Errorf("%+v", r)
+	}
+	if r := m.bytesRate("p"); r != 500 {
+		t.Errorf("%g bytes a second", r)
 	}
 	h, ok := m.history("p", "s")
 	if !ok || len(h.At) != samples-1 || h.OutRate[0] != 20 || len(h.Lag) != samples-1 {
@@ -327,7 +331,10 @@ func TestRates(t *testing.T) {
 	if _, ok := m.history("p", "none"); ok {
 		t.Error("a history of no stage")
 	}
-	m.take(at.Add(2*samples*time.Second), []engine.NodeStatus{{Pipeline: "p", Stage: "s", Retries: 1}})
+	m.take(at.Add(2*samples*time.Second), []nodeSample{{NodeStatus: engine.NodeStatus{Pipeline: "p", Stage: "s", Retries: 1}}}, map[string]int64{"p": 0})
+	if r := m.bytesRate("p"); r != 0 {
+		t.Errorf("another run is read at %g bytes a second", r)
+	}
 	if !m.rates("p/s").Retried {
 		t.Error("a retry was not seen")
 	}
@@ -335,22 +342,22 @@ func TestRates(t *testing.T) {
 
 func TestNodeStates(t *testing.T) {
 	for _, c := range []struct {
-		want     string
-		n        Node
-		r        rates
-		pipeline string
+		want    string
+		letters int
+		at      engine.Standing
+		r       rates
+		idle    bool
 	}{
-		{"attention", Node{Local: true, DeadLetters: 1, Active: 1}, rates{In: 1}, "running"},
-		{"retrying", Node{Local: true, Active: 1}, rates{Retried: true}, "running"},
-		{"running", Node{Local: true, Active: 1}, rates{}, "running"},
-		{"running", Node{Local: true}, rates{Out: 2}, "done"},
-		{"waiting", Node{Local: true, Active: 1, In: 3}, rates{}, "failed"},
-		{"elsewhere", Node{In: 0}, rates{}, "running"},
-		{"done", Node{Local: true, In: 3}, rates{}, "done"},
-		{"idle", Node{Local: true}, rates{}, "queued"},
+		{"attention", 1, engine.Standing{Open: 1}, rates{In: 1}, false},
+		{"retrying", 0, engine.Standing{Open: 1}, rates{Retried: true}, false},
+		{"running", 0, engine.Standing{Open: 1, Ended: 3}, rates{}, false},
+		{"interrupted", 0, engine.Standing{Open: 1, Ended: 3}, rates{}, true},
+		{"waiting", 0, engine.Standing{Halted: 1, Ended: 3}, rates{}, false},
+		{"done", 0, engine.Standing{Ended: 3}, rates{}, true},
+		{"idle", 0, engine.Standing{}, rates{}, false},
 	} {
-		if got := nodeState(c.n, c.r, c.pipeline); got != c.want {
-			t.Errorf("%+v %+v in a %s pipeline is %s, want %s", c.n, c.r, c.pipeline, got, c.want)
+		if got := nodeState(Node{DeadLetters: c.letters}, c.at, c.r, !c.idle); got != c.want {
+			t.Errorf("%+v is %s", c, got)
 		}
 	}
 }

@@ -20,7 +20,10 @@ type Job struct {
 	Home        string           `json:"home"` // the pipeline that reads the recording
 	Recording   string           `json:"recording"`
 	Run         string           `json:"run,omitempty"`
-	State       schemas.JobState `json:"state"`
+	Version     string           `json:"version"` // of the configuration that it was made with
+	Current     bool             `json:"current"` // that is the one at hand
+	State       schemas.JobState `json:"state"`   // as stored
+	Status      string           `json:"status"`  // the state, or left-behind: unfinished, of another configuration, so that nobody works on it
 	Priority    int              `json:"priority"`
 	Queued      time.Time        `json:"queued"`
 	Started     *time.Time       `json:"started"`
@@ -35,7 +38,7 @@ type Job struct {
 // A JobFilter chooses jobs; empty fields choose all.
 type JobFilter struct {
 	Pipeline string          `json:"pipeline,omitempty"`
-	Status   string          `json:"status,omitempty"` // states, separated by commas
+	Status   string          `json:"status,omitempty"` // states, separated by commas; left-behind is one
 	Search   string          `json:"search,omitempty"` // part of the recording, job or error, in any case
 	IDs      []schemas.JobID `json:"ids,omitempty"`    // ids, or beginnings of at least four characters
 }
@@ -46,7 +49,7 @@ type JobList struct {
 	Matching    int            `json:"matching"` // of the filter
 	Offset      int            `json:"offset"`
 	Limit       int            `json:"limit"`
-	Counts      map[string]int `json:"counts"`      // by state, of what matches but for the state
+	Counts      map[string]int `json:"counts"`      // by status, of what matches but for the state
 	Resumable   int            `json:"resumable"`   // of those that match, the failed ones
 	Cancellable int            `json:"cancellable"` // of those that match
 	Jobs        []Job          `json:"jobs"`
@@ -68,7 +71,7 @@ func (s *Server) jobs(_ context.Context, q query) (any, error) {
 		if !f.matchesButState(j) {
 			continue
 		}
-		l.Counts[string(j.State)]++
+		l.Counts[j.Status]++
 		if f.matches(j) {
 			hits = append(hits, j)
 			l.count(j)
@@ -92,8 +95,8 @@ func (s *Server) checkJobFilter(f JobFilter) error {
 		return s.noPipeline(f.Pipeline)
 	}
 	for _, st := range splitList(f.Status) {
-		if !slices.Contains(jobStates, schemas.JobState(st)) {
-			return badParam("status", st, fmt.Sprintf("a state of a job %v", jobStates))
+		if st != LeftBehind && !slices.Contains(jobStates, schemas.JobState(st)) {
+			return badParam("status", st, fmt.Sprintf("a state of a job %v, or %s", jobStates, LeftBehind))
 		}
 	}
 	return nil
@@ -101,6 +104,9 @@ func (s *Server) checkJobFilter(f JobFilter) error {
 
 var jobStates = []schemas.JobState{schemas.JobDeferred, schemas.JobScheduled, schemas.JobQueued, schemas.JobStarted,
 	schemas.JobFinished, schemas.JobFailed, schemas.JobCancelled, schemas.JobExpired}
+
+// LeftBehind is the status of a job that another configuration left unfinished.
+const LeftBehind = "left-behind"
 
 func splitList(v string) []string {
 	return strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
@@ -112,7 +118,7 @@ func (f JobFilter) choosesAll() bool {
 
 func (f JobFilter) matches(j Job) bool {
 	states := splitList(f.Status)
-	return f.matchesButState(j) && (len(states) == 0 || slices.Contains(states, string(j.State)))
+	return f.matchesButState(j) && (len(states) == 0 || slices.Contains(states, j.Status))
 }
 
 func (f JobFilter) matchesButState(j Job) bool {
@@ -148,12 +154,20 @@ func (s *Server) allJobs() []Job {
 }
 
 func (s *Server) describe(pipelineName string, j job.Job) Job {
-	return Job{ID: j.ID, Pipeline: pipelineName, Home: s.home(pipelineName), Recording: j.Item, Run: j.Run, State: j.State, Priority: j.Priority,
+	status := string(j.State)
+	if j.LeftBehind() {
+		status = LeftBehind
+	}
+	return Job{ID: j.ID, Pipeline: pipelineName, Home: s.home(pipelineName), Recording: j.Item, Run: j.Run, Version: j.Version, Current: !j.Foreign,
+		State: j.State, Status: status, Priority: j.Priority,
 		Queued: j.Queued.UTC(), Started: instant(j.Started), Ended: instant(j.Ended), Stage: j.Stage, Error: j.Error, Resumed: j.Resumed,
 		Resumable: s.resumable(pipelineName, j), Cancellable: !j.State.Over()}
 }
 
 func (s *Server) resumable(pipelineName string, j job.Job) bool {
+	if j.Foreign {
+		return false
+	}
 	if j.State == schemas.JobCancelled {
 		return !(generations{s.c.Engine, s.c.Managers}).redriven(s.home(pipelineName), j.ID)
 	}
@@ -228,6 +242,8 @@ func jobError(err error) error {
 		return notFound("%v", err)
 	case errors.Is(err, job.ErrNotFailed):
 		return conflict(err, "only a failed or cancelled job can be retried; one whose upstream job failed goes on with that one")
+	case errors.Is(err, job.ErrForeign):
+		return conflict(err, "milepost run makes it anew; with its own configuration it goes on")
 	case errors.Is(err, job.ErrOver):
 		return conflict(err, "a job that is over cannot be cancelled")
 	}
@@ -265,6 +281,9 @@ func (s *Server) resumeJobs(_ context.Context, _ query, body json.RawMessage) (a
 func (s *Server) resume(ctx context.Context, j Job) error {
 	if j.State != schemas.JobCancelled {
 		return s.c.Managers[j.Pipeline].Resume(ctx, j.ID)
+	}
+	if !j.Current {
+		return fmt.Errorf("%s: %w", j.ID, job.ErrForeign)
 	}
 	if !j.Resumable {
 		return fmt.Errorf("%s was cancelled, and has begun again since: %w", j.ID, job.ErrNotFailed)

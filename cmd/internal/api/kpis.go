@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/milepost-dev/milepost/pipeline/job"
 	"github.com/milepost-dev/milepost/pipeline/view"
 )
 
@@ -21,34 +22,56 @@ type KPIs struct {
 
 const worstRecordings = 20
 
-// kpis takes ?run=; without, the run whose job was queued last.
+// kpis takes ?run=; without, the last run.
 func (s *Server) kpis(ctx context.Context, q query) (any, error) {
 	st, err := s.store()
 	if err != nil {
 		return nil, err
 	}
 	name := q.Get("pipeline")
-	m := s.c.Managers[name]
-	if m == nil {
+	if s.c.Managers[name] == nil {
 		return nil, s.noPipeline(name)
 	}
 	k := KPIs{Pipeline: name, Run: q.Get("run"), Runs: []string{}, Histograms: []view.Histogram{}, Worst: []view.Worst{}}
-	jobs := m.Jobs()
-	for _, j := range slices.Backward(jobs) {
-		if !slices.Contains(k.Runs, j.Run) {
-			k.Runs = append(k.Runs, j.Run)
-		}
-	}
+	k.Runs = s.runNames(name)
 	if k.Run == "" && len(k.Runs) > 0 {
 		k.Run = k.Runs[0]
 	}
-	for _, j := range jobs {
-		if j.Run == k.Run {
-			k.Jobs.add(j.State)
+	k.Jobs = countJobs(s.jobsIn(name, k.Run))
+	k.Final = k.Jobs.Total > 0 && k.Jobs.Queued+k.Jobs.Started == 0
+	return k, k.load(ctx, s, st)
+}
+
+// runNames lists a pipeline's runs, the last one first: those that the store knows, then those that only jobs name.
+func (s *Server) runNames(pipelineName string) []string {
+	names := []string{}
+	for _, r := range s.runs(pipelineName) {
+		names = append(names, r.Name)
+	}
+	for _, j := range slices.Backward(s.c.Managers[pipelineName].Jobs()) {
+		if !slices.Contains(names, j.Run) {
+			names = append(names, j.Run)
 		}
 	}
-	k.Final = k.Jobs.Total > 0 && k.Jobs.Queued+k.Jobs.Started == 0
-	return k, k.load(ctx, st, s.tree(name))
+	return names
+}
+
+// jobsIn are the jobs of a run of a pipeline. A run of another configuration has those that were submitted by it.
+func (s *Server) jobsIn(pipelineName, run string) (jobs []job.Job) {
+	list := s.runs(pipelineName)
+	if i := slices.IndexFunc(list, func(r view.Run) bool { return r.Name == run }); i == 0 || len(list) == 0 {
+		jobs = s.current(pipelineName)
+		if len(list) > 0 || len(jobs) > 0 && jobs[len(jobs)-1].Run == run {
+			return jobs
+		}
+	}
+	jobs = nil
+	for _, j := range s.c.Managers[pipelineName].Jobs() {
+		if j.Run == run {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
 }
 
 // tree is a pipeline and those that read its events.
@@ -64,14 +87,15 @@ func (s *Server) tree(name string) []string {
 
 // load takes the figures from the first of the pipelines that has any: the analysis may stand in one that reads this one's
 // events.
-func (k *KPIs) load(ctx context.Context, st *view.Store, pipelines []string) (err error) {
+func (k *KPIs) load(ctx context.Context, s *Server, st *view.Store) (err error) {
+	pipelines := s.tree(k.Pipeline)
 	fleets, err := st.Fleets(ctx, k.Run)
 	if err != nil {
 		return err
 	}
 	k.Fleets = slices.DeleteFunc(fleets, func(f view.Fleet) bool { return !slices.Contains(pipelines, f.Pipeline) })
 	for _, name := range pipelines {
-		f := view.Filter{Pipeline: name, Latest: true}
+		f := view.Filter{Pipeline: name, Jobs: ids(s.jobsIn(name, k.Run))}
 		k.Histograms, k.Worst = []view.Histogram{}, []view.Worst{}
 		for _, h := range []string{"ttc_hist", "areq_hist"} {
 			hist, err := st.Histogram(ctx, f, h)

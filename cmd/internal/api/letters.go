@@ -26,6 +26,7 @@ const (
 	LetterSkipped   LetterState = "skipped"   // on_error: skip
 	LetterRedriven  LetterState = "redriven"  // skipped, and the job's next generation was queued
 	LetterCancelled LetterState = "cancelled" // the job was cancelled
+	LetterOutdated  LetterState = "outdated"  // the job was made with another configuration: it cannot go on with this one
 )
 
 // A Letter is an input that was given up.
@@ -137,8 +138,8 @@ func (s *Server) letterMatcher(f LetterFilter) (func(Letter) bool, error) {
 	if f.Pipeline != "" && s.c.Managers[f.Pipeline] == nil {
 		return nil, s.noPipeline(f.Pipeline)
 	}
-	if !slices.Contains([]string{"", "all", "open", "resumed", "skipped", "redriven", "cancelled"}, f.State) {
-		return nil, badParam("state", f.State, "one of all, open, resumed, skipped, redriven, cancelled")
+	if !slices.Contains([]string{"", "all", "open", "resumed", "skipped", "redriven", "cancelled", "outdated"}, f.State) {
+		return nil, badParam("state", f.State, "one of all, open, resumed, skipped, redriven, cancelled, outdated")
 	}
 	q := query{f.Query()}
 	older, err := q.duration("older_than")
@@ -429,6 +430,8 @@ func (c *letterCache) state(l engine.Letter, newest bool) LetterState {
 		j, _ = m.Job(l.Job)
 	}
 	switch {
+	case j.Foreign:
+		return LetterOutdated
 	case l.Letter.Decision == schemas.Skip:
 		if (generations{c.engine, c.managers}).redriven(c.home(l.Pipeline), l.Job) {
 			return LetterRedriven

@@ -17,13 +17,22 @@ const (
 type meters struct {
 	mu    sync.Mutex
 	at    []time.Time
-	nodes map[string][]engine.NodeStatus // by pipeline/stage, as many as at
+	nodes map[string][]nodeSample // by pipeline/stage, as many as at
+	bytes map[string][]int64      // of the recordings' files, read so far, by pipeline; likewise
 }
 
-func newMeters() *meters { return &meters{nodes: map[string][]engine.NodeStatus{}} }
+// nodeSample is what a node had counted at one time, and how far behind it was.
+type nodeSample struct {
+	engine.NodeStatus
+	lag int64
+}
 
-// take adds a sample. The engine's nodes are the same every time.
-func (m *meters) take(at time.Time, list []engine.NodeStatus) {
+func newMeters() *meters {
+	return &meters{nodes: map[string][]nodeSample{}, bytes: map[string][]int64{}}
+}
+
+// take adds a sample. The engine's nodes and pipelines are the same every time.
+func (m *meters) take(at time.Time, list []nodeSample, bytes map[string]int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.at = last(append(m.at, at))
@@ -31,6 +40,34 @@ func (m *meters) take(at time.Time, list []engine.NodeStatus) {
 		k := n.Pipeline + "/" + n.Stage
 		m.nodes[k] = last(append(m.nodes[k], n))
 	}
+	for name, n := range bytes {
+		m.bytes[name] = last(append(m.bytes[name], n))
+	}
+}
+
+// window is the samples that a rate is made of; false before there are two. m.mu is held.
+func (m *meters) window() (from, to int, ok bool) {
+	to = len(m.at) - 1
+	if to < 1 {
+		return 0, 0, false
+	}
+	from = to - 1
+	for from > 0 && m.at[to].Sub(m.at[from-1]) <= rateOver {
+		from--
+	}
+	return from, to, true
+}
+
+// bytesRate is the mean over rateOver before the last sample; 0 where less is read than before, as when another run begins.
+func (m *meters) bytesRate(pipeline string) float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from, to, ok := m.window()
+	list := m.bytes[pipeline]
+	if !ok || to >= len(list) {
+		return 0
+	}
+	return max(0, float64(list[to]-list[from])/m.at[to].Sub(m.at[from]).Seconds())
 }
 
 func last[T any](list []T) []T {
@@ -42,33 +79,29 @@ func last[T any](list []T) []T {
 
 // rates are what a node did in each second of late.
 type rates struct {
-	In, Out, InBytes, OutBytes float64 // per second
-	Retried                    bool
+	In, Out, OutBytes float64 // per second
+	Retried           bool
 }
 
 // rates is the mean over rateOver before the last sample; zero before there are two.
 func (m *meters) rates(key string) rates {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	from, to, ok := m.window()
 	list := m.nodes[key]
-	to := len(list) - 1
-	if to < 1 {
+	if !ok || to >= len(list) {
 		return rates{}
-	}
-	from := to - 1
-	for from > 0 && m.at[to].Sub(m.at[from-1]) <= rateOver {
-		from--
 	}
 	return between(list[from], list[to], m.at[to].Sub(m.at[from]))
 }
 
-func between(a, b engine.NodeStatus, d time.Duration) rates {
+func between(a, b nodeSample, d time.Duration) rates {
 	s := d.Seconds()
 	if s <= 0 {
 		return rates{}
 	}
 	per := func(x, y int64) float64 { return float64(y-x) / s }
-	return rates{In: per(a.In, b.In), Out: per(a.Out, b.Out), InBytes: per(a.InBytes, b.InBytes), OutBytes: per(a.OutBytes, b.OutBytes),
+	return rates{In: per(a.In+a.FarIn, b.In+b.FarIn), Out: per(a.Out+a.FarOut, b.Out+b.FarOut), OutBytes: per(a.OutBytes, b.OutBytes),
 		Retried: b.Retries > a.Retries}
 }
 
@@ -98,7 +131,7 @@ func (m *meters) history(pipeline, stage string) (History, bool) {
 		h.At = append(h.At, m.at[i].UTC())
 		h.InRate, h.OutRate = append(h.InRate, r.In), append(h.OutRate, r.Out)
 		h.P50, h.P95 = append(h.P50, millis(b.StepP50)), append(h.P95, millis(b.StepP95))
-		h.Errors, h.Lag = append(h.Errors, b.Errors-a.Errors), append(h.Lag, b.Lag)
+		h.Errors, h.Lag = append(h.Errors, b.Errors-a.Errors), append(h.Lag, b.lag)
 	}
 	return h, len(list) > 0
 }

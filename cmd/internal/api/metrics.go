@@ -36,7 +36,6 @@ var stageMetrics = []struct {
 	stageMetric("step_seconds_total", "Time in the stage's own code [s].", prometheus.CounterValue, func(n engine.NodeStatus) float64 { return n.StepTotal.Seconds() }),
 	stageMetric("step_p50_seconds", "Median of the steps since start [s].", prometheus.GaugeValue, func(n engine.NodeStatus) float64 { return n.StepP50.Seconds() }),
 	stageMetric("step_p95_seconds", "95th percentile of the steps since start [s].", prometheus.GaugeValue, func(n engine.NodeStatus) float64 { return n.StepP95.Seconds() }),
-	stageMetric("lag_events", "Events stored by the inputs and not taken yet.", prometheus.GaugeValue, func(n engine.NodeStatus) float64 { return float64(n.Lag) }),
 	stageMetric("active_jobs", "Jobs that the stage holds now.", prometheus.GaugeValue, func(n engine.NodeStatus) float64 { return float64(n.Active) }),
 }
 
@@ -53,7 +52,8 @@ func stageMetric(name, help string, kind prometheus.ValueType, of func(engine.No
 }
 
 var (
-	jobsDesc = prometheus.NewDesc("milepost_jobs", "Jobs by state.", []string{"pipeline", "state"}, nil)
+	lagDesc  = prometheus.NewDesc("milepost_stage_lag_events", "Events that the inputs have stored of jobs in work and the stage has not taken, in any process.", []string{"pipeline", "stage"}, nil)
+	jobsDesc = prometheus.NewDesc("milepost_jobs", "Jobs by state, of the last run; those that another configuration left behind have a state of their own.", []string{"pipeline", "state"}, nil)
 	infoDesc = prometheus.NewDesc("milepost_build_info", "1, with the version.", []string{"version"}, nil)
 )
 
@@ -65,6 +65,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range stageMetrics {
 		ch <- m.desc
 	}
+	ch <- lagDesc
 	ch <- jobsDesc
 	ch <- infoDesc
 }
@@ -72,16 +73,22 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect sends the figures as they are now.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1, c.s.c.Version)
+	jobs := c.s.everyCurrent()
+	standings := c.s.c.Engine.Standings(jobs)
 	for _, n := range c.s.c.Engine.Status() {
+		if n.Takes {
+			ch <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, float64(standings[n.Pipeline+"/"+n.Node].Lag), n.Pipeline, n.Stage)
+		}
 		for _, m := range stageMetrics {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.of(n), n.Pipeline, n.Stage)
 		}
 	}
-	for name, m := range c.s.c.Managers {
+	for name := range c.s.c.Managers {
 		byState := map[string]int{}
-		for _, j := range m.Jobs() {
+		for _, j := range jobs[name] {
 			byState[string(j.State)]++
 		}
+		ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(c.s.leftBehind(name)), name, LeftBehind)
 		for _, st := range jobStates {
 			ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(byState[string(st)]), name, string(st))
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -13,9 +14,10 @@ import (
 // A Pipeline is one pipeline with what its stages do now. Rates are means over three seconds.
 type Pipeline struct {
 	PipelineSummary
-	Bytes      int64   `json:"bytes"` // read in this process, as event data
+	Bytes      int64   `json:"bytes"`       // of the recordings' files, read so far
+	TotalBytes int64   `json:"total_bytes"` // of the recordings' files
 	BytesPerS  float64 `json:"bytes_per_s"`
-	Events     int64   `json:"events"` // stored by its stages in this process
+	Events     int64   `json:"events"` // stored by its stages
 	EventsPerS float64 `json:"events_per_s"`
 	Lag        int64   `json:"lag"`
 	P95        float64 `json:"p95_ms"`
@@ -23,7 +25,8 @@ type Pipeline struct {
 	Nodes      []Node  `json:"nodes"`             // inputs before consumers
 }
 
-// A Node is one stage or sink of a pipeline.
+// A Node is one stage or sink of a pipeline. State, jobs, events and lag are what its chains hold of the current jobs, whichever
+// process wrote them; bytes, rows, latencies, errors, retries and reruns are this process's.
 type Node struct {
 	Pipeline     string        `json:"pipeline"`
 	Stage        string        `json:"stage"` // of a sink, "<sink>@<stage>"
@@ -32,10 +35,12 @@ type Node struct {
 	Inputs       []string      `json:"inputs"` // pipeline/stage
 	Parallelism  int           `json:"parallelism"`
 	Local        bool          `json:"local"` // runs in this process
-	State        string        `json:"state"` // running, retrying, attention, waiting, done, idle, elsewhere
+	State        string        `json:"state"` // running, retrying, attention, waiting, interrupted, done, idle
 	Active       int64         `json:"active"`
-	In           int64         `json:"in"` // events, in this process
-	Out          int64         `json:"out"`
+	Open         int           `json:"open"`  // jobs in work that it has not ended
+	Ended        int           `json:"ended"` // jobs that it has ended
+	In           int64         `json:"in"`    // events taken; of a sink, what it has written
+	Out          int64         `json:"out"`   // events stored
 	InBytes      int64         `json:"in_bytes"`
 	OutBytes     int64         `json:"out_bytes"`
 	Rows         int64         `json:"rows"`
@@ -60,6 +65,8 @@ type JobCounts struct {
 	Cancelled int `json:"cancelled"`
 	Expired   int `json:"expired"`
 	Total     int `json:"total"`
+
+	LeftBehind int `json:"left_behind"` // unfinished ones of another configuration, which nobody works on; in no other count
 }
 
 func (c *JobCounts) add(s schemas.JobState) {
@@ -87,9 +94,11 @@ func countJobs(jobs []job.Job) (c JobCounts) {
 	return c
 }
 
-// state sums up a pipeline's jobs in a word.
-func (c JobCounts) state() string {
+// state sums up a pipeline's jobs in a word. Without a process that works, what is not finished is interrupted.
+func (c JobCounts) state(working bool) string {
 	switch {
+	case c.Started+c.Queued > 0 && !working:
+		return "interrupted"
 	case c.Started > 0:
 		return "running"
 	case c.Queued > 0:
@@ -136,15 +145,24 @@ func (s *Server) pipelines(ctx context.Context, q query) ([]Pipeline, error) {
 			open[l.Pipeline+"/"+l.Stage]++
 		}
 	}
-	nodes := s.c.Engine.Status()
+	jobs := s.everyCurrent()
+	g := gathered{jobs: jobs, nodes: s.c.Engine.Status(), standings: s.c.Engine.Standings(jobs), open: open}
 	list := []Pipeline{}
 	for _, name := range s.c.Engine.Pipelines() {
-		list = append(list, s.assemble(name, nodes, open))
+		list = append(list, s.assemble(name, g))
 	}
 	return list, nil
 }
 
-func (s *Server) assemble(name string, nodes []engine.NodeStatus, open map[string]int) Pipeline {
+// gathered is what an answer about pipelines is made of, all of the same moment.
+type gathered struct {
+	jobs      map[string][]job.Job
+	nodes     []engine.NodeStatus
+	standings map[string]engine.Standing
+	open      map[string]int // dead letters, by pipeline/stage
+}
+
+func (s *Server) assemble(name string, g gathered) Pipeline {
 	p := Pipeline{PipelineSummary: PipelineSummary{Name: name, From: []string{}}, Nodes: []Node{}}
 	if sp := s.c.Spec.Pipeline(name); sp != nil {
 		p.Description = sp.Description
@@ -152,20 +170,36 @@ func (s *Server) assemble(name string, nodes []engine.NodeStatus, open map[strin
 			p.From = append(p.From, r.String())
 		}
 	}
-	if m := s.c.Managers[name]; m != nil {
-		p.Jobs = countJobs(m.Jobs())
-	}
-	p.State = p.Jobs.state()
-	for _, st := range nodes {
-		if st.Pipeline == name {
-			p.add(s.node(st, open[name+"/"+st.Stage], p.State), s.meters.rates(name+"/"+st.Stage))
+	p.Jobs = countJobs(g.jobs[name])
+	p.Jobs.LeftBehind = s.leftBehind(name)
+	p.State = p.Jobs.state(!s.c.Idle)
+	p.Bytes, p.TotalBytes = s.bytesRead(g.jobs[name])
+	p.BytesPerS = s.meters.bytesRate(name)
+	for _, st := range g.nodes {
+		if key := name + "/" + st.Stage; st.Pipeline == name {
+			p.add(s.node(st, g.standings[name+"/"+st.Node], g.open[name+"/"+st.Node], s.meters.rates(key)))
 		}
 	}
 	return p
 }
 
-func (p *Pipeline) add(n Node, r rates) {
-	first := len(p.Nodes) == 0
+// bytesRead is how much of the jobs' files is read, and how much there is.
+func (s *Server) bytesRead(jobs []job.Job) (read, total int64) {
+	for _, j := range jobs {
+		var it pipeline.Item
+		if json.Unmarshal(j.Source, &it) != nil {
+			continue // a job without an item's data has no size
+		}
+		share := s.c.Engine.Progress(j.ID)
+		if j.State == schemas.JobFinished {
+			share = 1
+		}
+		read, total = read+int64(share*float64(it.Bytes)), total+it.Bytes
+	}
+	return read, total
+}
+
+func (p *Pipeline) add(n Node) {
 	p.Nodes = append(p.Nodes, n)
 	p.DeadLetters += n.DeadLetters
 	p.Lag += n.Lag
@@ -176,38 +210,36 @@ func (p *Pipeline) add(n Node, r rates) {
 		p.Events += n.Out
 		p.EventsPerS += n.OutRate
 	}
-	switch {
-	case n.Role == pipeline.RoleReader:
-		p.Bytes += n.OutBytes
-		p.BytesPerS += r.OutBytes
-	case first:
-		p.Bytes, p.BytesPerS = n.InBytes, r.InBytes
-	}
 }
 
-func (s *Server) node(st engine.NodeStatus, letters int, pipelineState string) Node {
-	r := s.meters.rates(st.Pipeline + "/" + st.Stage)
+func (s *Server) node(st engine.NodeStatus, at engine.Standing, letters int, r rates) Node {
 	n := Node{Pipeline: st.Pipeline, Stage: st.Stage, Uses: st.Uses, Role: st.Role, Inputs: st.Inputs, Parallelism: st.Parallelism,
-		Local: st.Local, Active: st.Active, In: st.In, Out: st.Out, InBytes: st.InBytes, OutBytes: st.OutBytes, Rows: st.Rows,
-		InRate: r.In, OutRate: r.Out, OutBytesRate: r.OutBytes, Lag: st.Lag, P50: millis(st.StepP50), P95: millis(st.StepP95),
+		Local: st.Local, Active: st.Active, Open: at.Open, Ended: at.Ended, In: at.In, Out: at.Out, InBytes: st.InBytes, OutBytes: st.OutBytes, Rows: st.Rows,
+		InRate: r.In, OutRate: r.Out, OutBytesRate: r.OutBytes, Lag: at.Lag, P50: millis(st.StepP50), P95: millis(st.StepP95),
 		Errors: st.Errors, Retries: st.Retries, Reruns: st.Reruns, DeadLetters: letters}
-	n.State = nodeState(n, r, pipelineState)
+	if !st.Takes { // inside of a group nothing is stored: what this process did is all there is to say
+		n.In, n.Lag = st.In, 0
+	}
+	if st.Chained {
+		n.Out, n.DeadLetters = st.Out, 0
+	}
+	n.State = nodeState(n, at, r, !s.c.Idle)
 	return n
 }
 
-func nodeState(n Node, r rates, pipelineState string) string {
+func nodeState(n Node, at engine.Standing, r rates, working bool) string {
 	switch {
 	case n.DeadLetters > 0:
 		return "attention"
 	case r.Retried:
 		return "retrying"
-	case r.In > 0 || r.Out > 0 || n.Active > 0 && pipelineState == "running":
+	case at.Open > 0 && working:
 		return "running"
-	case n.Active > 0:
-		return "waiting" // holds a job that is halted elsewhere
-	case !n.Local:
-		return "elsewhere"
-	case n.In > 0 || n.Out > 0 || pipelineState == "done":
+	case at.Open > 0:
+		return "interrupted"
+	case at.Halted > 0:
+		return "waiting" // for a job that is halted elsewhere
+	case at.Ended > 0:
 		return "done"
 	}
 	return "idle"

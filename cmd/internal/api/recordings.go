@@ -61,7 +61,7 @@ func (s *Server) store() (*view.Store, error) {
 
 // recordingFilter reads search, status, label=key=value (several) and sort.
 func (s *Server) recordingFilter(q query) (view.Filter, view.Sort, error) {
-	f := view.Filter{Pipeline: q.Get("pipeline"), Run: q.Get("run"), Search: q.Get("search"), Latest: true, Labels: map[string]string{}}
+	f := view.Filter{Pipeline: q.Get("pipeline"), Run: q.Get("run"), Search: q.Get("search"), Jobs: ids(s.current(q.Get("pipeline"))), Labels: map[string]string{}}
 	if s.c.Managers[f.Pipeline] == nil {
 		return f, "", s.noPipeline(f.Pipeline)
 	}
@@ -104,7 +104,7 @@ func (s *Server) recordings(ctx context.Context, q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	everything, total, err := st.Jobs(ctx, view.Filter{Pipeline: f.Pipeline, Latest: true}, view.Page{})
+	everything, total, err := st.Jobs(ctx, view.Filter{Pipeline: f.Pipeline, Jobs: f.Jobs}, view.Page{})
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (s *Server) beside(ctx context.Context, pipelineName string) (map[string][]
 		if name == pipelineName || s.home(name) != pipelineName {
 			continue
 		}
-		list, _, err := s.c.Store.Recordings(ctx, view.Filter{Pipeline: name, Latest: true}, view.ByQueued, view.Page{})
+		list, _, err := s.c.Store.Recordings(ctx, view.Filter{Pipeline: name, Jobs: ids(s.current(name))}, view.ByQueued, view.Page{})
 		if err != nil {
 			return nil, err
 		}
@@ -280,7 +280,7 @@ func (s *Server) lettersInto(ctx context.Context, q query, d *RecordingDetail) e
 	return err
 }
 
-// jobsOf lists, for each pipeline of the same head, the last job of the recording that the query names; the query's own
+// jobsOf lists, for each pipeline of the same head, the current job of the recording that the query names, or else its last; the query's own
 // pipeline comes first.
 func (s *Server) jobsOf(q query) ([]Job, error) {
 	name, pipelineName := q.Get("recording"), q.Get("pipeline")
@@ -288,9 +288,16 @@ func (s *Server) jobsOf(q query) ([]Job, error) {
 		return nil, s.noPipeline(pipelineName)
 	}
 	newest := map[string]Job{}
-	for _, j := range s.allJobs() { // newest first
+	for _, j := range s.allJobs() { // newest first: what an older configuration made counts where the last run has nothing
 		if _, seen := newest[j.Pipeline]; !seen && j.Recording == name {
 			newest[j.Pipeline] = j
+		}
+	}
+	for _, p := range s.c.Engine.Pipelines() {
+		for _, j := range s.current(p) {
+			if j.Item == name {
+				newest[p] = s.describe(p, j)
+			}
 		}
 	}
 	first, ok := newest[pipelineName]

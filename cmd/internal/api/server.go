@@ -29,6 +29,7 @@ type Config struct {
 	Store    *view.Store             // the results; nil: none are kept, and their addresses say so
 	Broker   transport.Description
 	Version  string
+	Idle     bool         // nobody works: the process has opened the state to answer, no more
 	Token    string       // what commands present; empty: only pages of this server may send commands
 	Hosts    []string     // exact values of the Host header; Serve fills an empty list with the listener's loopback names
 	Log      *slog.Logger // nil: slog.Default()
@@ -59,7 +60,7 @@ func New(c Config) *Server {
 	s := &Server{c: c, started: c.Now(), hub: live.New(), meters: newMeters(), operations: newOperations(c.Now)}
 	s.letters = newLetterCache(c.Engine, c.Managers, c.Now, s.home)
 	s.closing, s.cancel = context.WithCancel(context.Background())
-	s.meters.take(c.Now(), c.Engine.Status())
+	s.sample()
 	return s
 }
 
@@ -125,6 +126,7 @@ func (s *Server) watch(ctx context.Context) {
 			projections.Go(func() { s.project(ctx, name, m) })
 		}
 	}
+	projections.Go(func() { s.look(ctx) })
 	t := time.NewTicker(sampleEvery)
 	defer t.Stop()
 	for {
@@ -132,9 +134,24 @@ func (s *Server) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			s.meters.take(s.c.Now(), s.c.Engine.Status())
+			s.sample()
 		}
 	}
+}
+
+// sample takes the meters.
+func (s *Server) sample() {
+	jobs := s.everyCurrent()
+	standings := s.c.Engine.Standings(jobs)
+	var nodes []nodeSample
+	for _, n := range s.c.Engine.Status() {
+		nodes = append(nodes, nodeSample{n, standings[n.Pipeline+"/"+n.Node].Lag})
+	}
+	bytes := map[string]int64{}
+	for name, list := range jobs {
+		bytes[name], _ = s.bytesRead(list)
+	}
+	s.meters.take(s.c.Now(), nodes, bytes)
 }
 
 // logged writes what went wrong on our side; what a client got wrong is its own business.
@@ -158,6 +175,7 @@ type Status struct {
 	Version     string            `json:"version"`
 	PID         int               `json:"pid"`
 	Started     time.Time         `json:"started"`
+	Working     bool              `json:"working"` // runs the stages; false: it has opened the state to answer, no more
 	Files       []string          `json:"files"`
 	Transport   TransportStatus   `json:"transport"`
 	DeadLetters int               `json:"dead_letters"` // open ones
@@ -186,7 +204,7 @@ func (s *Server) status(ctx context.Context, q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := Status{Version: s.c.Version, PID: os.Getpid(), Started: s.started.UTC(), Files: s.c.Spec.Files, Pipelines: []PipelineSummary{},
+	st := Status{Version: s.c.Version, PID: os.Getpid(), Started: s.started.UTC(), Working: !s.c.Idle, Files: s.c.Spec.Files, Pipelines: []PipelineSummary{},
 		Transport: TransportStatus{Kind: s.c.Spec.Transport.Kind(), Address: s.c.Broker.Address, Version: s.c.Broker.Version}}
 	for _, p := range list {
 		st.Pipelines = append(st.Pipelines, p.PipelineSummary)

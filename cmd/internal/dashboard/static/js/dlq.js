@@ -12,7 +12,7 @@ function filters(ctx, d) {
   return h("form", { class: "filters", role: "search", "aria-label": "Dead letters", onsubmit: (e) => e.preventDefault(), "data-key": "filters" },
     choice(ctx, "pipeline", "Pipeline", [["", "any"], ...(ctx.shell?.pipelines ?? []).map((p) => [p.name, p.name])]),
     choice(ctx, "stage", "Stage", [["", "any"], ...d.stages.map((s) => [s, s])]),
-    choice(ctx, "state", "State", [["", "open"], ["all", "all"], ...["resumed", "skipped", "redriven", "cancelled"].map((s) => [s, s])]),
+    choice(ctx, "state", "State", [["", "open"], ["all", "all"], ...["resumed", "skipped", "redriven", "cancelled", "outdated"].map((s) => [s, s])]),
     search(ctx, "error", "Error contains", "timeout"),
     search(ctx, "recording", "Recording contains", "drive"),
     choice(ctx, "older_than", "Older than", ages),

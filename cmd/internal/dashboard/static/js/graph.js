@@ -16,14 +16,15 @@ export const shapes = {
   waiting: () => s("path", { d: "M3 1.5v7M7 1.5v7", class: "line" }),
   queued: () => s("path", { d: "M1 2h8M1 5h8M1 8h8", class: "line" }),
   cancelled: () => s("path", { d: "M1.5 8.5l7-7M5 .8a4.2 4.2 0 1 1 0 8.4a4.2 4.2 0 1 1 0-8.4", class: "line" }),
-  elsewhere: () => s("path", { d: "M1 5h7M5 2l3 3-3 3", class: "line" }),
+  skipped: () => s("path", { d: "M1 5h7M5 2l3 3-3 3", class: "line" }),
 };
 shapes.started = shapes.running;
 shapes.finished = shapes.done;
 shapes.expired = shapes.cancelled;
 shapes.open = shapes.attention;
 shapes.resumed = shapes.redriven = shapes.done;
-shapes.skipped = shapes.elsewhere;
+shapes["left-behind"] = shapes.outdated = shapes.skipped;
+shapes.interrupted = shapes.waiting;
 
 export const glyph = (state, at) => s("svg", { class: "glyph " + state, viewBox: "0 0 10 10", width: 10, height: 10, "aria-hidden": "true", focusable: "false", ...at }, (shapes[state] ?? shapes.idle)());
 

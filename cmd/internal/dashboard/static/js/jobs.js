@@ -6,13 +6,15 @@ import { post } from "./api.js";
 import { choice, empty, recordingHref, search, state } from "./parts.js";
 import { pages } from "./recordings.js";
 
-const states = ["queued", "started", "finished", "failed", "cancelled"];
+const always = ["queued", "started", "finished", "failed", "cancelled"];
+// what another configuration of the file left unfinished is named only where there is any
+const statuses = (d) => (d.counts["left-behind"] ? [...always, "left-behind"] : always);
 const busy = new Set();
 
 function filters(ctx, d) {
   const current = ctx.query.get("status") ?? "";
   const to = (s) => { const q = new URLSearchParams(ctx.query); s ? q.set("status", s) : q.delete("status"); q.delete("offset"); return "?" + q; };
-  const total = states.reduce((n, s) => n + (d.counts[s] ?? 0), 0);
+  const states = statuses(d), total = states.reduce((n, s) => n + (d.counts[s] ?? 0), 0);
   return [
     h("nav", { class: "tabs", "aria-label": "Jobs by state", "data-key": "states" }, h("ul", {}, [["", "all", total], ...states.map((s) => [s, s, d.counts[s] ?? 0])].map(([s, text, n]) =>
       h("li", { "data-key": text }, h("a", { href: to(s), "data-link": "", "data-query": "", "aria-current": s === current ? "page" : null }, text, " ", h("span", { class: "badge" + (s === "failed" && n ? " bad" : "") }, count(n))))))),
@@ -55,7 +57,7 @@ function row(ctx, j) {
   return h("tr", { "data-key": j.pipeline + j.id },
     h("td", { class: "wide" }, h("code", {}, j.id)), h("td", { class: "wide" }, j.pipeline),
     h("th", { scope: "row" }, h("small", { class: "narrow" }, j.pipeline), h("a", { href: recordingHref(j.home, j.recording), "data-link": "" }, j.recording), j.error && h("p", { class: "why" }, j.stage ? `${j.stage}: ` : "", brief(j.error, j.recording))),
-    h("td", {}, state(j.state)), h("td", { class: "n wide" }, j.resumed ? `${j.resumed}×` : "–"), h("td", { class: "n wide" }, age(j.queued)),
+    h("td", {}, state(j.status), j.status === "left-behind" && h("small", {}, "made with another configuration: nobody works on it")), h("td", { class: "n wide" }, j.resumed ? `${j.resumed}×` : "–"), h("td", { class: "n wide" }, age(j.queued)),
     h("td", { class: "act" }, j.resumable && act("resume", "Retry"), j.cancellable && act("cancel", "Cancel")));
 }
 
@@ -74,7 +76,7 @@ export default {
   ready: (ctx) => !!ctx.data.jobs,
   summary(ctx) {
     const c = ctx.data.jobs?.counts;
-    return c && states.filter((s) => c[s]).map((s) => `${c[s]} ${s}`).join(", ");
+    return c && statuses(ctx.data.jobs).filter((s) => c[s]).map((s) => `${c[s]} ${s}`).join(", ");
   },
   draw(ctx) {
     const d = ctx.data.jobs;

@@ -18,8 +18,9 @@ function strip(p) {
   const j = p.jobs, all = j.total;
   return figures(
     ["State", state(p.state)],
-    ["Recordings", `${count(over(j))} / ${count(all)}`, [all ? progress(over(j) / all, "Recordings done") : null, j.failed ? `${count(j.failed)} failed` : null]],
-    ["Read", throughput(p.bytes_per_s), bytes(p.bytes)],
+    ["Recordings", `${count(over(j))} / ${count(all)}`, [all ? progress(over(j) / all, "Recordings done") : null, j.failed ? `${count(j.failed)} failed` : null,
+      j.left_behind ? h("a", { href: "/jobs?status=left-behind", "data-link": "" }, `${count(j.left_behind)} left behind by another configuration`) : null]],
+    ["Read", throughput(p.bytes_per_s), `${bytes(p.bytes)} of ${bytes(p.total_bytes)}`],
     ["Events", rate(p.events_per_s), `${count(p.events)} stored`],
     ["Lag", count(p.lag), "events"],
     ["p95", ms(p.p95_ms), p.slowest ? `in ${p.slowest}` : null],
@@ -40,18 +41,18 @@ function stages(p, ctx) {
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "stages" }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Stage"), h("th", { scope: "col", class: "wide" }, "Type"), h("th", { scope: "col" }, "State"),
         h("th", { scope: "col", class: "n wide" }, "In"), h("th", { scope: "col", class: "n" }, "Out"), h("th", { scope: "col", class: "n" }, "Lag"), h("th", { scope: "col", class: "n wide" }, "p50"), h("th", { scope: "col", class: "n wide" }, "p95"),
-        h("th", { scope: "col", class: "n wide" }, "Events out"), h("th", { scope: "col", class: "n wide" }, "Errors"), h("th", { scope: "col", class: "n wide" }, "Retries"), h("th", { scope: "col", class: "n" }, "DLQ"))),
+        h("th", { scope: "col", class: "n wide" }, "Events"), h("th", { scope: "col", class: "n wide" }, "Errors"), h("th", { scope: "col", class: "n wide" }, "Retries"), h("th", { scope: "col", class: "n" }, "DLQ"))),
       h("tbody", {}, p.nodes.map((n) => h("tr", { "data-key": n.stage, class: n === chosen ? "chosen" : null },
         h("th", { scope: "row" }, h("a", { href: link(n), "data-link": "", "data-query": "" }, n.stage)),
         h("td", { class: "muted wide" }, n.uses), h("td", {}, state(n.state)),
-        cell(n.inputs.length ? rate(n.in_per_s) : "–", "wide"), cell(rate(n.out_per_s)), cell(n.inputs.length ? count(n.lag) : "–"),
-        cell(ms(n.p50_ms), "wide"), cell(ms(n.p95_ms), "wide"), cell(count(n.out), "wide"), cell(count(n.errors), "wide"), cell(count(n.retries), "wide"), cell(count(n.dead_letters))))))));
+        cell(n.inputs.length ? rate(n.in_per_s) : "–", "wide"), cell(n.role === "sink" ? "–" : rate(n.out_per_s)), cell(n.inputs.length ? count(n.lag) : "–"),
+        cell(ms(n.p50_ms), "wide"), cell(ms(n.p95_ms), "wide"), cell(n.role === "sink" ? `${count(n.in)} written` : count(n.out), "wide"), cell(count(n.errors), "wide"), cell(count(n.retries), "wide"), cell(count(n.dead_letters))))))));
 }
 
 const link = (n) => `?stage=${encodeURIComponent(n.pipeline + "/" + n.stage)}`;
 
 function detail(n, ctx) {
-  const past = ctx.data.history?.pipeline === n.pipeline && ctx.data.history.stage === n.stage ? ctx.data.history : { out_per_s: [], p95_ms: [], errors: [], lag: [] };
+  const past = ctx.data.history?.pipeline === n.pipeline && ctx.data.history.stage === n.stage ? ctx.data.history : { in_per_s: [], out_per_s: [], p95_ms: [], errors: [], lag: [] };
   const signal = (name, now, note, values) => h("div", { class: "signal", "data-key": name }, h("h3", {}, name), h("p", { class: "now" }, now, h("small", {}, note)),
     spark(values, { label: `${name} in the last minutes, now ${now}` }));
   return h("section", { class: "card stage", "aria-labelledby": "stage", "data-key": "stage" },
@@ -60,7 +61,7 @@ function detail(n, ctx) {
       h("a", { class: "button", href: `/dlq?pipeline=${encodeURIComponent(n.pipeline)}&stage=${encodeURIComponent(n.stage)}`, "data-link": "" }, `DLQ ${count(n.dead_letters)}`),
       h("a", { class: "button", href: "?", "data-link": "", "data-query": "" }, "Close")),
     h("div", { class: "signals" },
-      signal("Rate", rate(n.out_per_s), ` out, ${rate(n.in_per_s)} in`, past.out_per_s),
+      n.role === "sink" ? signal("Rate", rate(n.in_per_s), ` in, ${count(n.in)} written`, past.in_per_s) : signal("Rate", rate(n.out_per_s), ` out, ${rate(n.in_per_s)} in`, past.out_per_s),
       signal("Latency", ms(n.p95_ms), ` p95, ${ms(n.p50_ms)} p50`, past.p95_ms),
       signal("Errors", count(n.errors), plural(n.retries, "retry", "retries"), past.errors),
       signal("Lag", count(n.lag), ` ${n.lag === 1 ? "event" : "events"} behind`, past.lag)));
