@@ -112,7 +112,7 @@ func (r *runner) all() {
 	wait.Wait()
 }
 
-// one makes damaged file number n and has it read: every value, in one case of three the header, rates and blocks.
+// one makes damaged file number n and has it read: every value in order, every value on all cores, or header, rates and blocks.
 func (r *runner) one(n int) {
 	source := r.sources[n%len(r.sources)]
 	data, err := os.ReadFile(source)
@@ -127,7 +127,10 @@ func (r *runner) one(n int) {
 		return
 	}
 	args := []string{"inspect", "--digest", file}
-	if n%3 == 2 {
+	switch n % 3 {
+	case 1:
+		args = []string{"inspect", "--decode-all", file}
+	case 2:
 		args = []string{"inspect", "--blocks", "--channels", "*", file}
 	}
 	out := r.exec(args)

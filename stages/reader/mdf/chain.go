@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 )
 
@@ -108,6 +109,10 @@ func (c *chain) at(i int) (*fragment, error) {
 func (c *chain) discover() error {
 	for len(c.pending) == 0 {
 		if c.next == 0 {
+			if off := c.unlisted(); off != 0 {
+				c.sizes = nil
+				return c.addBlock(off)
+			}
 			return io.EOF
 		}
 		if err := c.readList(); err != nil {
@@ -117,8 +122,8 @@ func (c *chain) discover() error {
 	link := c.pending[0]
 	c.pending = c.pending[1:]
 	if link == 0 {
-		if !c.f.Finalized {
-			return io.EOF // the writer had reserved room for more links
+		if !c.f.Finalized { // the writer had reserved room for more links
+			c.pending, c.next = c.pending[:0], 0
 		}
 		return nil
 	}
@@ -133,6 +138,21 @@ func (c *chain) discover() error {
 		return nil
 	}
 	return err
+}
+
+// unlisted is the block behind the last one that a writer was cut off from listing (id_unfin_flags bit 4), 0 for none. With several
+// data groups nobody could tell whose it is.
+func (c *chain) unlisted() int64 {
+	f, n := c.f, len(c.frags)
+	if f.Finalized || f.UnfinFlags&unfinDL == 0 || f.UnfinFlags&unfinDTLength != 0 || n == 0 || f.dataGroups != 1 || c.want != "##DT" {
+		return 0
+	}
+	last := &c.frags[n-1]
+	off := (last.body + last.disk + 7) &^ 7
+	if _, known := slices.BinarySearch(f.starts, off); known || off > c.src.size-headerSize || !c.holds(off, c.want) {
+		return 0
+	}
+	return off
 }
 
 // readList reads one DL (MDF 4.2, 5.21). Its offsets are not needed, but for passing damage: the blocks' own lengths are
@@ -155,6 +175,9 @@ func (c *chain) readList() error {
 		return err
 	}
 	n := int(binary.LittleEndian.Uint32(d[4:]))
+	if !c.f.Finalized && c.f.UnfinFlags&unfinDL != 0 && b.link(0) == 0 {
+		n = b.nlink - 1 // the count is not up to date; links that are not used are 0
+	}
 	if n > b.nlink-1 {
 		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
 	}

@@ -54,6 +54,8 @@ type File struct {
 	Groups     []*ChannelGroup
 	Damage     error // with Options.KeepReadable: why further groups are missing, nil if none are
 
+	dataGroups int // with data
+
 	lists  [hdEvent + 1]int64 // links of the header to lists that are read on demand
 	src    *source
 	opts   Options

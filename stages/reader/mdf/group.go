@@ -132,6 +132,9 @@ func (f *File) readDataGroups(link int64) error {
 			return corrupt(link, "##DG", "has the same data as the one at %#x", other)
 		}
 		dataLinks[dg.link] = link
+		if dg.link != 0 {
+			f.dataGroups++
+		}
 		f.note(dg.link)
 		if err := f.readGroups(dg, b.link(1)); err != nil {
 			return err

@@ -213,3 +213,24 @@ func TestCANopenDatesAndTimes(t *testing.T) {
 		t.Error("a MIME sample is bytes")
 	}
 }
+
+// A writer that was cut off before it updated the last list: one link is there but not counted, the last block is not linked.
+func TestBlocksThatAreNotListedYetAreFound(t *testing.T) {
+	for flags, n := range map[uint16]int{unfinCycles | unfinDL: 50, unfinCycles: 20} {
+		b := newBuilder(flags)
+		g := b.groups(cg{cycles: 0, data: 12, first: sampleChannels(b)})
+		dg := b.dg(0, g[0], 0)
+		data := samples(50)
+		dl := b.append("DL", []int64{0, 0, 0, 0, 0}, []byte{0, 0, 0, 0, 1, 0, 0, 0}, make([]byte, 32))
+		b.setLink(dl, 1, b.dz("DT", data[:240], 0))
+		second := b.dz("DT", data[240:470], 12)
+		b.setLink(dl, 2, second)
+		b.append("DT", nil, data[470:])
+		b.setLink(dg, 2, dl)
+		got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSamples(t, got, n)
+	}
+}
