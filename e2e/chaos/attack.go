@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -20,6 +21,7 @@ type attack struct {
 	system system
 	clocks []*clock.Clock
 	seed   uint64
+	ahead  time.Duration // of the server's clock
 	calm   time.Duration // for so long the system is left alone: takeovers are measured
 
 	mu     sync.Mutex
@@ -92,13 +94,22 @@ func (a *attack) grounds(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// jump sets one of the clocks by up to a day, or right again.
+// jump sets one of the clocks: a worker's by up to a day forth or back. A server's only ever forth: by it JetStream measures how
+// long a delivery has been out, so one that is set back hands a dead worker's jobs to others that much later (README).
 func (a *attack) jump(_ context.Context, rng *rand.Rand) error {
 	by := between(rng, -24*time.Hour, 24*time.Hour)
-	if rng.IntN(3) == 0 {
-		by = 0
+	if k := rng.IntN(len(a.clocks)); k < len(a.clocks)-1 && a.system.shared() {
+		return a.clocks[k].Set(by)
 	}
-	return a.clocks[rng.IntN(len(a.clocks))].Set(by)
+	a.ahead += by.Abs() / 8
+	var errs []error
+	for _, c := range a.clocks[len(a.clocks)-1:] {
+		errs = append(errs, c.Set(a.ahead))
+	}
+	if !a.system.shared() { // its worker's clock is its own
+		errs = append(errs, a.clocks[0].Set(a.ahead))
+	}
+	return errors.Join(errs...)
 }
 
 // undisturbed says whether nothing was struck between two moments.

@@ -186,9 +186,12 @@ func (c *crew) dump() string {
 	for _, m := range c.members {
 		m.signal(syscall.SIGQUIT)
 	}
-	time.Sleep(time.Second)
 	for _, m := range c.members {
-		if p := m.current(); p != nil {
+		p := m.current()
+		for n := 0; p != nil && !p.Ended() && n < 200; n++ { // what they say is long
+			time.Sleep(100 * time.Millisecond)
+		}
+		if p != nil {
 			fmt.Fprintf(&b, "=== %s\n%s\n", m.name, strings.Join(p.Lines(), "\n"))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/milepost-dev/milepost/e2e/chaos/linear"
+	"github.com/milepost-dev/milepost/pipeline/spec"
 )
 
 // An outcome is what one round gave.
@@ -30,7 +31,8 @@ type outcome struct {
 	unknown     int // appends nobody knows the outcome of
 	redelivered int
 	reruns      int
-	mostReruns  int             // of one takeover
+	mostReruns  int             // of one takeover, of a stage
+	mostWrites  int             // of a sink
 	takeovers   []time.Duration // after kills while nothing else happened
 	tails       []string
 }
@@ -66,7 +68,7 @@ func (o *outcome) crew(c *crew, s system) {
 // history takes over what the processes wrote down.
 func (o *outcome) history(lives []linear.Life) {
 	s := linear.Count(lives)
-	o.refused, o.unknown, o.redelivered, o.reruns, o.mostReruns = s.Stale, s.Unknown, s.Redelivered, s.Reruns, s.MostReruns
+	o.refused, o.unknown, o.redelivered, o.reruns, o.mostReruns, o.mostWrites = s.Stale, s.Unknown, s.Redelivered, s.Reruns, s.MostReruns, s.MostRewrites
 	for _, d := range o.deaths {
 		quiet := !slices.ContainsFunc(o.deaths, func(e death) bool { return e.who != d.who && e.at > d.at-time.Second && e.at < d.at+6*time.Second })
 		for _, s := range o.struck {
@@ -130,6 +132,7 @@ func (r *report) print(w io.Writer, o options) {
 		sum.redelivered += one.redelivered
 		sum.reruns += one.reruns
 		sum.mostReruns = max(sum.mostReruns, one.mostReruns)
+		sum.mostWrites = max(sum.mostWrites, one.mostWrites)
 		sum.takeovers = append(sum.takeovers, one.takeovers...)
 		if one.stuck != "" {
 			stuck++
@@ -158,7 +161,9 @@ func (r *report) print(w io.Writer, o options) {
 	row("appends refused by the fence", "%d", sum.refused)
 	row("appends of unknown outcome", "%d", sum.unknown)
 	row("redeliveries", "%d", sum.redelivered)
-	row("inputs run again (most for one takeover)", "%d (%d of %d)", sum.reruns, sum.mostReruns, checkpointInputs)
+	row("inputs run again", "%d", sum.reruns)
+	row("most for one takeover of a stage (of its checkpoints')", "%d of %d", sum.mostReruns, checkpointInputs)
+	row("most for one takeover of a sink (of its commits')", "%d of %d", sum.mostWrites, spec.DefaultSettings().Checkpoint.Inputs)
 	if slices.Sort(sum.takeovers); len(sum.takeovers) > 0 {
 		row("jobs go on after a SIGKILL, median and last", "%.1f s, %.1f s of %d", sum.takeovers[len(sum.takeovers)/2].Seconds(), sum.takeovers[len(sum.takeovers)-1].Seconds(), len(sum.takeovers))
 	}

@@ -1,6 +1,7 @@
 package linear
 
 import (
+	"strings"
 	"time"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -13,7 +14,8 @@ type Counts struct {
 	Stale, Unknown int // appends refused by the fence; without a sure answer
 	Redelivered    int // deliveries of an event that had been delivered under the same name before
 	Reruns         int // inputs taken again
-	MostReruns     int // of one opening of a chain
+	MostReruns     int // of one opening of a stage's chain
+	MostRewrites   int // of one opening of a sink's
 }
 
 // Count counts.
@@ -25,15 +27,23 @@ func Count(lives []Life) (c Counts) {
 	}
 	seen := map[delivery]bool{}
 	for _, life := range lives {
-		reruns := map[schemas.ChainID]int{}
+		reruns := map[schemas.ChainID]map[schemas.InputRef]bool{}
 		for _, l := range life.Lines {
 			switch l.Op {
 			case history.Open:
-				reruns[l.Chain] = 0
-			case history.Rerun:
+				reruns[l.Chain] = map[schemas.InputRef]bool{}
+			case history.Rerun: // a step that fails is run again from the checkpoint: its inputs count once
+				again := reruns[l.Chain]
+				if again == nil {
+					continue
+				}
+				again[schemas.InputRef{Edge: l.Edge, Sequence: l.Sequence}] = true
 				c.Reruns++
-				reruns[l.Chain]++
-				c.MostReruns = max(c.MostReruns, reruns[l.Chain])
+				if strings.Contains(l.Chain.Stage, "@") {
+					c.MostRewrites = max(c.MostRewrites, len(again))
+				} else {
+					c.MostReruns = max(c.MostReruns, len(again))
+				}
 			case history.Deliver:
 				d := delivery{l.Durable, ChainID{l.Pipeline, l.Chain}, l.Sequence}
 				if seen[d] {
