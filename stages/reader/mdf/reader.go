@@ -119,6 +119,9 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 		return nil, fmt.Errorf("group %d has records of %d bytes, Options.MaxBlockBytes is %d: %w",
 			g.Index, g.recordSize(), limit, ErrLimit)
 	}
+	if g.DataBytes == 0 && g.InvalBytes > 0 && g.columnar() {
+		return nil, corrupt(g.off, "##CG", "has %d invalidation bytes and no data bytes, in columns", g.InvalBytes)
+	}
 	r := &GroupReader{g: g, opts: opts, max: opts.records(g), src: g.File.newRecordSource(g), last: math.NaN()}
 	if s := r.stream(); s != nil && opts.Ahead > 0 {
 		s.ahead = newAhead(opts.Ahead)
