@@ -93,17 +93,17 @@ func (r *report) add(o outcome) {
 	r.deaths += len(o.deaths)
 	r.kills += o.kills
 	verdict := "right"
-	if o.bad() {
+	if o.wrong > 0 {
 		verdict = fmt.Sprintf("WRONG: %d results", o.wrong)
 	}
 	if o.stuck != "" {
-		verdict = "STUCK"
+		verdict += ", STUCK"
 	}
 	fmt.Printf("round %2d  %4.0f s  %2d deaths  %2d server kills  %2d zombies  %s\n", o.round, o.took.Seconds(), len(o.deaths), o.kills, o.zombies, verdict)
 	for _, d := range o.differences {
 		fmt.Println("   ", d)
 	}
-	if o.stuck != "" {
+	if o.stuck != "" && o.wrong == 0 {
 		fmt.Println(lastLines(o.stuck, 60))
 	}
 }

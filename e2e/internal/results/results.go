@@ -54,13 +54,19 @@ func (r Results) Diff(want Results) (list []string) {
 
 // Wrong is how many of both differ.
 func (r Results) Wrong(want Results) (n int) {
-	for name, got := range r {
-		if w, there := want[name]; !there || w != got {
+	n = r.False(want)
+	for name := range want {
+		if _, here := r[name]; !here {
 			n++
 		}
 	}
-	for name := range want {
-		if _, here := r[name]; !here {
+	return n
+}
+
+// False is how many of r should not be there, or be otherwise; what is missing may still come.
+func (r Results) False(want Results) (n int) {
+	for name, got := range r {
+		if w, there := want[name]; !there || w != got {
 			n++
 		}
 	}
