@@ -113,8 +113,9 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-func (r *report) wrong() bool {
-	return slices.ContainsFunc(r.outcomes, func(o outcome) bool { return o.bad() })
+// wrong says whether anything came out wrong, or, of the mode that is to come out right, did not come out at all.
+func (r *report) wrong(naive bool) bool {
+	return slices.ContainsFunc(r.outcomes, func(o outcome) bool { return o.wrong > 0 || !naive && o.stuck != "" })
 }
 
 // print is the closing table.

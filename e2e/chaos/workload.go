@@ -118,11 +118,15 @@ func collectFiles(ctx context.Context, r results.Results, dir string) error {
 		r.AddTables(ctx, filepath.Join(stateOf(dir), view.FileName), storeTables()))
 }
 
-// collectBroker adds what lies in the broker.
-func collectBroker(ctx context.Context, r results.Results, b transport.Broker) error {
+// collectBroker adds what lies in the broker, events where they are kept.
+func collectBroker(ctx context.Context, r results.Results, b transport.Broker, events bool) error {
 	for pipeline, n := range nodes {
 		all := append(append([]string(nil), n.stages...), n.sinks...)
-		if err := errors.Join(r.AddEvents(ctx, b, pipeline, n.stages), r.AddLetters(ctx, b, pipeline, all)); err != nil {
+		err := r.AddLetters(ctx, b, pipeline, all)
+		if events {
+			err = errors.Join(err, r.AddEvents(ctx, b, pipeline, n.stages))
+		}
+		if err != nil {
 			return err
 		}
 		jobs, err := results.Records(ctx, b, pipeline, transport.JobStage, transport.WatchConfig{Newest: true})

@@ -62,15 +62,21 @@ func (e *edge) follow(ctx context.Context, from place, reading uint64, to chan<-
 			return
 		}
 		if errors.Is(err, transport.ErrLost) {
-			e.from.log.Warn("the log lost events that were stored and taken, as in a power cut with sync other than always; they are computed again",
-				"job", e.id.Job, "taken", from.sequence, "error", err)
-			from.position, err = e.find(ctx, from.sequence)
+			err = e.lost(ctx, &from, err)
 		}
 		if ctx.Err() == nil && err != nil {
 			e.from.log.Warn("reading an edge was interrupted", "error", err)
 			rest(ctx, brokerBackoff)
 		}
 	}
+}
+
+// lost says that the log has lost what was taken, and looks where to go on.
+func (e *edge) lost(ctx context.Context, from *place, why error) (err error) {
+	e.from.log.Warn("the log lost events that were stored and taken, as in a power cut with sync other than always; they are computed again",
+		"job", e.id.Job, "taken", from.sequence, "error", why)
+	from.position, err = e.find(ctx, from.sequence)
+	return err
 }
 
 // find looks for the position of the last event up to a sequence that the log has; 0 where it has none.
@@ -102,6 +108,11 @@ func (e *edge) readFrom(ctx context.Context, from *place, reading uint64, to cha
 		s, err := r.Next(ctx)
 		if err != nil {
 			return err
+		}
+		if s.Event.Sequence > from.sequence+1 { // another event has the position by now, or there is one missing
+			if at, err := e.find(ctx, from.sequence); err != nil || at != from.position {
+				return errors.Join(err, transport.ErrLost)
+			}
 		}
 		if from.position = s.Position; s.Event.Sequence <= from.sequence {
 			continue
