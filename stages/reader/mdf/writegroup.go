@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/klauspost/compress/zlib"
 )
@@ -170,7 +171,7 @@ func (g *GroupWriter) flush() {
 		return
 	}
 	g.sizes = append(g.sizes, int64(len(g.buf)))
-	g.blocks = append(g.blocks, g.w.writeData(g.buf, g.record()))
+	g.blocks = append(g.blocks, g.w.writeData("DT", g.buf, g.record()))
 	g.buf = g.buf[:0]
 }
 
@@ -181,12 +182,13 @@ type packer struct {
 	planes []byte
 }
 
-func (w *Writer) writeData(data []byte, cols int) int64 {
+// writeData writes a data block of that kind; cols is the size of a record, 1 if there are none.
+func (w *Writer) writeData(id string, data []byte, cols int) int64 {
 	if w.opts.Compression == Uncompressed {
-		return w.b.append("DT", nil, data)
+		return w.b.append(id, nil, data)
 	}
 	body, kind := data, byte(0)
-	if w.opts.Compression == TransposedDeflate {
+	if w.opts.Compression == TransposedDeflate && cols > 1 {
 		body, kind = w.pack.transpose(data, cols), 1
 	} else {
 		cols = 0
@@ -196,7 +198,7 @@ func (w *Writer) writeData(data []byte, cols int) int64 {
 		w.b.err = err
 	}
 	le := binary.LittleEndian
-	head := append([]byte("DT"), kind, 0)
+	head := append([]byte(id), kind, 0)
 	head = le.AppendUint32(head, uint32(cols))
 	head = le.AppendUint64(head, uint64(len(data)))
 	head = le.AppendUint64(head, uint64(len(packed)))
@@ -236,28 +238,36 @@ func (g *GroupWriter) finish() {
 	g.flush()
 	b := &g.w.b
 	b.setUint64(g.cg+headerSize+8*6+8, g.n)
-	switch {
-	case len(g.blocks) == 0:
-	case len(g.blocks) == 1:
-		b.setLink(g.dg, 2, g.blocks[0])
-	default:
-		b.setLink(g.dg, 2, g.writeList())
+	if link := g.w.writeList(g.blocks, g.sizes); link != 0 {
+		b.setLink(g.dg, 2, link)
 	}
 }
 
-// writeList writes a DLBLOCK (MDF 4.2, 5.21) of blocks of equal length, headed by an HLBLOCK if they are compressed.
-func (g *GroupWriter) writeList() int64 {
-	le, b := binary.LittleEndian, &g.w.b
-	d := make([]byte, 16)
-	d[0] = 1
-	le.PutUint32(d[4:], uint32(len(g.blocks)))
-	le.PutUint64(d[8:], uint64(g.sizes[0]))
-	list := b.append("DL", append([]int64{0}, g.blocks...), d)
-	if g.w.opts.Compression == Uncompressed {
+// writeList returns what links to these data blocks: nothing, the only one, or a DLBLOCK (MDF 4.2, 5.21), headed by an HLBLOCK if
+// they are compressed. sizes are before compression.
+func (w *Writer) writeList(blocks, sizes []int64) int64 {
+	if len(blocks) < 2 {
+		return append(blocks, 0)[0]
+	}
+	le, b := binary.LittleEndian, &w.b
+	d := make([]byte, 8)
+	le.PutUint32(d[4:], uint32(len(blocks)))
+	if n := len(sizes) - 1; slices.Equal(sizes[1:n], sizes[:n-1]) && sizes[n] <= sizes[0] {
+		d[0] = 1 // all of the length of the first, but for the last
+		d = le.AppendUint64(d, uint64(sizes[0]))
+	} else {
+		at := int64(0)
+		for _, size := range sizes {
+			d = le.AppendUint64(d, uint64(at))
+			at += size
+		}
+	}
+	list := b.append("DL", append([]int64{0}, blocks...), d)
+	if w.opts.Compression == Uncompressed {
 		return list
 	}
 	h := make([]byte, 8)
-	h[0] = 1
-	h[2] = uint8(g.w.opts.Compression) - uint8(Deflate)
+	h[0] = d[0]
+	h[2] = uint8(w.opts.Compression) - uint8(Deflate)
 	return b.append("HL", []int64{list}, h)
 }

@@ -60,6 +60,9 @@ type Writer struct {
 	groups []*GroupWriter
 	lastDG int64 // 0 before the first group
 	lastAT int64 // 0 before the first attachment
+	values []*valueCopy
+	copied map[*Channel]int64   // CN blocks of copied channels
+	sizes  map[*Channel][]int64 // CN blocks that wait for one of them
 	pack   packer
 	closed bool
 
@@ -150,6 +153,9 @@ func (w *Writer) Close() error {
 	w.closed = true
 	for _, g := range w.groups {
 		g.finish()
+	}
+	for _, v := range w.values {
+		v.finish(w)
 	}
 	if w.b.err == nil {
 		w.b.at(w.id(true), 0)
@@ -271,14 +277,7 @@ func (g *GroupWriter) write(spec GroupSpec, frame *ChannelSpec) {
 	source := b.source(spec.Source)
 	g.cg = b.append("CG", []int64{0, 0, b.text(spec.AcqName), source, 0, b.text(spec.Comment)}, cg)
 	b.setLink(g.cg, 1, g.writeChannels(frame, source))
-	g.dg = b.append("DG", []int64{0, g.cg, 0, 0}, make([]byte, 8))
-	if g.w.lastDG == 0 {
-		b.setLink(64, 0, g.dg)
-	} else {
-		b.setLink(g.w.lastDG, 0, g.dg)
-	}
-	g.w.lastDG = g.dg
-	g.w.groups = append(g.w.groups, g)
+	g.link()
 }
 
 // source writes an SIBLOCK.

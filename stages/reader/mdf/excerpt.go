@@ -1,0 +1,343 @@
+package mdf
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+)
+
+// ExcerptOptions say what Excerpt takes. The zero value takes everything.
+type ExcerptOptions struct {
+	// Channels chooses channels; nil means all. Masters come with their groups, structures with their members, and a size channel
+	// with what it is the size of.
+	Channels func(*Channel) bool
+	// From and To bound the times of records, in seconds since File.Start: From <= time < To; To 0 means no bound. Groups whose
+	// master is no time are taken whole.
+	From, To float64
+}
+
+// Excerpt writes groups of the file into w: records within a time, with the chosen channels. Raw values, conversions, units,
+// sources, comments and invalidation bits stay what they are; so do the times, so w should have the Start of the file. Unsorted
+// groups become sorted, values of variable length are written in the order of their records, texts among them as UTF-8. Groups of
+// which nothing is chosen are left out, and so are attachments and events. What is in front of damage is written before its error is
+// returned; w can be closed then.
+func (f *File) Excerpt(ctx context.Context, w *Writer, opts ExcerptOptions) error {
+	if opts.To == 0 {
+		opts.To = math.Inf(1)
+	}
+	var first error
+	for _, g := range f.Groups {
+		if g.VLSD {
+			continue
+		}
+		c, err := w.newGroupCopy(g, opts)
+		if err == nil && c != nil {
+			err = c.run(ctx, opts)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if w.b.err != nil {
+			return w.b.err
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// A groupCopy copies one group: of each record the bytes that chosen channels need, channels moved to where these bytes get.
+type groupCopy struct {
+	g      *ChannelGroup
+	out    *GroupWriter
+	roots  []*Channel // chosen, with all their members
+	spans  []copySpan
+	values []*valueCopy
+	master bool // the times come from another group: they stand in front of the record
+	rec    []byte
+}
+
+// A copySpan is bytes of a record that are copied together, since channels share or touch them.
+type copySpan struct{ from, to, at int }
+
+// A valueCopy writes the values of a channel of variable length.
+type valueCopy struct {
+	c       *Channel
+	at      int   // of the offset in the new record
+	cn      int64 // block of the channel
+	column  int   // of the reader
+	buf     []byte
+	written int64
+	blocks  []int64
+	sizes   []int64
+}
+
+func (w *Writer) newGroupCopy(g *ChannelGroup, opts ExcerptOptions) (*groupCopy, error) {
+	c := &groupCopy{g: g}
+	chosen := false
+	for _, ch := range g.Channels {
+		if ch.Parent != nil || ch.err != nil {
+			continue
+		}
+		isMaster := ch == g.Master
+		if isMaster || opts.chooses(ch) {
+			c.roots = append(c.roots, ch)
+			chosen = chosen || !isMaster || opts.Channels == nil
+		}
+	}
+	if !chosen {
+		return nil, nil
+	}
+	c.addSizes()
+	c.master = g.Master == nil && g.RemoteMaster != nil && g.RemoteMaster != g && g.RemoteMaster.Master != nil
+	c.layOut()
+	c.out = &GroupWriter{w: w, dataBytes: c.dataBytes(), invalBits: 8 * int(g.InvalBytes)}
+	if c.out.record() == 0 {
+		c.out.dataBytes = 1 // virtual channels alone: a record has to have a byte to be counted
+	}
+	if err := w.room(c.out.record()); err != nil {
+		return nil, fmt.Errorf("copy group %d: %w", g.Index, err)
+	}
+	return c, c.write()
+}
+
+func (o *ExcerptOptions) chooses(c *Channel) bool {
+	return o.Channels == nil || o.Channels(c) || slices.ContainsFunc(c.Children, o.chooses)
+}
+
+// room refuses records that no block takes.
+func (w *Writer) room(size int) error {
+	if size > 64<<20 {
+		return fmt.Errorf("records of %d bytes: %w", size, ErrLimit)
+	}
+	return nil
+}
+
+// addSizes adds the size channels of chosen channels that have one.
+func (c *groupCopy) addSizes() {
+	for i := 0; i < len(c.roots); i++ {
+		c.roots[i].walk(func(ch *Channel) {
+			if s := ch.size; s != nil && !c.has(s) {
+				for s.Parent != nil {
+					s = s.Parent
+				}
+				c.roots = append(c.roots, s)
+			}
+		})
+	}
+}
+
+func (c *groupCopy) has(ch *Channel) bool {
+	for ch.Parent != nil {
+		ch = ch.Parent
+	}
+	return slices.Contains(c.roots, ch)
+}
+
+// walk calls do for the channel and all members below it.
+func (c *Channel) walk(do func(*Channel)) {
+	do(c)
+	for _, m := range c.Children {
+		m.walk(do)
+	}
+}
+
+// extent returns which bytes of the record the channel has.
+func (c *Channel) extent() (from, to int) {
+	if c.Type == VirtualMaster || c.Type == VirtualData {
+		return 0, 0
+	}
+	from, to = int(c.ByteOffset), int(c.ByteOffset)+int((uint64(c.BitOffset)+uint64(c.BitCount)+7)/8)
+	if c.Array != nil {
+		low, high := c.Array.reach()
+		from, to = from+int(low), to+int(high)
+	}
+	return from, to
+}
+
+// layOut finds the bytes that are copied and where they go.
+func (c *groupCopy) layOut() {
+	var spans []copySpan
+	for _, root := range c.roots {
+		root.walk(func(ch *Channel) {
+			if from, to := ch.extent(); ch.err == nil && from < to {
+				spans = append(spans, copySpan{from: from, to: to})
+			}
+		})
+	}
+	slices.SortFunc(spans, func(a, b copySpan) int { return a.from - b.from })
+	at := 0
+	if c.master {
+		at = 8
+	}
+	for _, s := range spans {
+		if n := len(c.spans); n > 0 && s.from <= c.spans[n-1].to {
+			last := &c.spans[n-1]
+			at += max(s.to-last.to, 0)
+			last.to = max(last.to, s.to)
+			continue
+		}
+		s.at = at
+		at += s.to - s.from
+		c.spans = append(c.spans, s)
+	}
+}
+
+func (c *groupCopy) dataBytes() int {
+	n := 0
+	if c.master {
+		n = 8
+	}
+	for _, s := range c.spans {
+		n += s.to - s.from
+	}
+	return n
+}
+
+// moved returns where a byte of the record gets.
+func (c *groupCopy) moved(off int) int {
+	i := slices.IndexFunc(c.spans, func(s copySpan) bool { return off >= s.from && off < s.to })
+	if i < 0 {
+		return 0 // of a field of no bits
+	}
+	return c.spans[i].at + off - c.spans[i].from
+}
+
+// run copies the records.
+func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
+	chans := make([]*Channel, len(c.values))
+	for i, v := range c.values {
+		chans[i], v.column = v.c, i
+	}
+	r, err := c.g.Read(ReadOptions{Raw: true, Ahead: 2}, chans...)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	timed, err := c.times(ctx, r, opts)
+	if err != nil {
+		return err
+	}
+	times := c.converted()
+	for {
+		b, err := r.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		t := times(b.Times)
+		for i := range b.N {
+			if timed && i < len(t) && (t[i] < opts.From || t[i] >= opts.To) {
+				continue
+			}
+			if err := c.record(b, i, t); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// times says whether records are chosen by their time, and goes to the first.
+func (c *groupCopy) times(ctx context.Context, r *GroupReader, opts ExcerptOptions) (bool, error) {
+	m := c.timeMaster()
+	if m == nil || m.Sync != SyncTime || opts.From <= 0 && math.IsInf(opts.To, 1) {
+		return false, nil
+	}
+	if !c.g.Sorted() || opts.From <= 0 || m.Conversion != nil { // SeekTime compares what the reader delivers, which is raw
+		return true, nil
+	}
+	return true, r.SeekTime(ctx, opts.From)
+}
+
+func (c *groupCopy) timeMaster() *Channel {
+	if c.g.Master == nil && c.g.RemoteMaster != nil {
+		return c.g.RemoteMaster.Master
+	}
+	return c.g.Master
+}
+
+// converted returns what makes physical times of raw ones.
+func (c *groupCopy) converted() func([]float64) []float64 {
+	m := c.timeMaster()
+	if m == nil || m.Conversion == nil {
+		return func(raw []float64) []float64 { return raw }
+	}
+	var buf []float64
+	return func(raw []float64) []float64 {
+		buf = append(buf[:0], raw...)
+		m.Conversion.Apply(buf, m.isInteger())
+		return buf
+	}
+}
+
+// record copies record i of the block.
+func (c *groupCopy) record(b *Block, i int, times []float64) error {
+	c.rec = append(c.rec[:0], make([]byte, c.out.record())...)
+	if c.master && i < len(times) {
+		binary.LittleEndian.PutUint64(c.rec, math.Float64bits(times[i]))
+	}
+	in := b.Records[i*b.Stride:]
+	for _, s := range c.spans {
+		copy(c.rec[s.at:s.at+s.to-s.from], in[s.from:s.to])
+	}
+	if n := int(c.g.InvalBytes); n > 0 {
+		copy(c.rec[c.out.dataBytes:], b.Inval[i*b.InvalStride:i*b.InvalStride+n])
+	}
+	for _, v := range c.values {
+		off := v.add(c.out.w, b.Columns[v.column].At(i))
+		v.put(c.rec, off)
+	}
+	return c.out.appendRecord(c.rec)
+}
+
+// appendRecord takes a record as it stands in the file.
+func (g *GroupWriter) appendRecord(rec []byte) error {
+	g.buf = append(g.buf, rec...)
+	g.n++
+	if len(g.buf) >= max(g.w.opts.BlockBytes/len(rec), 1)*len(rec) {
+		g.flush()
+	}
+	return g.w.b.err
+}
+
+// put writes the offset of a value into the record.
+func (v *valueCopy) put(rec []byte, off int64) {
+	for i := range int(v.c.BitCount / 8) {
+		rec[v.at+i] = byte(off >> (8 * i))
+	}
+}
+
+// add appends a value and returns its offset.
+func (v *valueCopy) add(w *Writer, b []byte) int64 {
+	off := v.written + int64(len(v.buf))
+	text := v.c.DataType >= Latin1 && v.c.DataType <= UTF16BE
+	n := len(b)
+	if text {
+		n++ // texts end with a NUL
+	}
+	v.buf = binary.LittleEndian.AppendUint32(v.buf, uint32(n))
+	if v.buf = append(v.buf, b...); text {
+		v.buf = append(v.buf, 0)
+	}
+	if len(v.buf) >= w.opts.BlockBytes {
+		v.flush(w)
+	}
+	return off
+}
+
+func (v *valueCopy) flush(w *Writer) {
+	if len(v.buf) == 0 {
+		return
+	}
+	v.blocks = append(v.blocks, w.writeData("SD", v.buf, 1))
+	v.sizes = append(v.sizes, int64(len(v.buf)))
+	v.written += int64(len(v.buf))
+	v.buf = v.buf[:0]
+}

@@ -1,0 +1,225 @@
+package mdf
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// excerpt writes an excerpt and opens it.
+func excerpt(t *testing.T, f *File, c Compression, opts ExcerptOptions) *File {
+	t.Helper()
+	var m memory
+	w, err := NewWriter(&m, WriterOptions{Compression: c, BlockBytes: 60, Start: f.Start, Comment: f.Comment})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Excerpt(context.Background(), w, opts), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return mustOpen(t, &m)
+}
+
+// readable lists the channels of the group that can be read.
+func readable(g *ChannelGroup) (chans []*Channel) {
+	for _, c := range g.Channels {
+		if c.err == nil {
+			chans = append(chans, c)
+		}
+	}
+	return chans
+}
+
+// checkCopy compares what is read of two groups: raw and physical values, texts, validity, units.
+func checkCopy(t *testing.T, want, got *ChannelGroup, wantChans, gotChans []*Channel) {
+	t.Helper()
+	for _, raw := range []bool{true, false} {
+		a, errA := readAll(want, ReadOptions{Raw: raw}, wantChans...)
+		b, errB := readAll(got, ReadOptions{Raw: raw}, gotChans...)
+		if errA != nil || errB != nil {
+			t.Fatalf("group %d: %v, %v", want.Index, errA, errB)
+		}
+		for i, c := range wantChans { // a structure is its bytes, which are copied where no channel has them only by chance
+			if c.Kind() == Struct {
+				a.texts[i], b.texts[i] = nil, nil
+			}
+		}
+		bits := cmp.Transformer("bits", math.Float64bits)
+		if diff := cmp.Diff(a, b, cmp.AllowUnexported(table{}), bits, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("group %d, raw %v: %s", want.Index, raw, diff)
+		}
+	}
+	for i, c := range wantChans {
+		d := gotChans[i]
+		if c.Name != d.Name || c.Unit != d.Unit || c.Comment != d.Comment || c.Type != d.Type || c.BitCount != d.BitCount ||
+			c.Sync != d.Sync || (c.Parent == nil) != (d.Parent == nil) {
+			t.Errorf("channel %+v became %+v", c, d)
+		}
+	}
+}
+
+func TestExcerptOfEverythingIsTheSame(t *testing.T) {
+	for name, data := range seedFiles(t) {
+		for _, c := range []Compression{Uncompressed, Deflate, TransposedDeflate} {
+			t.Run(name, func(t *testing.T) {
+				f := mustOpen(t, &memory{data})
+				got := excerpt(t, f, c, ExcerptOptions{})
+				i := 0
+				for _, g := range f.Groups {
+					if g.VLSD {
+						continue
+					}
+					copied := got.Groups[i]
+					i++
+					if g.AcqName != copied.AcqName || g.Bus() != copied.Bus() || g.HasFrames() != copied.HasFrames() {
+						t.Errorf("group %+v became %+v", g, copied)
+					}
+					checkCopy(t, g, copied, readable(g), readable(copied))
+				}
+				if i != len(got.Groups) || got.Comment != f.Comment || !got.Finalized {
+					t.Errorf("%d of %d groups, comment %q", i, len(got.Groups), got.Comment)
+				}
+			})
+		}
+	}
+}
+
+func TestExcerptTakesTheChosenChannelsOfATime(t *testing.T) {
+	b := newBuilder(0)
+	list := b.channels(cn{name: "t", typ: Master, sync: SyncTime, dt: FloatLE, bits: 64},
+		cn{name: "x", dt: UintLE, off: 8, bits: 32}, cn{name: "nibble", dt: UintLE, off: 10, bit: 4, bits: 4}, cn{name: "low", dt: UintBE, off: 9, bits: 16})
+	g := b.groups(cg{cycles: 100, data: 12, first: list[0]})
+	b.dg(0, g[0], b.split("DT", samples(100), 50, 333, 1))
+	f := mustOpen(t, &b.memory)
+	got := excerpt(t, f, TransposedDeflate, ExcerptOptions{From: 2, To: 5, Channels: func(c *Channel) bool { return c.Name == "nibble" || c.Name == "low" }})
+	copied := got.Groups[0]
+	if len(copied.Channels) != 3 || copied.DataBytes != 10 || copied.Cycles != 24 {
+		t.Fatalf("%d channels in %d bytes, %d records", len(copied.Channels), copied.DataBytes, copied.Cycles)
+	}
+	want, err := readAll(f.Groups[0], ReadOptions{}, f.Groups[0].Channels[2:]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := readAll(copied, ReadOptions{}, copied.Channels[1:]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := &table{times: want.times[16:40], values: [][]float64{want.values[0][16:40], want.values[1][16:40]}, texts: want.texts, valid: want.valid}
+	if diff := cmp.Diff(cut, have, cmp.AllowUnexported(table{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+	if none := excerpt(t, f, Deflate, ExcerptOptions{Channels: func(*Channel) bool { return false }}); len(none.Groups) != 0 {
+		t.Errorf("%d groups of nothing", len(none.Groups))
+	}
+}
+
+func TestExcerptOfDamageGivesWhatIsInFrontOfIt(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 100, data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.split("DT", samples(90), 120))
+	f := mustOpen(t, &b.memory)
+	var m memory
+	w, err := NewWriter(&m, WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Excerpt(context.Background(), w, ExcerptOptions{}); !IsTruncated(err) {
+		t.Errorf("%v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readAll(mustOpen(t, &m).Groups[0], ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSamples(t, got, 90)
+}
+
+func TestAttachmentsAreWritten(t *testing.T) {
+	for _, c := range []Compression{Uncompressed, Deflate} {
+		var m memory
+		w, err := NewWriter(&m, WriterOptions{Compression: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := [][]byte{bytes.Repeat([]byte("calibration "), 100), {}}
+		err = errors.Join(w.Attach(AttachmentSpec{Name: "a.hex", MIMEType: "application/octet-stream", Comment: "of the ECU"}, data[0]),
+			w.Attach(AttachmentSpec{Name: "b.txt"}, data[1]), w.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := mustOpen(t, &m).Attachments()
+		if err != nil || len(all) != 2 || all[0].Name != "a.hex" || all[0].Comment != "of the ECU" || all[0].MIMEType != "application/octet-stream" {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		for i, a := range all {
+			r, err := a.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if _, err := got.ReadFrom(r); err != nil || !bytes.Equal(got.Bytes(), data[i]) || a.MD5 == nil {
+				t.Errorf("attachment %d: %d bytes, %v", i, got.Len(), err)
+			}
+		}
+	}
+}
+
+func TestConversionsOfAllTypesAreWritten(t *testing.T) {
+	f := mustOpen(t, &conversionFile().memory)
+	var m memory
+	w, err := NewWriter(&m, WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec GroupSpec
+	var numeric []*Channel
+	for _, c := range f.Groups[0].Channels {
+		if c.Conversion != nil && c.DataType <= IntBE {
+			numeric = append(numeric, c)
+			spec.Channels = append(spec.Channels, ChannelSpec{Name: c.Name, DataType: c.DataType, Bits: 16, Conversion: c.Conversion})
+		}
+	}
+	g, err := w.AddGroup(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := readAll(f.Groups[0], ReadOptions{}, numeric...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := readAll(f.Groups[0], ReadOptions{Raw: true}, numeric...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cols := make([]Samples, len(numeric))
+	for i := range cols {
+		cols[i].Float = raw.values[i]
+	}
+	if err := errors.Join(g.Append(raw.times, cols...), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got := mustOpen(t, &m).Groups[0]
+	have, err := readAll(got, ReadOptions{}, got.Channels[1:]...)
+	if err != nil || len(numeric) < 7 {
+		t.Fatalf("%d channels, %v", len(numeric), err)
+	}
+	if diff := cmp.Diff(want, have, cmp.AllowUnexported(table{}), cmpopts.EquateEmpty(), cmpopts.EquateNaNs()); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := w.AddGroup(GroupSpec{}); !errors.Is(err, ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	w, _ = NewWriter(&memory{}, WriterOptions{})
+	for _, bad := range []*Conversion{{Type: Linear}, {Type: 99}, {Type: Algebraic, Formula: "X +"}, {Type: ValueToText, Values: []float64{1, 2, 3}}} {
+		if _, err := w.AddGroup(GroupSpec{Channels: []ChannelSpec{{Name: "x", DataType: UintLE, Bits: 8, Conversion: bad}}}); err == nil {
+			t.Errorf("%+v is written", bad)
+		}
+	}
+}
