@@ -163,24 +163,29 @@ func (w *Writer) Close() error {
 	if w.file == nil {
 		return w.b.err
 	}
-	err := w.b.err
-	if err == nil {
-		err = w.file.Sync()
+	if w.b.err != nil {
+		return errors.Join(w.b.err, w.file.Close(), os.Remove(w.file.Name()))
 	}
-	if e := w.file.Close(); err == nil {
+	return commit(w.file, w.path)
+}
+
+// commit makes a temporary file of the same folder the one at path, all of it or nothing.
+func commit(f *os.File, path string) error {
+	err := f.Sync()
+	if e := f.Close(); err == nil {
 		err = e
 	}
 	if err == nil {
-		err = os.Chmod(w.file.Name(), 0o644)
+		err = os.Chmod(f.Name(), 0o644)
 	}
 	if err == nil {
-		err = os.Rename(w.file.Name(), w.path)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		os.Remove(w.file.Name())
-		return fmt.Errorf("write %s: %w", w.path, err)
+		os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return syncDir(filepath.Dir(w.path))
+	return syncDir(filepath.Dir(path))
 }
 
 // syncDir makes the rename last.

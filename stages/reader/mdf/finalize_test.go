@@ -1,0 +1,111 @@
+package mdf
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// finalized finalizes a file and opens the copy.
+func finalized(t *testing.T, f *File) (*File, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "copy.mf4")
+	if err := f.Finalize(context.Background(), path, time.Unix(1800000000, 0)); err != nil {
+		if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
+			t.Errorf("%v leaves %v", err, left)
+		}
+		return nil, err
+	}
+	got, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { got.Close() })
+	return got, nil
+}
+
+// checkFinalized compares what is read of the copy, which may not need repair, with what is read of the file.
+func checkFinalized(t *testing.T, f *File) {
+	t.Helper()
+	got, err := finalized(t, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	history, err := got.History()
+	if err != nil || len(history) == 0 || history[len(history)-1].Tool != "milepost" || !got.Finalized || got.UnfinFlags != 0 {
+		t.Errorf("history %+v, %v", history, err)
+	}
+	for i, g := range f.Groups {
+		if g.VLSD {
+			continue
+		}
+		want, errA := readAll(g, ReadOptions{}, readable(g)...)
+		have, errB := readAll(got.Groups[i], ReadOptions{}, readable(got.Groups[i])...)
+		bits := cmp.Transformer("bits", math.Float64bits)
+		if diff := cmp.Diff(want, have, cmp.AllowUnexported(table{}), bits, cmpopts.EquateEmpty()); diff != "" || errA != nil || errB != nil {
+			t.Errorf("group %d: %v, %v, %s", i, errA, errB, diff)
+		}
+		if n := uint64(len(want.times)); len(want.times) > 0 && got.Groups[i].Cycles != n {
+			t.Errorf("group %d: %d records, says %d", i, n, got.Groups[i].Cycles)
+		}
+	}
+}
+
+func TestFinalizedCopyNeedsNoRepair(t *testing.T) {
+	const all = unfinCycles | unfinReduction | unfinDTLength | unfinVLSDBytes
+	for _, flags := range []uint16{all, all | unfinOffsets} {
+		for _, after := range []bool{true, false} {
+			whole, _ := unsortedFile(flags, 2, 30, after)
+			data, _ := unsorted(2, 30, after)
+			start := bytes.Index(whole.b, data)
+			if start < 0 {
+				t.Fatal("the data are not in one piece")
+			}
+			binary.LittleEndian.PutUint64(whole.b[start-16:], headerSize) // as loggers leave it
+			front := moveDataLast(whole, start, len(data))
+			for cut := len(front) - len(data); cut <= len(front); cut += 7 { // the end of the data anywhere
+				checkFinalized(t, mustOpen(t, &memory{front[:cut]}))
+			}
+		}
+	}
+}
+
+func TestFinalizeListsWhatIsThere(t *testing.T) {
+	b := newBuilder(unfinCycles | unfinDL)
+	g := b.groups(cg{data: 12, first: sampleChannels(b)})
+	// The list has room for more blocks; the last record is half there, once in a plain and once in a compressed block.
+	data := samples(50)
+	for _, last := range []int64{b.append("DT", nil, data[:100]), b.dz("DT", data[:100], 0), b.dz("DT", data[:100], 12)} {
+		b.dg(0, g[0], b.dl(9, b.dz("DT", data[:120], 12), last, 0, 0))
+		checkFinalized(t, mustOpen(t, &b.memory))
+		b.lastDG = 0
+	}
+}
+
+func TestWhatCannotBeFinalized(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 10, data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.append("DT", nil, samples(10)))
+	if _, err := finalized(t, mustOpen(t, &b.memory)); !errors.Is(err, ErrFinalized) {
+		t.Errorf("finalized already: %v", err)
+	}
+	b = newBuilder(1 << 9)
+	b.dg(0, b.groups(cg{data: 12, first: sampleChannels(b)})[0], b.append("DT", nil, samples(10)))
+	if _, err := finalized(t, mustOpen(t, &b.memory)); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("unknown flag: %v", err)
+	}
+	b = newBuilder(unfinCycles)
+	b.dg(0, b.groups(cg{data: 12, first: sampleChannels(b)})[0], b.append("XX", nil, samples(10)))
+	if _, err := finalized(t, mustOpen(t, &b.memory)); err == nil {
+		t.Error("damage goes unseen")
+	}
+}
