@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
+.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 asammdf corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ bench-mf4: build ## decode 500 MB files beside asammdf and mdfr, which pip insta
 	test -x "$$DIR/venv/bin/python" || python3 -m venv "$$DIR/venv"
 	"$$DIR/venv/bin/pip" install -q asammdf==8.8.28 mdfr==0.7.3
 	$(GO) run ./bench/mf4 -milepost bin/milepost -dir "$$DIR" -python "$$DIR/venv/bin/python" $(BENCHFLAGS)
+
+asammdf: export DIR := $(or $(DIR),out/asammdf)
+asammdf: ## asammdf, which pip installs into DIR, reads what we write (needs python3-venv)
+	test -x "$$DIR/venv/bin/python" || python3 -m venv "$$DIR/venv"
+	"$$DIR/venv/bin/pip" install -q asammdf==8.8.28
+	ASAMMDF_PYTHON="$$(cd "$$DIR" && pwd)/venv/bin/python" MF4=$(abspath $(MF4)) $(GO) test -tags asammdf -count=1 -run ASAMMDF ./stages/reader/mdf
 
 corpus: export ROADLOGS := $(ROADLOGS)
 corpus: export OUT := $(OUT)

@@ -72,7 +72,7 @@ func TestFinalizedCopyNeedsNoRepair(t *testing.T) {
 			}
 			binary.LittleEndian.PutUint64(whole.b[start-16:], headerSize) // as loggers leave it
 			front := moveDataLast(whole, start, len(data))
-			for cut := len(front) - len(data); cut <= len(front); cut += 7 { // the end of the data anywhere
+			for cut := len(front) - len(data); cut <= len(front); cut += 23 { // the end of the data anywhere
 				checkFinalized(t, mustOpen(t, &memory{front[:cut]}))
 			}
 		}

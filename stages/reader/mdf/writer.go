@@ -24,6 +24,7 @@ const (
 type WriterOptions struct {
 	Version     int       // 410 or 411; 0 means 410
 	Start       time.Time // of the recording; times of records count from here
+	LocalTime   bool      // Start is wall-clock time of an unknown zone
 	Comment     string
 	Program     string // at most 8 bytes, who writes; "" means "milepost"
 	Compression Compression
@@ -112,7 +113,11 @@ func NewWriter(w io.WriterAt, opts WriterOptions) (*Writer, error) {
 // writeHead writes IDBLOCK, HDBLOCK and FHBLOCK (MDF 4.2, 5.3 to 5.5).
 func (w *Writer) writeHead() {
 	w.b.raw(w.id(false))
-	hd := w.b.append("HD", make([]int64, 6), w.startTime(), make([]byte, 20))
+	flags := make([]byte, 20)
+	if w.opts.LocalTime {
+		flags[0] = 1
+	}
+	hd := w.b.append("HD", make([]int64, 6), w.startTime(), flags)
 	w.b.setLink(hd, 5, w.b.comment("HDcomment", w.opts.Comment, ""))
 	tool := "<tool_id>" + escapeXML(w.opts.Program) + "</tool_id>\n<tool_vendor>milepost</tool_vendor>\n" +
 		"<tool_version>1</tool_version>\n"
@@ -121,7 +126,7 @@ func (w *Writer) writeHead() {
 }
 
 // startTime gives the first 12 bytes of HD and FH data: time in ns since 1970, UTC, time zone and daylight saving
-// in minutes. The flag that the zone is valid follows in the next byte, which callers leave 0: times are UTC.
+// in minutes. The flag that the zone is valid follows in the next byte, which callers leave 0: times are UTC, or local.
 func (w *Writer) startTime() []byte {
 	d := make([]byte, 12)
 	if !w.opts.Start.IsZero() {

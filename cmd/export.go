@@ -1,0 +1,166 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+)
+
+type exportOptions struct {
+	out      string
+	channels []string
+	group    string
+	from, to time.Duration
+}
+
+func (a *app) exportCommand() *cobra.Command {
+	var o exportOptions
+	c := &cobra.Command{
+		Use: "export FILE -o OUT", Short: "an excerpt of a recording as .mf4 or .csv", Args: cobra.ExactArgs(1),
+		Example: "  milepost export logs/a.mf4 -o brake.mf4 --from 120s --to 180s --channels 'Veh*,AEB_BrkReq'\n" +
+			"  milepost export logs/a.mf4 -o speed.csv --channels VehSpd",
+		RunE: func(c *cobra.Command, args []string) error { return a.export(c.Context(), args[0], o) },
+	}
+	c.Flags().StringVarP(&o.out, "output", "o", "", "file to write; what it becomes is said by its ending, .mf4 or .csv")
+	c.Flags().StringSliceVar(&o.channels, "channels", nil, "channels whose name matches one of these globs; default all")
+	c.Flags().StringVar(&o.group, "group", "", "groups whose name matches a glob; default all")
+	c.Flags().DurationVar(&o.from, "from", 0, "from this time of the recording on")
+	c.Flags().DurationVar(&o.to, "to", 0, "up to, but without, this time; default to the end")
+	return c
+}
+
+func (a *app) export(ctx context.Context, file string, o exportOptions) error {
+	if err := o.check(file); err != nil {
+		return exit(ExitUsage, err)
+	}
+	f, err := mdf.Open(file)
+	if err != nil {
+		return exit(ExitFailed, fmt.Errorf("%w [E-mf4]", err))
+	}
+	defer f.Close()
+	if !o.any(f) {
+		return exit(ExitUsage, fmt.Errorf("%s: no channel matches %s [E-channel]\n  next: milepost inspect %s --channels '*' lists them",
+			file, strings.Join(o.channels, ", "), file))
+	}
+	if strings.EqualFold(filepath.Ext(o.out), ".csv") {
+		err = o.writeCSV(ctx, f)
+	} else {
+		err = o.writeMF4(ctx, f)
+	}
+	if err != nil {
+		return exit(ExitFailed, fmt.Errorf("export %s: %w [E-mf4]", file, err))
+	}
+	return nil
+}
+
+// check refuses what cannot be meant.
+func (o *exportOptions) check(file string) error {
+	switch ext := strings.ToLower(filepath.Ext(o.out)); {
+	case o.out == "":
+		return errors.New("-o is missing: the file to write, .mf4 or .csv")
+	case ext != ".mf4" && ext != ".csv":
+		return fmt.Errorf("-o %s: want a file that ends in .mf4 or .csv", o.out)
+	case o.to != 0 && o.to <= o.from:
+		return fmt.Errorf("--to %v is not behind --from %v", o.to, o.from)
+	}
+	for _, glob := range append(o.channels, o.group) {
+		if _, err := path.Match(glob, ""); err != nil {
+			return fmt.Errorf("%q is no glob: %w", glob, err)
+		}
+	}
+	return differ(file, o.out)
+}
+
+// differ refuses to write a file over the one that is read.
+func differ(in, out string) error {
+	a, errA := os.Stat(in)
+	b, errB := os.Stat(out)
+	if errA == nil && errB == nil && os.SameFile(a, b) {
+		return fmt.Errorf("-o %s is the file that is read", out)
+	}
+	return nil
+}
+
+// takes says whether a channel is exported.
+func (o *exportOptions) takes(c *mdf.Channel) bool {
+	if ok, _ := path.Match(o.group, c.Group.AcqName); o.group != "" && !ok {
+		return false
+	}
+	for _, glob := range o.channels {
+		if ok, _ := path.Match(glob, c.Name); ok {
+			return true
+		}
+	}
+	return len(o.channels) == 0
+}
+
+func (o *exportOptions) any(f *mdf.File) bool {
+	for _, g := range f.Groups {
+		for _, c := range g.Channels {
+			if o.takes(c) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (o *exportOptions) writeMF4(ctx context.Context, f *mdf.File) error {
+	w, err := mdf.Create(o.out, mdf.WriterOptions{Version: 410, Start: f.Start, LocalTime: f.LocalTime, Comment: f.Comment,
+		Compression: mdf.TransposedDeflate, BlockBytes: 4 << 20})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	opts := mdf.ExcerptOptions{From: o.from.Seconds(), To: o.to.Seconds()}
+	if len(o.channels) > 0 || o.group != "" {
+		opts.Channels = o.takes
+	} else if err := attach(w, f); err != nil {
+		return err
+	}
+	if err := f.Excerpt(ctx, w, opts); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// maxAttachment bounds what is held of an attachment.
+const maxAttachment = 256 << 20
+
+// attach copies the embedded attachments.
+func attach(w *mdf.Writer, f *mdf.File) error {
+	all, err := f.Attachments()
+	if err != nil {
+		return err
+	}
+	for _, at := range all {
+		if !at.Embedded {
+			continue
+		}
+		if at.Size > maxAttachment {
+			return fmt.Errorf("attachment %q has %d bytes: %w", at.Name, at.Size, mdf.ErrLimit)
+		}
+		r, err := at.Open()
+		if err != nil {
+			return err
+		}
+		var data bytes.Buffer
+		if _, err := data.ReadFrom(r); err != nil {
+			return err
+		}
+		if err := w.Attach(mdf.AttachmentSpec{Name: at.Name, MIMEType: at.MIMEType, Comment: at.Comment}, data.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

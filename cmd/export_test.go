@@ -1,0 +1,100 @@
+package cmd_test
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+)
+
+const drive = "../samples/sim_full_braking.mf4"
+
+func TestExportOfAnExcerpt(t *testing.T) {
+	l := setup(t)
+	out := l.path("excerpt.mf4")
+	l.with(t.Context(), 0, "export", drive, "-o", out, "--from", "2s", "--to", "3s", "--channels", "WheelSpeed_F*")
+	f, err := mdf.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if len(f.Groups) != 1 || len(f.Groups[0].Channels) != 3 {
+		t.Fatalf("%d groups", len(f.Groups))
+	}
+	r, err := f.Groups[0].Read(mdf.ReadOptions{}, f.Groups[0].Channels...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, err := r.Next(t.Context())
+	if err != nil || b.Times[0] < 2 || b.Times[b.N-1] >= 3 || uint64(b.N) != f.Groups[0].Cycles {
+		t.Errorf("%d of %d records from %v, %v", b.N, f.Groups[0].Cycles, b.Times[0], err)
+	}
+}
+
+func TestExportOfAllIsTheSame(t *testing.T) {
+	l := setup(t)
+	out := l.path("all.mf4")
+	l.with(t.Context(), 0, "export", drive, "-o", out)
+	decoded := func(file string) (line struct {
+		Channels, Samples int
+		Check             float64
+	}) {
+		if err := json.Unmarshal([]byte(l.with(t.Context(), 0, "inspect", "--decode-all", file)), &line); err != nil {
+			t.Fatal(err)
+		}
+		return line
+	}
+	if a, b := decoded(drive), decoded(out); a != b || a.Samples == 0 {
+		t.Errorf("%+v became %+v", a, b)
+	}
+}
+
+func TestExportOfATable(t *testing.T) {
+	l := setup(t)
+	l.with(t.Context(), 0, "export", drive, "-o", l.path("speed.csv"), "--channels", "WheelSpeed_FL", "--to", "100ms")
+	lines := strings.Split(strings.TrimSpace(l.read("speed.csv")), "\n")
+	if len(lines) < 3 || !strings.Contains(lines[0], "WheelSpeed_FL [") || len(strings.Split(lines[1], ",")) != 2 {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestExportRefusesWhatCannotBeMeant(t *testing.T) {
+	l := setup(t)
+	for _, args := range [][]string{{}, {"-o", "a.xls"}, {"-o", "a.mf4", "--from", "3s", "--to", "2s"}, {"-o", "a.mf4", "--channels", "["},
+		{"-o", drive}, {"-o", l.path("a.mf4"), "--channels", "nothing"}} {
+		l.with(t.Context(), 2, append([]string{"export", drive}, args...)...)
+	}
+	l.with(t.Context(), 1, "export", drive, "-o", l.path("a.csv"))
+	l.wants(l.stderr.String(), "a table has the channels of one group")
+	if left, _ := filepath.Glob(l.path("*a.*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestFinalizeOfACutRecording(t *testing.T) {
+	l := setup(t)
+	l.with(t.Context(), 1, "finalize", drive, "-o", l.path("copy.mf4"))
+	l.wants(l.stderr.String(), "finalized already")
+	data, err := os.ReadFile(drive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(data, "UnFinMF ")
+	binary.LittleEndian.PutUint16(data[60:], 1) // counts of records
+	if err := os.WriteFile(l.path("cut.mf4"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.with(t.Context(), 0, "finalize", l.path("cut.mf4"), "-o", l.path("copy.mf4"))
+	f, err := mdf.Open(l.path("copy.mf4"))
+	if err != nil || !f.Finalized || f.Groups[0].Cycles == 0 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	f.Close()
+	l.with(t.Context(), 2, "finalize", l.path("cut.mf4"), "-o", l.path("cut.mf4"))
+	l.with(t.Context(), 2, "finalize", l.path("cut.mf4"))
+}
