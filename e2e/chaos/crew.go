@@ -164,11 +164,19 @@ func (c *crew) leave(limit time.Duration) error {
 	c.mu.Unlock()
 	var errs []error
 	deadline := time.Now().Add(limit)
+	asked := map[*process.Process]bool{}
+	ask := func(p *process.Process) {
+		if p != nil && !asked[p] {
+			asked[p] = true
+			_ = p.Signal(syscall.SIGTERM) // to one that has ended it is nothing
+		}
+	}
 	for _, m := range c.members {
-		m.signal(syscall.SIGTERM)
+		ask(m.current())
 	}
 	for _, m := range c.members {
 		for p := m.current(); p != nil && !p.Over(); p = m.current() {
+			ask(p) // one may have been started meanwhile
 			if time.Now().After(deadline) {
 				m.signal(syscall.SIGKILL)
 				errs = append(errs, fmt.Errorf("%s did not leave within %s of being asked:\n%s", m.name, limit, p.Tail()))
