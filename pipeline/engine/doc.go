@@ -46,6 +46,10 @@
 //   - A delivery goes to one process, and another may hold the job: every process follows the jobs of its pipelines for failures
 //     and cancels (line.go). An instance of a failed job that has nothing to do for a while leaves, and its delivery is acked:
 //     what lets the job go on is a new event. Otherwise failed jobs fill the process and what the broker lets be pending.
+//   - A log that is full (limits.max_bytes, somebody else's limit) makes its stage wait, and what feeds it, up to the reader. What
+//     consumers have taken is trimmed at once then, up to the chain's own last checkpoint, whose place is looked up: a stage
+//     with outputs in hand cannot write another one. Checkpoints come sooner where a log is small, and have a reserve (full.go).
+//   - A call on a sink that does not come back is given up, and no other about its chain is made until it does (store.go).
 //   - A wake token stands for something unheard, or is taken back (held.orders); a delivery that comes again wakes an instance,
 //     but asks nothing, and ends neither a pace nor the pause before a retry.
 package engine

@@ -41,6 +41,7 @@ type Engine struct {
 	naive     bool
 	watched   bool // from another process: this one has no result store
 	maxEvent  int
+	maxLog    int64 // limit of each stage's log in bytes; 0 is none of ours
 	appends   atomic.Int64
 	appended  func(int64)
 	reran     func(schemas.ChainID, schemas.InputRef)
@@ -70,7 +71,7 @@ type line struct {
 // New builds every stage of the pipelines with its configuration and opens the logs. It starts nothing.
 func New(ctx context.Context, s Settings) (*Engine, error) {
 	e := &Engine{appended: s.Appended, reran: s.Reran, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive, watched: s.Store == nil,
-		maxEvent: s.Broker.Describe().MaxEvent, log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
+		maxEvent: s.Broker.Describe().MaxEvent, maxLog: int64(s.Spec.Transport.Limits().MaxBytes), log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
 	if len(s.Stages) > 0 {
 		s.Stages = wholeGroups(s.Spec, s.Stages)
 	}
@@ -356,7 +357,7 @@ func (b *builder) add(ctx context.Context, l *line, n *node, stage string) (err 
 	if b.wanted(n, stage) {
 		b.e.mine = append(b.e.mine, n)
 	}
-	n.out, err = b.e.broker.Log(ctx, transport.LogConfig{Pipeline: n.pipeline, Stage: n.name, Ahead: !b.e.naive})
+	n.out, err = b.e.broker.Log(ctx, transport.LogConfig{Pipeline: n.pipeline, Stage: n.name, MaxBytes: b.e.maxLog, Reserve: b.e.maxLog / logReserve, Ahead: !b.e.naive})
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", n.key(), err)
 	}

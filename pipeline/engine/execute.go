@@ -57,8 +57,11 @@ func (i *instance) execute(ctx context.Context, a settle.Action) (answer settle.
 // load asks the sink what it has stored of the chain.
 func (i *instance) load(ctx context.Context) settle.Input {
 	var c schemas.Cursor
-	err := protect(ctx, func(ctx context.Context) (err error) {
-		c, err = i.store.sink.Cursor(ctx, i.store.of)
+	err := i.store.call(ctx, func(ctx context.Context) error {
+		at, err := i.store.sink.Cursor(ctx, i.store.of)
+		if ctx.Err() == nil { // one that was given up may come back later
+			c = at
+		}
 		return err
 	})
 	if err != nil && i.store.failed(err, i.n.settings.Retry.Attempts) {
@@ -89,6 +92,7 @@ func (i *instance) open(ctx context.Context) settle.Input {
 	i.chain, i.pages = chain, map[transport.PageHash]bool{}
 	i.before = triedBefore(&st)
 	if state.Checkpoint != nil {
+		i.savedOut = state.Checkpoint.Out
 		i.consumed(state.Checkpoint.Cursor)
 		for _, h := range state.Checkpoint.Pages {
 			i.pages[h] = true
@@ -195,7 +199,7 @@ func (i *instance) call(ctx context.Context, c settle.Call) ([]output, error) {
 		if i.store.refused != nil {
 			return nil, pipeline.Permanent(i.store.refused)
 		}
-		return nil, protect(ctx, func(ctx context.Context) error { return i.store.sink.Write(ctx, batch) })
+		return nil, i.store.call(ctx, func(ctx context.Context) error { return i.store.sink.Write(ctx, batch) })
 	}
 	return i.stage.step(ctx, batch, c.First)
 }
@@ -302,6 +306,12 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 	for _, r := range records[:n] {
 		i.stored(r)
 	}
+	switch {
+	case errors.Is(err, transport.ErrFull):
+		i.isFull(ctx)
+	case err == nil && w.Kind == settle.WriteOutputs:
+		i.n.full.end()
+	}
 	if err == nil && w.Kind == settle.WriteEnd && i.n.parts.Reader != nil {
 		i.n.line.wasRead(i.w.id) // before the end control, which may end the job
 	}
@@ -324,6 +334,11 @@ func (i *instance) stored(r transport.Record) {
 	}
 	if i.flow != nil {
 		i.flow.produced(r.Event.Sequence, len(r.Event.Data))
+	}
+	// Of what lies behind the last checkpoint nothing can be trimmed: where the log is small, checkpoints come sooner.
+	i.unsavedBytes += int64(len(r.Event.Data))
+	if limit := i.n.e.maxLog; limit > 0 && i.unsavedBytes > limit/logReserve {
+		i.due = true
 	}
 }
 
@@ -421,6 +436,9 @@ func (i *instance) save(ctx context.Context, a settle.Action) settle.Input {
 		i.n.stored(1)
 		i.covered(ctx, c.Cursor, c.Out)
 	}
+	if errors.Is(err, transport.ErrFull) {
+		i.isFull(ctx)
+	}
 	return settle.Input{Op: settle.Saved, Outcome: i.outcomeOf("write a checkpoint", err)}
 }
 
@@ -460,10 +478,15 @@ func (i *instance) page(ctx context.Context, state []byte) (hashes []transport.P
 // covered tells the producers how far this node has come, and trims its own chain.
 func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 	i.consumed(c)
-	if i.flow == nil || i.n.e.retain || i.n.keeps {
-		return
+	i.savedOut, i.unsavedBytes = out, 0
+	if i.flow != nil && !i.n.e.retain && !i.n.keeps {
+		i.trim(ctx, trimStep)
 	}
-	if below, ok := i.flow.trimmable(out, trimStep); ok {
+}
+
+// trim trims the chain, where that frees so many bytes.
+func (i *instance) trim(ctx context.Context, step uint64) {
+	if below, ok := i.flow.trimmable(i.savedOut, step); ok {
 		if err := i.n.out.Trim(ctx, i.chain.ID(), below); err != nil {
 			i.n.log.Warn("trimming", "recording", i.w.item.Name, "error", err)
 		}
@@ -473,7 +496,7 @@ func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 // commit makes the sink's store durable up to a cursor.
 func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.Input {
 	start := time.Now()
-	err := protect(ctx, func(ctx context.Context) error { return i.store.sink.Commit(ctx, i.store.of, from, to) })
+	err := i.store.call(ctx, func(ctx context.Context) error { return i.store.sink.Commit(ctx, i.store.of, from, to) })
 	i.n.meter.Step.Since(start)
 	if err == nil {
 		i.store.fails = 0

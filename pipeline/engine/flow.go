@@ -231,6 +231,14 @@ func reachOf(c schemas.Cursor) (n uint64) {
 	return n
 }
 
+// covers says whether every consumer has checkpointed the event of that sequence.
+func (a *flow) covers(sequence uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	low, ok := a.lowest()
+	return ok && low.Sequence >= sequence
+}
+
 // trimmable is how far the chain may be trimmed: below every consumer's floor and not above the chain's own last checkpoint.
 // It is false when that would free less than step bytes.
 func (a *flow) trimmable(ownCheckpoint uint64, step uint64) (schemas.Position, bool) {

@@ -52,22 +52,25 @@ type instance struct {
 	before      tried // when the chain was opened
 	arrivals    chan arrival
 
-	input    transport.Stored
-	outputs  []output
-	err      error // of the last step
-	fails    map[schemas.InputRef]failing
-	pages    map[transport.PageHash]bool // of the last checkpoint
-	saved    time.Time                   // when the last checkpoint was written
-	taken    int                         // inputs since
-	due      bool                        // a checkpoint is to be asked for
-	parking  bool                        // the instance is to leave a failed job
-	stepped  bool                        // a step was begun here
-	ended    bool                        // by this instance
-	parkSaid bool                        // and the core knows
-	slot     bool
-	began    time.Time     // of pacing: when this instance's first batch left
-	origin   time.Duration // and its place
-	paced    bool
+	input        transport.Stored
+	outputs      []output
+	err          error // of the last step
+	fails        map[schemas.InputRef]failing
+	pages        map[transport.PageHash]bool // of the last checkpoint
+	saved        time.Time                   // when the last checkpoint was written
+	taken        int                         // inputs since
+	due          bool                        // a checkpoint is to be asked for
+	trimmed      uint64                      // when the log was full: up to which event it was trimmed
+	savedOut     uint64                      // sequence of the last out event before the last checkpoint
+	unsavedBytes int64                       // of out events behind it
+	parking      bool                        // the instance is to leave a failed job
+	stepped      bool                        // a step was begun here
+	ended        bool                        // by this instance
+	parkSaid     bool                        // and the core knows
+	slot         bool
+	began        time.Time     // of pacing: when this instance's first batch left
+	origin       time.Duration // and its place
+	paced        bool
 }
 
 // failing remembers the tries of an input for its dead letter.
@@ -96,7 +99,7 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 		i.edges = append(i.edges, &edge{index: k, from: in, id: schemas.ChainID{Job: i.jobAt(in), Stage: in.name}})
 	}
 	if n.parts.Sink != nil {
-		i.store = &store{sink: n.parts.Sink, of: i.edges[0].id}
+		i.store = &store{n: n, sink: n.parts.Sink, of: i.edges[0].id}
 	}
 	n.meter.Active.Add(1)
 	defer n.meter.Active.Add(-1)

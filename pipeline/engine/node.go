@@ -42,6 +42,8 @@ type node struct {
 	keeps       bool          // a pipeline that is not run here reads it: nothing is trimmed
 	slots       chan struct{} // one token a worker
 	log         *slog.Logger
+	hung        hangs
+	full        alarm
 	meter       *Meter
 	reach       *reaches
 	line        *line

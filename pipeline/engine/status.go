@@ -33,7 +33,8 @@ type NodeStatus struct {
 	Retries     int64         `json:"retries"`
 	DeadLetters int64         `json:"dead_letters"`
 	Reruns      int64         `json:"reruns"`
-	FarIn       int64         `json:"far_in"` // events that Look saw taken in other processes
+	Full        bool          `json:"full,omitempty"` // its log takes no more events: it waits for its consumers
+	FarIn       int64         `json:"far_in"`         // events that Look saw taken in other processes
 	FarOut      int64         `json:"far_out"`
 	StepP50     time.Duration `json:"step_p50_ns"`
 	StepP95     time.Duration `json:"step_p95_ns"`
@@ -89,7 +90,7 @@ func (n *node) status() NodeStatus {
 		Parallelism: n.settings.Parallelism, Local: slices.Contains(n.e.mine, n), Active: m.Active.Load(),
 		In: m.In.Load(), Out: m.Out.Load(), InBytes: m.InBytes.Load(), OutBytes: m.OutBytes.Load(), Rows: m.Rows.Load(),
 		Appends: m.Appends.Load(), Checkpoints: m.Checkpoints.Load(), Errors: m.Errors.Load(), Retries: m.Retries.Load(),
-		DeadLetters: m.DeadLetters.Load(), Reruns: m.Reruns.Load(),
+		DeadLetters: m.DeadLetters.Load(), Reruns: m.Reruns.Load(), Full: n.full.stands(),
 		StepP50: m.Step.Quantile(0.5), StepP95: m.Step.Quantile(0.95), StepTotal: m.Step.Total(),
 		DecodeTotal: m.Decode.Total(), EncodeTotal: m.Encode.Total(), AppendTotal: m.Append.Total(),
 	}

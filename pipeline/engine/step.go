@@ -277,20 +277,3 @@ func (c *collector) held(err error) ([]output, error) {
 
 // ended says whether a reader's step was its last.
 func ended(err error) bool { return errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) }
-
-// store is what a sink node has in the place of a stage object.
-type store struct {
-	sink    pipeline.Sink
-	of      schemas.ChainID // the chain it stores
-	fails   int             // of Cursor and Commit since the last commit
-	refused error           // why it takes nothing more: writing to it fails for good, and so the input does
-}
-
-// failed notes that Cursor or Commit failed, and says whether the store takes nothing any more: it said so, or no commit
-// came through in so many tries.
-func (s *store) failed(err error, attempts int) bool {
-	if s.fails++; !errors.Is(err, pipeline.ErrStale) && (pipeline.IsPermanent(err) || s.fails >= max(attempts, 1)) {
-		s.refused = err
-	}
-	return s.refused != nil
-}

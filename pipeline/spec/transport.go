@@ -28,6 +28,21 @@ func (t Transport) Kind() string {
 	return "memory"
 }
 
+// Limits are those of the kind that is set.
+func (t Transport) Limits() Limits {
+	switch {
+	case t.Embedded != nil:
+		return t.Embedded.Limits
+	case t.NATS != nil:
+		return t.NATS.Limits
+	case t.Kafka != nil:
+		return t.Kafka.Limits
+	case t.Memory != nil:
+		return t.Memory.Limits
+	}
+	return Limits{}
+}
+
 // Embedded is JetStream in this process.
 type Embedded struct {
 	Dir    string `yaml:"dir" doc:"Folder of the state, kept between runs."`

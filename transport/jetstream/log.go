@@ -52,12 +52,18 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.limit, l.alone = max(info.Config.MaxBytes, 0), info.Config.Replicas <= 1
-	if c.MaxBytes > 0 {
+	switch {
+	case c.MaxBytes > 0:
 		l.keep = c.Reserve
+	case l.limit > 0: // somebody else's limit: checkpoints must get through all the same
+		l.keep = l.limit / foreignReserve
 	}
 	l.size = estimate{}
 	return l, nil
 }
+
+// foreignReserve is the part of a limit that others set, one in so many, kept for all but out events.
+const foreignReserve = 8
 
 // log is the one log of that name in this process, so that its tail and its size are shared.
 func (b *Broker) log(n names, c transport.LogConfig) *log {

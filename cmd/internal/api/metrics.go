@@ -36,6 +36,12 @@ var stageMetrics = []struct {
 	stageMetric("step_seconds_total", "Time in the stage's own code [s].", prometheus.CounterValue, func(n engine.NodeStatus) float64 { return n.StepTotal.Seconds() }),
 	stageMetric("step_p50_seconds", "Median of the steps since start [s].", prometheus.GaugeValue, func(n engine.NodeStatus) float64 { return n.StepP50.Seconds() }),
 	stageMetric("step_p95_seconds", "95th percentile of the steps since start [s].", prometheus.GaugeValue, func(n engine.NodeStatus) float64 { return n.StepP95.Seconds() }),
+	stageMetric("log_full", "1 while the stage's log takes no more events.", prometheus.GaugeValue, func(n engine.NodeStatus) float64 {
+		if n.Full {
+			return 1
+		}
+		return 0
+	}),
 	stageMetric("active_jobs", "Jobs that the stage holds now.", prometheus.GaugeValue, func(n engine.NodeStatus) float64 { return float64(n.Active) }),
 }
 

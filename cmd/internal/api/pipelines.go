@@ -35,7 +35,7 @@ type Node struct {
 	Inputs       []string      `json:"inputs"` // pipeline/stage
 	Parallelism  int           `json:"parallelism"`
 	Local        bool          `json:"local"` // runs in this process
-	State        string        `json:"state"` // running, retrying, attention, waiting, interrupted, done, idle
+	State        string        `json:"state"` // running, full, retrying, attention, waiting, interrupted, done, idle
 	Active       int64         `json:"active"`
 	Open         int           `json:"open"`  // jobs in work that it has not ended
 	Ended        int           `json:"ended"` // jobs that it has ended
@@ -54,6 +54,8 @@ type Node struct {
 	Retries      int64         `json:"retries"`
 	Reruns       int64         `json:"reruns"`
 	DeadLetters  int           `json:"dead_letters"` // open ones
+	Full         bool          `json:"full"`         // its log takes no more events: it waits for its consumers
+	Chained      bool          `json:"chained"`      // what it emits is handed on without being stored
 }
 
 // JobCounts counts jobs by state.
@@ -216,7 +218,7 @@ func (s *Server) node(st engine.NodeStatus, at engine.Standing, letters int, r r
 	n := Node{Pipeline: st.Pipeline, Stage: st.Stage, Uses: st.Uses, Role: st.Role, Inputs: st.Inputs, Parallelism: st.Parallelism,
 		Local: st.Local, Active: st.Active, Open: at.Open, Ended: at.Ended, In: at.In, Out: at.Out, InBytes: st.InBytes, OutBytes: st.OutBytes, Rows: st.Rows,
 		InRate: r.In, OutRate: r.Out, OutBytesRate: r.OutBytes, Lag: at.Lag, P50: millis(st.StepP50), P95: millis(st.StepP95),
-		Errors: st.Errors, Retries: st.Retries, Reruns: st.Reruns, DeadLetters: letters}
+		Errors: st.Errors, Retries: st.Retries, Reruns: st.Reruns, DeadLetters: letters, Full: st.Full, Chained: st.Chained}
 	if !st.Takes { // inside of a group nothing is stored: what this process did is all there is to say
 		n.In, n.Lag = st.In, 0
 	}
@@ -231,6 +233,8 @@ func nodeState(n Node, at engine.Standing, r rates, working bool) string {
 	switch {
 	case n.DeadLetters > 0:
 		return "attention"
+	case n.Full:
+		return "full"
 	case r.Retried:
 		return "retrying"
 	case at.Open > 0 && working:

@@ -21,7 +21,7 @@ export const shapes = {
 shapes.started = shapes.running;
 shapes.finished = shapes.done;
 shapes.expired = shapes.cancelled;
-shapes.open = shapes.attention;
+shapes.open = shapes.full = shapes.attention;
 shapes.resumed = shapes.redriven = shapes.done;
 shapes["left-behind"] = shapes.outdated = shapes.skipped;
 shapes.interrupted = shapes.waiting;

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/milepost-dev/milepost/transport"
+)
+
+// logReserve is the part of a log's limit, one in so many, that is kept for checkpoints, dead letters and controls: without
+// them nothing could ever be trimmed.
+const logReserve = 8
+
+// An alarm says that a node's log takes no more events. It stands until one is taken again.
+type alarm struct {
+	mu     sync.Mutex
+	is     bool
+	logged time.Time
+}
+
+// alarmEvery is how often the same alarm is logged: a log that is full has room now and then.
+const alarmEvery = 10 * time.Second
+
+// raise says whether it is to be logged.
+func (a *alarm) raise(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.is = true; now.Sub(a.logged) < alarmEvery {
+		return false
+	}
+	a.logged = now
+	return true
+}
+
+func (a *alarm) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.is = false
+}
+
+func (a *alarm) stands() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.is
+}
+
+// isFull raises the alarm, and makes what room there can be: what consumers have taken is trimmed at once, however little it is.
+// The stage waits then, and whatever feeds it waits for it, up to the reader.
+func (i *instance) isFull(ctx context.Context) {
+	if i.n.full.raise(time.Now()) {
+		i.n.log.Warn("the log is full: the stage waits until its consumers have taken more, and what feeds it waits too", "recording", i.w.item.Name)
+	}
+	if i.flow == nil || i.n.e.retain || i.n.keeps {
+		return
+	}
+	if err := i.flow.lookUp(ctx, i.n, i.w.id); err != nil {
+		i.n.log.Debug("looking for room", "error", err)
+	}
+	i.trim(ctx, 1)
+	if err := i.trimOwn(ctx); err != nil {
+		i.n.log.Debug("trimming a full log", "error", err)
+	}
+}
+
+// trimOwn trims up to the chain's own last checkpoint, where all consumers are beyond it. Only their positions are known, so
+// that of the checkpoint's last event is looked up: a stage with outputs in hand cannot write another checkpoint, and must
+// not wait for one.
+func (i *instance) trimOwn(ctx context.Context) error {
+	if i.savedOut <= i.trimmed || !i.flow.covers(i.savedOut) {
+		return nil
+	}
+	id := i.chain.ID()
+	w, err := i.n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &id, Headers: true, Drain: true})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		s, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if s.Event.Sequence < i.savedOut {
+			continue
+		}
+		i.trimmed = i.savedOut
+		if s.Event.Sequence > i.savedOut {
+			return nil // it was trimmed already
+		}
+		return i.n.out.Trim(ctx, id, s.Position)
+	}
+}
