@@ -14,7 +14,7 @@ import (
 )
 
 // hung is when a process is given up and the test fails. No test waits for it, nor for any other time.
-const hung = 2 * time.Minute
+const hung = 10 * time.Minute
 
 // milepost is the built binary.
 var milepost string
