@@ -67,7 +67,7 @@ export function graph(pipeline, all, { width, selected, href }) {
   const height = across ? rows * (H + GAPY) - GAPY + 2 : order.length * (H + tall) - tall + 2;
   const parts = [];
   for (const [k, n] of shown) for (const i of n.inputs) if (shown.has(i)) parts.push(edge(at(i), at(k), shown.get(i), n, across));
-  for (const [k, list] of sinks) if (shown.has(k)) parts.push(outlets(at(k), list));
+  for (const [k, list] of sinks) if (shown.has(k)) parts.push(outlets(at(k), list, across && [...shown].some(([c, n]) => n.inputs.includes(k) && at(c).y === at(k).y)));
   for (const [k, n] of shown) parts.push(box(at(k), n, pipeline.name, selected === k, href(n)));
   return s("svg", { class: "graph", viewBox: `0 0 ${w} ${height}`, width: w, height, role: "group", "aria-label": `Graph of ${pipeline.name}` }, parts);
 }
@@ -98,11 +98,11 @@ function edge(a, b, from, to, across) {
     s("text", label, rate(to.in_per_s)), to.lag > 0 && s("text", { ...label, y: label.y + (across && straight ? 20 : across ? 18 : 13), class: "lag" }, `lag ${count(to.lag)}`));
 }
 
-function outlets(a, list) {
-  return s("g", { class: "sinks", "aria-hidden": "true" }, list.map((n, i) => {
-    const y = a.y + H / 2 + (i - (list.length - 1) / 2) * 18;
-    return s("text", { x: a.x + W + 10, y: y + 4 }, "→ " + n.stage.split("@")[0]);
-  }));
+// outlets names a stage's sinks at its right, or above the line that goes on from there.
+function outlets(a, list, line) {
+  const names = list.map((n) => n.stage.split("@")[0]), text = (y, t) => s("text", { x: a.x + W + (line ? 5 : 10), y }, "→ " + t);
+  if (line) return s("g", { class: "sinks", "aria-hidden": "true" }, text(a.y + 10, clip(names.join(", "), 14)));
+  return s("g", { class: "sinks", "aria-hidden": "true" }, names.map((t, i) => text(a.y + H / 2 + (i - (list.length - 1) / 2) * 18 + 4, t)));
 }
 
 function box(a, n, home, selected, href) {

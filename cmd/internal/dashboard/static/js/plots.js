@@ -1,10 +1,11 @@
-// Signals under one another over one time axis: a band from the least to the greatest value of each column, the mean as a line.
+// Signals under one another over one time axis: a band from the least to the greatest value of each column, the mean as a line;
+// of a signal of whole numbers the greatest, since a state between two states is none.
 
 import uPlot from "../vendor/uPlot.esm.js";
 import { h } from "./dom.js";
 import { fixed, num } from "./format.js";
 
-const HEIGHT = 128;
+const HEIGHT = 128, NAMES = 16, TIMES = 18; // of a plot; of the names of events over the first, of the times under the last, px
 
 // Times to collision run to infinity where nothing is near: their scale ends where it stops to matter.
 const times = /^(e?ttc|thw)$/, CUT = 10;
@@ -50,14 +51,17 @@ export class Plots {
     if (this.at !== null) this.cursor(this.at);
   }
 
-  data(s) { return [this.line.t_s, s.min, s.max, s.mean]; }
+  data(s) { return [this.line.t_s, s.min, s.max, whole(s) ? s.max : s.mean]; }
+
+  height(i) { return HEIGHT + (i === 0 ? NAMES - 6 : 0) + (i === this.line.series.length - 1 ? TIMES : 0); }
 
   options(i, last) {
+    const steps = whole(this.line.series[i]) ? uPlot.paths.stepped({ align: 1 }) : undefined, edge = { stroke: "transparent", width: 0, points: { show: false }, paths: steps };
     const line = color(`--series-${(i % 4) + 1}`), grid = { stroke: color("--grid"), width: 1 }, axis = { stroke: color("--muted"), font: "11px " + color("--font"), grid, ticks: { ...grid, size: 4 } };
     return {
-      width: this.width, height: HEIGHT + (last ? 18 : 0), legend: { show: false }, padding: [6, 16, last ? 0 : 4, 0],
+      width: this.width, height: this.height(i), legend: { show: false }, padding: [i === 0 ? NAMES : 6, 16, last ? 0 : 4, 0],
       scales: { x: { time: false, range: () => this.on.window() }, y: { range: (u, lo, hi) => (lo === null ? [0, 1] : times.test(this.line.series[i].name) ? [0, Math.min(Math.max(hi * 1.08, 1), CUT)] : span(lo, hi)) } },
-      series: [{}, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: "transparent", width: 0, points: { show: false } }, { stroke: line, width: 1.5, points: { show: false }, paths: whole(this.line.series[i]) ? uPlot.paths.stepped({ align: 1 }) : undefined }],
+      series: [{}, edge, edge, { stroke: line, width: 1.5, points: { show: false }, paths: steps }],
       bands: [{ series: [2, 1], fill: fade(line, 0.28) }],
       axes: [{ ...axis, show: true, size: last ? 28 : 6, values: last ? (u, ticks) => ticks.map((t) => `${+t.toFixed(2)} s`) : () => [] }, { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => num(t)) }],
       cursor: {
@@ -65,51 +69,70 @@ export class Plots {
         points: { show: (u, n) => n === 3 && undefined, size: 6, fill: line }, bind: { mousedown: (u, t, handle) => (e) => (e.shiftKey ? this.pan(u, e) : handle(e)), dblclick: () => () => this.on.range(0, this.on.limit()) },
       },
       hooks: {
-        drawClear: [(u) => this.shade(u, i === 0)],
+        drawClear: [(u) => this.shade(u)],
+        draw: i === 0 ? [(u) => this.names(u)] : [],
         setSelect: [(u) => { if (u.select.width > 3) { const a = u.posToVal(u.select.left, "x"), b = u.posToVal(u.select.left + u.select.width, "x"); u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false); this.on.range(a, b); } }],
         setCursor: [(u) => { if (u === this.plots[0] && u.cursor.idx !== null && u.cursor.event) { this.at = u.posToVal(u.cursor.left, "x"); this.read(); this.on.moved(this.at); } else if (u === this.plots[0]) this.read(); }],
       },
     };
   }
 
-  // shade marks the function's events behind the signals: from its first tick to its last, a line where braking begins.
-  shade(u, named) {
-    const { ctx } = u, { left, top, width, height } = u.bbox, px = (t) => u.valToPos(t, "x", true), [a, b] = this.on.window();
+  // visible clips to the plot and what stands over it, and calls mark with each of the function's events in the window, and the places of times.
+  visible(u, mark) {
+    const { ctx } = u, { left, top, width, height } = u.bbox, [a, b] = this.on.window();
     ctx.save();
     ctx.beginPath();
-    ctx.rect(left, top, width, height);
+    ctx.rect(left, top - NAMES * devicePixelRatio, width, height + NAMES * devicePixelRatio);
     ctx.clip();
-    for (const e of this.marks) {
-      if (e.to < a || e.from > b) continue;
-      const stroke = color(e.stage >= 2 ? "--bad" : "--warn"), x = px(e.from);
-      ctx.fillStyle = fade(stroke, 0.12);
-      ctx.fillRect(x, top, Math.max(2, px(e.to) - x), height);
-      ctx.strokeStyle = ctx.fillStyle = stroke;
-      ctx.lineWidth = devicePixelRatio;
-      ctx.setLineDash(e.stage >= 2 ? [] : [4 * devicePixelRatio, 3 * devicePixelRatio]);
-      const at = px(e.brake ?? e.from);
-      ctx.beginPath();
-      ctx.moveTo(at, top);
-      ctx.lineTo(at, top + height);
-      ctx.stroke();
-      if (named) this.name(ctx, e, at, top, left + width);
-    }
+    for (const e of this.marks) if (e.to >= a && e.from <= b) mark(ctx, e, (t) => u.valToPos(t, "x", true));
     ctx.restore();
   }
 
-  name(ctx, e, x, top, right) {
-    const r = devicePixelRatio, text = e.stage >= 2 ? `AEB brake ${fixed(e.brake, 1)} s` : `AEB warn ${fixed(e.from, 1)} s`;
-    ctx.font = `${11 * r}px ${color("--font")}`;
-    ctx.textBaseline = "top";
-    const fits = x + ctx.measureText(text).width + 14 * r < right;
-    ctx.textAlign = fits ? "left" : "right";
-    ctx.beginPath();
-    ctx.moveTo(x - 4 * r, top);
-    ctx.lineTo(x + 4 * r, top);
-    ctx.lineTo(x, top + 7 * r);
-    ctx.closePath();
-    ctx.fill();
-    ctx.fillText(text, x + (fits ? 7 : -7) * r, top + 2 * r);
+  // shade marks the events behind the signals: from the first tick to the last, a dashed line where the warning begins, a
+  // full one where braking does.
+  shade(u) {
+    const { top, height } = u.bbox, r = devicePixelRatio;
+    this.visible(u, (ctx, e, px) => {
+      const x = px(e.from);
+      ctx.fillStyle = fade(color(e.stage >= 2 ? "--bad" : "--warn"), 0.12);
+      ctx.fillRect(x, top, Math.max(2, px(e.to) - x), height);
+      ctx.lineWidth = r;
+      for (const m of moments(e)) {
+        ctx.strokeStyle = color(m.braking ? "--bad" : "--warn");
+        ctx.setLineDash(m.braking ? [] : [4 * r, 3 * r]);
+        ctx.beginPath();
+        ctx.moveTo(px(m.t), top);
+        ctx.lineTo(px(m.t), top + height);
+        ctx.stroke();
+      }
+    });
+  }
+
+  // names says what the lines are, above the first plot: a hollow triangle for a warning, a full one for braking. The warning's
+  // name gives way where braking begins too soon behind it to leave room.
+  names(u) {
+    const { left, width } = u.bbox, r = devicePixelRatio, top = u.bbox.top - 13 * r;
+    this.visible(u, (ctx, e, px) => {
+      ctx.font = `${11 * r}px ${color("--font")}`;
+      ctx.textBaseline = "top";
+      const all = moments(e);
+      all.forEach((m, n) => {
+        const x = px(m.t), text = m.braking ? `AEB brake ${fixed(m.t, 1)} s` : `AEB warn ${fixed(m.t, 1)} s`, wide = ctx.measureText(text).width + 14 * r;
+        ctx.strokeStyle = ctx.fillStyle = color(m.braking ? "--bad" : "--warn");
+        ctx.lineWidth = 1.5 * r;
+        ctx.setLineDash([]);
+        ctx.beginPath();
+        ctx.moveTo(x - 4 * r, top + r);
+        ctx.lineTo(x + 4 * r, top + r);
+        ctx.lineTo(x, top + 8 * r);
+        ctx.closePath();
+        if (m.braking) ctx.fill(); else ctx.stroke();
+        const next = all[n + 1], fits = x + wide < left + width;
+        if (next && px(next.t) - x < wide) return;
+        ctx.textAlign = fits ? "left" : "right";
+        ctx.fillText(text, x + (fits ? 7 : -7) * r, top);
+      });
+    });
   }
 
   pan(u, e) {
@@ -147,7 +170,7 @@ export class Plots {
     return `${fixed(t, 2)} s: ` + this.line.series.map((s) => `${s.table}.${s.name} ${value(s, i)} ${s.unit}`.trim()).join(", ") + (mark ? ", during an AEB event" : "");
   }
 
-  resize() { this.plots.forEach((p, i) => p.setSize({ width: this.width, height: HEIGHT + (i === this.plots.length - 1 ? 18 : 0) })); }
+  resize() { this.plots.forEach((p, i) => p.setSize({ width: this.width, height: this.height(i) })); }
 
   close() {
     this.size.disconnect();
@@ -157,9 +180,16 @@ export class Plots {
   }
 }
 
-// value is a column's mean, with its extremes where they are told apart.
+// moments are the times of an event that have a name: where the warning begins, and braking.
+function moments(e) {
+  const warn = { t: e.from, braking: false }, brake = { t: e.brake ?? e.from, braking: true };
+  return e.stage < 2 ? [warn] : brake.t > warn.t ? [warn, brake] : [brake];
+}
+
+// value is a column's mean, with its extremes where they are told apart; there is no mean of states.
 function value(s, i) {
   if (s.mean[i] === null) return "no sample";
+  if (whole(s) && s.min[i] !== s.max[i]) return `${num(s.min[i])} to ${num(s.max[i])}`;
   return num(s.min[i]) === num(s.max[i]) ? num(s.mean[i]) : `${num(s.mean[i])} (${num(s.min[i])} to ${num(s.max[i])})`;
 }
 

@@ -30,6 +30,10 @@ function events(d) {
   return list.map((e) => ({ ...e, to: e.to ?? Math.max(e.from, d.read_s) }));
 }
 
+// bound is an extreme value in words. While the recording is read only the values at the changes of the stage are known, and
+// what is extreme lies there or beyond.
+const bound = (e, v, unit, beyond) => (v === null ? "–" : `${e.final ? "" : beyond + " "}${num(v)} ${unit}`);
+
 const least = (a, b) => (b === null || b === undefined ? a : a === null ? b : Math.min(a, b));
 
 // The window and the choice of signals live in the address.
@@ -195,8 +199,8 @@ function eventTable(ctx, list) {
     h("thead", {}, h("tr", {}, ["Begins", "Reaches"].map((t) => h("th", { scope: "col" }, t)), h("th", { scope: "col", class: "n" }, "Min TTC"), ["Min ETTC", "Max decel.", "Min gap"].map((t) => h("th", { scope: "col", class: "n wide" }, t)),
       h("th", { scope: "col" }, "Verdict"), h("th", { scope: "col", class: "wide" }, "Had it braked"))),
     h("tbody", {}, list.map((e, i) => h("tr", { "data-key": String(i) }, h("th", { scope: "row" }, h("button", { type: "button", class: "plain", onclick: () => jump(ctx, e) }, fixed(e.from, 2) + " s")),
-      h("td", {}, h("span", { class: "mark s" + e.stage, "aria-hidden": "true" }), stages[e.stage]), h("td", { class: "n" }, e.ttc === null ? "–" : num(e.ttc) + " s"), h("td", { class: "n wide" }, e.ettc === null ? "–" : num(e.ettc) + " s"),
-      h("td", { class: "n wide" }, e.areq === null ? "–" : num(e.areq) + " m/s²"), h("td", { class: "n wide" }, e.gap === null ? "–" : num(e.gap) + " m"), h("td", {}, (e.verdict ?? "pending").replaceAll("_", " ")),
+      h("td", {}, h("span", { class: "mark s" + e.stage, "aria-hidden": "true" }), stages[e.stage]), h("td", { class: "n" }, bound(e, e.ttc, "s", "≤")), h("td", { class: "n wide" }, bound(e, e.ettc, "s", "≤")),
+      h("td", { class: "n wide" }, bound(e, e.areq, "m/s²", "≥")), h("td", { class: "n wide" }, bound(e, e.gap, "m", "≤")), h("td", {}, (e.verdict ?? "pending").replaceAll("_", " ")),
       h("td", { class: "wide" }, e.cf ? `${e.cf.outcome}, ${num(e.cf.speed_reduction * 3.6)} km/h less${e.cf.impact_speed ? `, impact at ${num(e.cf.impact_speed * 3.6)} km/h` : ""}` : "–"))))));
 }
 
