@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint kafka test-kafka mutants fuzz bench bench-mf4 asammdf corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
+.PHONY: help build test race lint kafka test-kafka e2e-kafka mutants fuzz bench bench-mf4 asammdf corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-browser e2e-plugin chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ corpus-mf4: build ## digests of every channel of CORPUS (MDF 4 files) compared w
 
 damage-mf4: build ## 2000 damaged copies of the files in CORPUS: none may panic, take 5 s or 256 MB
 	@$(GO) run ./e2e/mf4damage -milepost bin/milepost -corpus "$(CORPUS)" -files $(DAMAGED) -seed $(SEED)
+
+e2e-kafka: build ## the same on a real Kafka broker, with kills of workers and of the broker
+	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags 'e2e kafka' -run Kafka -count=1 -timeout 20m ./e2e/kill
 
 e2e-kill: build ## kill the binary from outside, start it again, compare every byte
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kill

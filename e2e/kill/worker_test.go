@@ -15,7 +15,15 @@ import (
 	"github.com/milepost-dev/milepost/transport/jetstream"
 )
 
-// natsServer is a nats-server outside the process.
+// A server is a broker outside the process, as a test starts and kills it.
+type server interface {
+	start(t *testing.T) // on the store that is there, until it takes connections
+	kill(t *testing.T)
+	url() string
+	connect(t *testing.T) transport.Broker
+}
+
+// natsServer is a nats-server.
 type natsServer struct {
 	binary, address, store string
 	process                *program
@@ -44,6 +52,17 @@ func (s *natsServer) start(t *testing.T) {
 
 func (s *natsServer) url() string { return "nats://" + s.address }
 
+func (s *natsServer) kill(*testing.T) { s.process.kill() }
+
+func (s *natsServer) connect(t *testing.T) transport.Broker {
+	t.Helper()
+	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: s.url()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // worker starts `milepost worker` and waits until it works.
 func (p plan) worker(t *testing.T, dir, url string) *program {
 	t.Helper()
@@ -60,33 +79,36 @@ func (p plan) worker(t *testing.T, dir, url string) *program {
 func TestWorkersAndServerAreKilled(t *testing.T) {
 	p := samples()
 	want, _ := p.undisturbed(t)
+	s := buildServer(t)
+	for range 3 {
+		s.store = t.TempDir()
+		s.start(t)
+		p.drawn(t, s, want)
+		s.process.kill()
+	}
+}
+
+// drawn runs the plan with a worker and the server killed at drawn numbers of the reader's events.
+func (p plan) drawn(t *testing.T, s server, want results.Results) {
+	t.Helper()
 	events := 0
 	for name := range want {
 		if strings.HasPrefix(name, "event ") && strings.Contains(name, "/"+planStages[0]+" ") {
 			events++
 		}
 	}
-	s := buildServer(t)
-	for range 3 {
-		seed := rand.Uint64()
-		draw := rand.New(rand.NewPCG(seed, 0))
-		first := 1 + draw.IntN(events/2)
-		second := first + draw.IntN(events*9/10-first)
-		t.Logf("seed %d: of %d events of the reader, a worker is killed at %d, the server at %d", seed, events, first, second)
-		s.store = t.TempDir()
-		s.start(t)
-		p.disturbed(t, s, first, second, want)
-		s.process.kill()
-	}
+	seed := rand.Uint64()
+	draw := rand.New(rand.NewPCG(seed, 0))
+	first := 1 + draw.IntN(events/2)
+	second := first + draw.IntN(events*9/10-first)
+	t.Logf("seed %d: of %d events of the reader, a worker is killed at %d, the server at %d", seed, events, first, second)
+	p.disturbed(t, s, first, second, want)
 }
 
 // stored waits until so many out events lie in a stage's log.
-func stored(t *testing.T, url, stage string, n int) {
+func stored(t *testing.T, s server, stage string, n int) {
 	t.Helper()
-	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: url})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := s.connect(t)
 	defer b.Close()
 	log, err := b.Log(t.Context(), transport.LogConfig{Pipeline: planPipeline, Stage: stage})
 	if err != nil {
@@ -105,16 +127,16 @@ func stored(t *testing.T, url, stage string, n int) {
 }
 
 // disturbed runs the plan with two workers on the server.
-func (p plan) disturbed(t *testing.T, s *natsServer, killWorker, killServer int, want results.Results) {
+func (p plan) disturbed(t *testing.T, s server, killWorker, killServer int, want results.Results) {
 	t.Helper()
 	dir := p.folder(t)
 	workers := []*program{p.worker(t, dir, s.url()), p.worker(t, dir, s.url())}
 	run := p.start(t, dir, "--transport", s.url())
 	run.Drain()
-	stored(t, s.url(), planStages[0], killWorker)
+	stored(t, s, planStages[0], killWorker)
 	workers[0].kill()
-	stored(t, s.url(), planStages[0], killServer)
-	s.process.kill()
+	stored(t, s, planStages[0], killServer)
+	s.kill(t)
 	s.start(t)
 	if code := run.wait(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, run.Tail())
@@ -127,10 +149,7 @@ func (p plan) disturbed(t *testing.T, s *natsServer, killWorker, killServer int,
 	if code := workers[1].wait(); code != 130 {
 		t.Errorf("the other worker: exit code %d, want 130:\n%s", code, workers[1].Tail())
 	}
-	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: s.url()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := s.connect(t)
 	defer b.Close()
 	got := p.collectFrom(t, dir, b)
 	for _, d := range got.Diff(want) {

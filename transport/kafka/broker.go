@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -118,7 +119,7 @@ func (b *Broker) connectError(err error) error {
 	var name x509.HostnameError
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	var remote *net.OpError // crypto/tls tells an alert so
 	advice := ""
 	switch {
 	case errors.As(err, &unknown):
@@ -129,7 +130,7 @@ func (b *Broker) connectError(err error) error {
 		advice = "its certificate is not valid"
 	case errors.As(err, &record):
 		advice = "it does not speak TLS there: leave out transport.kafka.tls, or name the port of its TLS listener"
-	case errors.As(err, &alert):
+	case errors.As(err, &remote) && remote.Op == "remote error":
 		advice = "it refused our certificate: set transport.kafka.tls.cert and key to one that it knows"
 	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return fmt.Errorf("connect to Kafka at %s: %w", b.address(), b.advise(err))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -12,6 +13,10 @@ import (
 
 // fencing are the answers that say that another process has taken the epoch: nothing of the transaction is stored, or will be.
 var fencing = []error{kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidProducerIDMapping, kerr.InvalidTxnState}
+
+// refusals are the answers of a broker that does not let us.
+var refusals = []error{kerr.TopicAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+	kerr.SaslAuthenticationFailed, kerr.UnknownTopicOrPartition}
 
 // produceError is what the error of a transaction means that was not ended.
 func (b *Broker) produceError(err error) error {
@@ -25,6 +30,8 @@ func (b *Broker) produceError(err error) error {
 		return fmt.Errorf("%w (%w)", transport.ErrTooLarge, b.advise(err))
 	case errors.Is(err, transport.ErrClosed):
 		return err
+	case slices.ContainsFunc(refusals, func(r error) bool { return errors.Is(err, r) }):
+		return b.advise(err) // nothing is stored, and nothing will be until somebody changes it
 	}
 	return fmt.Errorf("%w (%w)", transport.ErrUnknown, b.advise(err))
 }

@@ -227,7 +227,7 @@ func (l *log) pick(ctx context.Context, topic string, partition int32, offsets [
 		for len(offsets) > 0 && offsets[0] < p.next {
 			offsets = offsets[1:]
 		}
-		wait = 20 * time.Millisecond // only for one whose marker is not there yet
+		wait = 20 * time.Millisecond                  // only for one whose marker is not there yet
 		if len(offsets) > 0 && offsets[0] >= p.high { // a topic that was emptied by somebody
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -18,6 +19,9 @@ const (
 	dlqTopic
 	stateTopic
 )
+
+// createLimit is how long topics may take to be made and to have leaders: a cluster does that at leisure.
+const createLimit = time.Minute
 
 // A log is the three topics of a stage.
 type log struct {
@@ -45,8 +49,10 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 	l := b.logs[name]
 	b.mu.Unlock()
 	if l == nil {
-		limited, cancel := b.limit(ctx)
+		limited, cancel := context.WithTimeout(ctx, createLimit)
 		defer cancel()
+		limited, stop := b.both(limited)
+		defer stop()
 		var err error
 		if l, err = b.openLog(limited, name, c); err != nil {
 			return nil, fmt.Errorf("log %s/%s: %w", c.Pipeline, c.Stage, err)

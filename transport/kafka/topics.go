@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/milepost-dev/milepost/transport"
 )
@@ -77,28 +78,49 @@ func (b *Broker) topics(ctx context.Context, names [3]string, c transport.LogCon
 	return parts, b.learn(ctx, names)
 }
 
-// create makes topics. One that somebody else made meanwhile is fine; where making them is not allowed, the error says what
-// they have to be like.
+// create makes topics, all in one request. One that somebody else made meanwhile is fine; where making them is not allowed,
+// the error says what they have to be like.
 func (b *Broker) create(ctx context.Context, names [3]string, missing []int, parts, copies int) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = int32(createLimit.Milliseconds())
 	for _, place := range missing {
-		settings := b.config.settings(place)
-		values := map[string]*string{}
-		for k, v := range settings {
-			values[k] = &v
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = names[place], int32(parts), int16(copies)
+		for k, v := range b.config.settings(place) {
+			c := kmsg.NewCreateTopicsRequestTopicConfig()
+			c.Name, c.Value = k, &v
+			t.Configs = append(t.Configs, c)
 		}
-		_, err := b.admin.CreateTopic(ctx, int32(parts), int16(copies), values, names[place])
-		switch {
-		case err == nil || errors.Is(err, kerr.TopicAlreadyExists):
-		case errors.Is(err, kerr.InvalidReplicationFactor):
-			return fmt.Errorf("topic %s: %w: set transport.kafka.replication to no more than there are brokers", names[place], err)
-		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.PolicyViolation):
-			return fmt.Errorf("topic %s is not there and may not be made by this user (%w). Allow CREATE on topics with the prefix %s, or have them made:\n%s",
-				names[place], err, b.config.Prefix, b.recipe(names, missing, parts, copies))
-		default:
-			return fmt.Errorf("make topic %s: %w", names[place], b.fetchError(ctx, err))
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, b.client)
+	if err != nil {
+		return fmt.Errorf("make topics: %w", b.fetchError(ctx, err))
+	}
+	for _, t := range resp.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			if t.ErrorMessage != nil {
+				err = fmt.Errorf("%w (%s)", err, *t.ErrorMessage)
+			}
+			return b.refusedTopic(t.Topic, err, b.recipe(names, missing, parts, copies))
 		}
 	}
 	return nil
+}
+
+// refusedTopic says what to do about a topic that was not made.
+func (b *Broker) refusedTopic(topic string, err error, recipe string) error {
+	switch {
+	case errors.Is(err, kerr.InvalidReplicationFactor):
+		return fmt.Errorf("make topic %s: %w: set transport.kafka.replication to no more than there are brokers", topic, err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.PolicyViolation):
+		return fmt.Errorf("topic %s is not there and may not be made by this user: %w. Allow CREATE on topics with the prefix %s, or have them made:\n%s",
+			topic, err, b.config.Prefix, recipe)
+	}
+	return fmt.Errorf("make topic %s: %w", topic, err)
 }
 
 // recipe is how an administrator makes the topics that are missing.

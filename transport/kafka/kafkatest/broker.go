@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,17 +23,18 @@ import (
 
 // Options describe a broker; the zero value is one without passwords or encryption, in a folder of its own.
 type Options struct {
-	Dir      string            // of its data and log; empty is a temporary one that Stop removes
-	Settings map[string]string // of server.properties, over the defaults
-	Format   []string          // more arguments of the storage tool, such as --add-scram
-	Ready    []kgo.Opt         // how a client that may ask for metadata connects, if not in plain text
-	Heap     string            // 512m
+	Dir       string            // of its data and log; empty is a temporary one that Stop removes
+	Settings  map[string]string // of server.properties, over the defaults
+	Format    []string          // more arguments of the storage tool, such as --add-scram
+	Listeners map[string]string // more listeners: name and protocol, such as MUTUAL and SSL
+	Heap      string            // 512m
 }
 
 // A Broker is one running Kafka server.
 type Broker struct {
-	Address string // host:port of the listener for clients
-	Dir     string
+	Address   string            // host:port of the listener in plain text, where everything is allowed
+	Listeners map[string]string // host:port of the others, by name
+	Dir       string
 
 	options Options
 	jars    string
@@ -71,26 +73,24 @@ func (b *Broker) Pid() int { return b.process.Process.Pid }
 
 // configure writes server.properties and formats the storage, if that was not done before.
 func (b *Broker) configure(ctx context.Context) error {
-	ports, err := freePorts(2)
-	if err != nil {
-		return err
-	}
-	b.Address = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	properties := filepath.Join(b.Dir, "server.properties")
 	if old, err := os.ReadFile(properties); err == nil { // its topics name the address
-		if _, rest, ok := strings.Cut(string(old), "# clients: "); ok {
+		if _, rest, ok := strings.Cut(string(old), addressMark); ok {
 			b.Address, _, _ = strings.Cut(rest, "\n")
 			return nil
 		}
 	}
-	var text bytes.Buffer
-	fmt.Fprintf(&text, "# clients: %s\n", b.Address)
-	settings := defaults(b.Dir, b.Address, ports[1])
-	maps.Copy(settings, b.options.Settings)
-	for _, k := range slices.Sorted(maps.Keys(settings)) {
-		fmt.Fprintf(&text, "%s=%s\n", k, strings.ReplaceAll(settings[k], "{address}", b.Address))
+	names := slices.Sorted(maps.Keys(b.options.Listeners))
+	ports, err := freePorts(2 + len(names))
+	if err != nil {
+		return err
 	}
-	if err := os.WriteFile(properties, text.Bytes(), 0o600); err != nil {
+	address := func(n int) string { return fmt.Sprintf("127.0.0.1:%d", ports[n]) }
+	b.Address, b.Listeners = address(0), map[string]string{}
+	for n, name := range names {
+		b.Listeners[name] = address(2 + n)
+	}
+	if err := os.WriteFile(properties, b.properties(address(1)), 0o600); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(b.Dir, "log4j2.properties"), []byte(logging), 0o600); err != nil {
@@ -105,6 +105,42 @@ func (b *Broker) configure(ctx context.Context) error {
 	return nil
 }
 
+const addressMark = "# clients: "
+
+// properties is server.properties: a single node's settings. Auto-creation is off, so that a forgotten topic shows.
+func (b *Broker) properties(controller string) []byte {
+	s := map[string]string{
+		"process.roles":                    "broker,controller",
+		"node.id":                          "1",
+		"controller.quorum.voters":         "1@" + controller,
+		"controller.listener.names":        "CONTROLLER",
+		"listeners":                        "PLAIN://" + b.Address + ",CONTROLLER://" + controller,
+		"advertised.listeners":             "PLAIN://" + b.Address,
+		"inter.broker.listener.name":       "PLAIN",
+		"listener.security.protocol.map":   "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"log.dirs":                         filepath.Join(b.Dir, "log"),
+		"auto.create.topics.enable":        "false",
+		"group.initial.rebalance.delay.ms": "0",
+		"log.cleaner.dedupe.buffer.size":   "16777216",
+	}
+	for name, address := range b.Listeners {
+		s["listeners"] += "," + name + "://" + address
+		s["advertised.listeners"] += "," + name + "://" + address
+		s["listener.security.protocol.map"] += "," + name + ":" + b.options.Listeners[name]
+	}
+	for _, topic := range []string{"offsets.topic", "transaction.state.log", "share.coordinator.state.topic"} {
+		s[topic+".num.partitions"], s[topic+".replication.factor"] = "4", "1"
+	}
+	s["transaction.state.log.min.isr"], s["share.coordinator.state.topic.min.isr"] = "1", "1"
+	maps.Copy(s, b.options.Settings)
+	var text bytes.Buffer
+	fmt.Fprintln(&text, addressMark+b.Address)
+	for _, k := range slices.Sorted(maps.Keys(s)) {
+		fmt.Fprintf(&text, "%s=%s\n", k, s[k])
+	}
+	return text.Bytes()
+}
+
 const logging = `rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
 appender.console.name = console
@@ -112,29 +148,6 @@ appender.console.type = Console
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d %p %c{1} %m%n
 `
-
-// defaults are a single node's settings. Auto-creation is off, so that a forgotten topic shows.
-func defaults(dir, address string, controller int) map[string]string {
-	s := map[string]string{
-		"process.roles":                    "broker,controller",
-		"node.id":                          "1",
-		"controller.quorum.voters":         fmt.Sprintf("1@127.0.0.1:%d", controller),
-		"controller.listener.names":        "CONTROLLER",
-		"listeners":                        fmt.Sprintf("CLIENT://%s,CONTROLLER://127.0.0.1:%d", address, controller),
-		"advertised.listeners":             "CLIENT://" + address,
-		"inter.broker.listener.name":       "CLIENT",
-		"listener.security.protocol.map":   "CONTROLLER:PLAINTEXT,CLIENT:PLAINTEXT",
-		"log.dirs":                         filepath.Join(dir, "log"),
-		"auto.create.topics.enable":        "false",
-		"group.initial.rebalance.delay.ms": "0",
-		"log.cleaner.dedupe.buffer.size":   "16777216",
-	}
-	for _, topic := range []string{"offsets.topic", "transaction.state.log", "share.coordinator.state.topic"} {
-		s[topic+".num.partitions"], s[topic+".replication.factor"] = "4", "1"
-	}
-	s["transaction.state.log.min.isr"], s["share.coordinator.state.topic.min.isr"] = "1", "1"
-	return s
-}
 
 // java is a call of one of Kafka's programs.
 func (b *Broker) java(ctx context.Context, class string, args ...string) *exec.Cmd {
@@ -156,20 +169,28 @@ func (b *Broker) Restart(ctx context.Context) error {
 	defer out.Close()
 	b.process = b.java(context.WithoutCancel(ctx), "kafka.Kafka", filepath.Join(b.Dir, "server.properties"))
 	b.process.Stdout, b.process.Stderr = out, out
-	if err := b.process.Start(); err != nil {
+	b.process.SysProcAttr = withParent()
+	b.exited = make(chan struct{})
+	started := make(chan error)
+	go func(c *exec.Cmd, exited chan struct{}) {
+		runtime.LockOSThread() // the parent that must not end is the thread
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := c.Start()
+		started <- err
+		if err == nil {
+			_ = c.Wait()
+		}
+	}(b.process, b.exited)
+	if err := <-started; err != nil {
 		return err
 	}
-	b.exited = make(chan struct{})
-	go func(c *exec.Cmd, exited chan struct{}) {
-		_ = c.Wait()
-		close(exited)
-	}(b.process, b.exited)
 	return b.ready(ctx)
 }
 
 // ready waits until the server answers a client.
 func (b *Broker) ready(ctx context.Context) error {
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Address), kgo.DisableClientMetrics()}, b.options.Ready...)...)
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Address), kgo.DisableClientMetrics())
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,67 @@
+//go:build e2e && kafka
+
+package kill
+
+import (
+	"testing"
+
+	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/kafka"
+	"github.com/milepost-dev/milepost/transport/kafka/kafkatest"
+)
+
+// kafkaServer is a real Kafka broker.
+type kafkaServer struct{ *kafkatest.Broker }
+
+func startKafka(t *testing.T) kafkaServer {
+	t.Helper()
+	b, err := kafkatest.Start(t.Context(), kafkatest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return kafkaServer{b}
+}
+
+func (s kafkaServer) start(t *testing.T) {
+	t.Helper()
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s kafkaServer) kill(t *testing.T) {
+	t.Helper()
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s kafkaServer) url() string { return "kafka://" + s.Address }
+
+func (s kafkaServer) connect(t *testing.T) transport.Broker {
+	t.Helper()
+	b, err := kafka.Connect(t.Context(), kafka.Config{Seeds: []string{s.Address}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestSamplesOnKafka: with a worker and the broker killed, every event, result and row is that of embedded JetStream.
+func TestSamplesOnKafka(t *testing.T) {
+	p := samples()
+	want, _ := p.undisturbed(t)
+	p.drawn(t, startKafka(t), want)
+}
+
+// TestRoadlogsOnKafka is the same over the shared recordings.
+func TestRoadlogsOnKafka(t *testing.T) {
+	p := roadlogs(t)
+	want, _ := p.undisturbed(t)
+	p.drawn(t, startKafka(t), want)
+}
