@@ -27,7 +27,9 @@ import (
 //	Check() []error        refuses files that the configuration names; each a *FieldError; lint and run call it after Validate
 //	Warnings() []error     what may be meant but looks wrong; may look at files
 //
-// and that of a sink, which lint compares with the stages that write to it,
+// Validate and Check are also asked where fields are at fault, so that all faults are told at once; such a field has its
+// default then, and what they say of it is dropped. A sink's configuration, which lint compares with the stages that write to
+// it, may have
 //
 //	StoredTypes() (field string, types []string)     the event types that it stores, nothing for all, and the key that lists them
 //	FileTemplate() (field, template string)          the path of its files, in which {pipeline}, {stage} and {type} are replaced
@@ -35,11 +37,14 @@ import (
 
 // A FieldError is an error or a warning about one field of a configuration. Path is as a user would write it: keys and list
 // indices joined by dots, such as "window.tumbling" or "command.1". Code is the stable code without brackets, such as
-// "W-path"; empty stands for "E-value".
+// "W-path"; empty stands for "E-value". Err may be a *spec.InvalidError about a file that the field names; its problems are
+// then told where they stand in that file.
 type FieldError struct {
-	Path string
-	Code string
-	Err  error
+	Path  string
+	Code  string
+	Err   error
+	Uses  []string // other fields that the verdict rests on: where one of them is at fault itself, this is not told
+	Meant string   // what was probably meant
 }
 
 // FieldErrorf makes a *FieldError with a formatted message.

@@ -11,7 +11,8 @@ import (
 	"github.com/milepost-dev/milepost/stages"
 )
 
-// lint loads a pipelines file in a folder of files and lists what is wrong, "line:column code message".
+// lint loads a pipelines file in a folder of files and lists what is wrong, "line:column code message"; of another file than
+// pipelines.yaml with its name.
 func lint(t *testing.T, text string, files map[string]string) string {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -30,6 +31,9 @@ func lint(t *testing.T, text string, files map[string]string) string {
 	}
 	var out strings.Builder
 	for _, p := range problems {
+		if p.File != "pipelines.yaml" {
+			out.WriteString(p.File + ":")
+		}
 		fmt.Fprintf(&out, "%d:%d %s %s", p.Line, p.Column, p.Code, p.Message)
 		if p.Meant != "" {
 			fmt.Fprintf(&out, " (meant %s)", p.Meant)
@@ -79,22 +83,55 @@ func TestFaultsOfBindingsAndDatabasesAreFoundByLoad(t *testing.T) {
 logs:
   a.mf4: {binding: cra}
 `})
-	const at = `9:21 E-binding "with.bindings" of stage p/read: signals.yaml:`
 	wantLines(t, got,
-		at+`4:5: unknown field "ego_sped" in bindings.car; did you mean "ego_speed"?`,
-		at+`5:61: unknown field "fcator" in bindings.car.yaw_rate; did you mean "factor"?`,
-		at+`13:11: logs["a.mf4"].binding: names "cra", which is not among the bindings (car); did you mean "car"?`,
-		at+`5:5: bindings.car.yaw_rate: no signal "FRNT" in WHEELS; close names: FRONT`,
-		at+`6:5: bindings.car.driver_brake: no message "171 (0xab)" in car.dbc; did you mean 170 (0xaa, WHEELS)? It has REAR`,
-		`9:21 E-dbc "with.bindings" of stage p/read: signals.yaml:8:9: bindings.car.tracks[0]: no file "none.dbc"`,
-		`9:21 E-dbc "with.bindings" of stage p/read: signals.yaml:11:7: bindings.car.signals.v: bad.dbc:1: `,
+		`signals.yaml:4:5 E-field unknown field "ego_sped" in "bindings.car" of the bindings file (meant ego_speed)`,
+		`signals.yaml:5:55 E-dbc "bindings.car.yaw_rate.signal" of the bindings file: no signal "FRNT" in WHEELS (meant FRONT)`,
+		`signals.yaml:5:61 E-field unknown field "fcator" in "bindings.car.yaw_rate" of the bindings file (meant factor)`,
+		`signals.yaml:6:32 E-dbc "bindings.car.driver_brake.id" of the bindings file: no message "171 (0xab)" in car.dbc; did you mean 170 (0xaa, WHEELS)? It has REAR`,
+		`signals.yaml:8:30 E-dbc "bindings.car.tracks.0.dbc" of the bindings file: no file "none.dbc" in ["."`,
+		`signals.yaml:11:23 E-dbc "bindings.car.signals.v.dbc" of the bindings file: bad.dbc:1: `,
+		`signals.yaml:13:20 E-ref "logs.a.mf4.binding" of the bindings file: names "cra", which is not among the bindings (car) (meant car)`,
 	)
 }
 
-func TestAMissingDatabaseIsBlamedOnItsFolders(t *testing.T) {
+// TestAFaultOfABindingsFileIsShownThere: also of JSON with tabs and of several files at once.
+func TestAFaultOfABindingsFileIsShownThere(t *testing.T) {
+	lint(t, strings.Replace(readOnly, "signals.yaml", "signals.json\n          speed: fast", 1), map[string]string{"a.mf4": "",
+		"signals.json": "{\n\t\"bindings\": {\"car\": {\"kind\": \"physical\", \"ego_speed\": {\"chanel\": \"V\"}}},\n\t\"logs\": {\"a.mf4\": {\"binding\": 5}}\n}\n"})
+	_, problems := spec.Load(t.Context(), []string{"pipelines.yaml"}, spec.Options{Registry: stages.Standard()})
+	var text strings.Builder
+	if err := problems.Render(&text); err != nil {
+		t.Fatal(err)
+	}
+	want := `pipelines.yaml:10:18: "with.speed" of stage p/read: is "fast", must be max, realtime or a factor from 0.01x to 1000000x [E-value]
+   9 |           bindings: signals.json
+> 10 |           speed: fast
+                        ^^^^
+
+signals.json:2:57: unknown field "chanel" in "bindings.car.ego_speed" of the bindings file [E-field]
+  1 | {
+> 2 | TAB"bindings": {"car": {"kind": "physical", "ego_speed": {"chanel": "V"}}},
+      TAB                                                       ^^^^^^^^
+  did you mean "channel"?
+
+signals.json:3:32: "logs.a.mf4.binding" of the bindings file: want a string; have 5 [E-value]
+  2 | TAB"bindings": {"car": {"kind": "physical", "ego_speed": {"chanel": "V"}}},
+> 3 | TAB"logs": {"a.mf4": {"binding": 5}}
+      TAB                              ^
+  quote it: "5"
+`
+	if got := text.String(); got != strings.ReplaceAll(want, "TAB", "\t") {
+		t.Errorf("%s", got)
+	}
+	if p := problems[1]; p.File != "signals.json" || p.Line != 2 || p.Where != `"with.bindings" of stage p/read` {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestAMissingDatabaseIsToldWhereItIsNamed(t *testing.T) {
 	got := lint(t, readOnly+"          dbc_dir: dbs\n", map[string]string{"a.mf4": "",
 		"signals.yaml": "bindings: {car: {kind: can, ego_speed: {id: 1, dbc: none.dbc, signal: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
-	wantLines(t, got, `10:20 E-dbc "with.dbc_dir" of stage p/read: signals.yaml:1:29: bindings.car.ego_speed: no file "none.dbc"`)
+	wantLines(t, got, `signals.yaml:1:53 E-dbc "bindings.car.ego_speed.dbc" of the bindings file: no file "none.dbc" in ["." "dbc" "dbs" "."]; `+"`dbc_dir`")
 }
 
 func TestFilesThatAreNotThereAreFoundByLoad(t *testing.T) {
@@ -111,4 +148,46 @@ func TestFieldsOfAConditionAreThoseOfTheStages(t *testing.T) {
 	}
 	wantLines(t, with(`"data.tcc < 1.6"`), `11:53 E-expr data.tcc is not a field of aeb.tick.v1 or aeb.inputs.v1 (meant data.ttc)`)
 	wantLines(t, with(`"type == 'aeb.tick.v1' || data.ego > 0"`))
+}
+
+func TestAllFaultsOfAReaderAreToldAtOnce(t *testing.T) {
+	got := lint(t, `version: 1
+version: 1
+pipelines:
+  p:
+    stages:
+      - name: read
+        uses: reader/mf4
+        with:
+          paths: ["${NOT_SET}", "*.mf4", "[", "none/*.mf4"]
+          bindings: none.yaml
+          speed: fast
+          raster: 10
+          batch: 15ms
+          from: -3s
+          on_corrupt: maybe
+      - name: again
+        uses: reader/mf4
+        with: { paths: "${NOT_SET}", bindings: "${NOT_SET}", sped: max }
+      - name: third
+        uses: reader/mf4
+        with: { paths: "*.mf4", sginals: {} }
+`, map[string]string{"a.mf4": ""})
+	wantLines(t, got,
+		`2:1 E-yaml key "version" stands here a second time, first in line 1`,
+		`9:19 E-env NOT_SET is not set`,
+		`9:42 E-value "with.paths.2" of stage p/read: "[" is no valid glob`,
+		`9:47 E-paths "with.paths.3" of stage p/read: "none/*.mf4" matches no file; the working directory is`,
+		`10:21 E-binding "with.bindings" of stage p/read: read bindings none.yaml: no such file`,
+		`11:18 E-value "with.speed" of stage p/read: is "fast", must be max, realtime or a factor from 0.01x to 1000000x`,
+		`12:19 E-value "with.raster" of stage p/read: want a duration`,
+		`14:17 E-value "with.from" of stage p/read: is -3s, must be 0 or more`,
+		`15:23 E-value "with.on_corrupt" of stage p/read: want fail or keep; have "maybe"`,
+		`17:15 E-edge reader "again" must be the first stage`,
+		`18:24 E-env NOT_SET is not set`,
+		`18:48 E-env NOT_SET is not set`,
+		`18:62 E-field unknown field "sped" in "with" of stage p/again (meant speed)`,
+		`20:15 E-edge reader "third" must be the first stage`,
+		`21:33 E-field unknown field "sginals" in "with" of stage p/third (meant signals)`,
+	)
 }

@@ -2,7 +2,9 @@ package spec
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -22,34 +24,23 @@ func (l *loader) config(t pipeline.StageType, n, named *node, where, prefix stri
 	if prefix != "" {
 		d.path = []string{prefix}
 	}
-	before := len(l.problems)
+	before := l.errors()
 	d.decode(n, reflect.ValueOf(cfg).Elem())
-	if len(l.problems) == before {
-		l.validate(cfg, n, d)
-	}
+	l.validate(cfg, n, d, before)
 	return cfg, n
 }
 
-// validate asks the configuration itself, once it is decoded without a fault.
-func (l *loader) validate(cfg any, n *node, d *decoder) {
+// validate asks the configuration itself, of which faulty fields have their defaults. What was at fault already is excused
+// from what is found here; before is how many errors there were when decoding began.
+func (l *loader) validate(cfg any, n *node, d *decoder, before int) {
 	if v, ok := cfg.(interface{ Validate() error }); ok {
-		errs := each(v.Validate())
-		for _, err := range errs {
-			l.blame(err, n, d, l.report, CodeValue)
-		}
-		if len(errs) > 0 {
-			return
-		}
+		l.blame(each(v.Validate()), n, d, l.report, CodeValue, l.errors() > before)
 	}
 	if v, ok := cfg.(interface{ Check() []error }); ok && !l.opts.NoAdvice {
-		for _, err := range v.Check() {
-			l.blame(err, n, d, l.report, CodeValue)
-		}
+		l.blame(v.Check(), n, d, l.report, CodeValue, l.errors() > before)
 	}
-	if v, ok := cfg.(interface{ Warnings() []error }); ok && !l.opts.NoAdvice {
-		for _, err := range v.Warnings() {
-			l.blame(err, n, d, l.warn, WarnConfig)
-		}
+	if v, ok := cfg.(interface{ Warnings() []error }); ok && !l.opts.NoAdvice && l.errors() == before {
+		l.blame(v.Warnings(), n, d, l.warn, WarnConfig, false)
 	}
 }
 
@@ -69,23 +60,51 @@ func each(err error) []error {
 	return []error{err}
 }
 
-// blame reports an error of Validate or Warnings at the field that it names, or as near as the file goes.
-func (l *loader) blame(err error, n *node, d *decoder, report func(pos, string, string, ...any) *Problem, code string) {
-	var f *pipeline.FieldError
-	if !errors.As(err, &f) {
-		report(n.pos, code, "%s: %v", d.subject(), err)
-		return
+// blame reports what a configuration says of itself, each error at the field that it names, or as near as the file goes. What
+// is refused here is excused from then on. faulty says whether the configuration has faults already: an error that names no
+// field may be one of their consequences.
+func (l *loader) blame(errs []error, n *node, d *decoder, report func(pos, string, string, ...any) *Problem, code string, faulty bool) {
+	var refused []*node
+	for _, err := range errs {
+		var f *pipeline.FieldError
+		if !errors.As(err, &f) {
+			if !faulty {
+				report(n.pos, code, "%s: %v", d.subject(), err)
+			}
+			continue
+		}
+		path := strings.Split(f.Path, ".")
+		if n.excused(path) || slices.ContainsFunc(f.Uses, func(other string) bool { return n.excused(strings.Split(other, ".")) }) {
+			continue
+		}
+		at, found := n.at(path)
+		if p := l.fault(f, at.pos, path, d, report, code); p != nil && found && p.Severity == Error {
+			refused = append(refused, at)
+		}
 	}
-	if f.Code != "" {
-		code = f.Code
+	for _, at := range refused {
+		at.broken = true
 	}
-	path := strings.Split(f.Path, ".")
-	at, _ := n.at(path)
-	if strings.HasPrefix(code, "W-") {
-		report(at.pos, code, "%v", f.Err)
-		return
-	}
+}
+
+// fault reports one error of a field; of a file that the field names, what is wrong with that file, where it stands there.
+func (l *loader) fault(f *pipeline.FieldError, at pos, path []string, d *decoder, report func(pos, string, string, ...any) *Problem, code string) *Problem {
 	d.path = append(d.path, path...)
-	report(at.pos, code, "%s: %v", d.subject(), f.Err)
-	d.path = d.path[:len(d.path)-len(path)]
+	defer func() { d.path = d.path[:len(d.path)-len(path)] }()
+	var other *InvalidError
+	if errors.As(f.Err, &other) {
+		for _, p := range other.Problems {
+			p.Where = cmpOr(p.Where, d.subject())
+			l.problems = append(l.problems, &p)
+		}
+		return nil
+	}
+	code = cmpOr(f.Code, code)
+	message := fmt.Sprintf("%s: %v", d.subject(), f.Err)
+	if strings.HasPrefix(code, "W-") {
+		message = f.Err.Error()
+	}
+	p := report(at, code, "%s", message)
+	p.Meant = f.Meant
+	return p
 }

@@ -35,7 +35,7 @@ func (l *loader) transport(n *node) {
 	f := n.fields[0]
 	if !slices.Contains(transportKinds, f.key.text) {
 		p := l.report(f.key.pos, CodeField, "unknown transport %q", f.key.text)
-		if p.Meant = nearest(f.key.text, transportKinds); p.Meant == "" {
+		if p.Meant = pipeline.Nearest(f.key.text, transportKinds); p.Meant == "" {
 			p.Hint = "there are: " + strings.Join(transportKinds, ", ")
 		}
 		return
@@ -123,7 +123,7 @@ func (l *loader) overrideTransport(root *node) *node {
 	if kind == "" {
 		p := l.report(at, CodeValue, "unknown transport %q", arg)
 		p.Hint = "want embedded, memory, nats://host:port or kafka://host:port"
-		p.Meant = nearest(arg, []string{"embedded", "memory"})
+		p.Meant = pipeline.Nearest(arg, []string{"embedded", "memory"})
 		return root
 	}
 	block := &node{pos: at, kind: mapKind}

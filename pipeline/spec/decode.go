@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/milepost-dev/milepost/pipeline"
 )
 
 // A decoder puts nodes into Go values by the tags of package pipeline. It goes on after a fault, so that all are found; what
@@ -263,7 +265,7 @@ func (d *decoder) structure(n *node, v reflect.Value) {
 	for _, f := range n.fields {
 		i := slices.IndexFunc(fields, func(t tagged) bool { return t.name == f.key.text })
 		if i < 0 {
-			d.unknown(f, fields)
+			d.unknown(n, f, fields)
 			continue
 		}
 		if fields[i].secret {
@@ -274,19 +276,22 @@ func (d *decoder) structure(n *node, v reflect.Value) {
 		d.bounds(f.value, fields[i], v.FieldByIndex(fields[i].index))
 	}
 	for _, f := range fields {
-		if got := n.get(f.name); f.required && got.null() {
+		if got := n.get(f.name); f.required && got.null() && !slices.Contains(n.meant, f.name) {
 			p := d.l.report(n.pos, CodeField, "missing field %q in %s", f.name, d.subject())
 			p.Hint = f.doc
 		}
 	}
 }
 
-func (d *decoder) unknown(f *field, fields []tagged) {
+// unknown refuses a key of the mapping n.
+func (d *decoder) unknown(n *node, f *field, fields []tagged) {
+	n.unknown = true
 	p := d.l.report(f.key.pos, CodeField, "unknown field %q in %s", f.key.text, d.subject())
-	if p.Meant = nearest(f.key.text, fieldNames(fields)); p.Meant == "" {
+	if p.Meant = pipeline.Nearest(f.key.text, fieldNames(fields)); p.Meant == "" {
 		p.Hint = has(fieldNames(fields))
 		return
 	}
+	n.meant = append(n.meant, p.Meant)
 	meant := slices.IndexFunc(fields, func(t tagged) bool { return t.name == p.Meant })
 	if fields[meant].secret {
 		f.value.hide() // a misspelled password is one still, and this problem quotes its line
@@ -310,7 +315,7 @@ func (d *decoder) enum(n *node, f tagged) {
 			p := d.refuse(item, "want "+orList(f.enum))
 			d.path = d.path[:len(d.path)-1]
 			if !item.secret {
-				p.Meant = nearest(item.text, f.enum)
+				p.Meant = pipeline.Nearest(item.text, f.enum)
 			}
 		}
 	}

@@ -104,7 +104,7 @@ func (l *loader) exists(r reference, name, stage string) bool {
 	if d == nil {
 		names := l.pipelineNames()
 		p := l.report(r.at.pos, CodeRef, `"from" names pipeline %q, which the file does not have (%s)`, name, strings.Join(names, ", "))
-		if near := nearest(name, names); near != "" {
+		if near := pipeline.Nearest(name, names); near != "" {
 			p.Meant = near + "/" + stage
 		}
 		return false
@@ -113,7 +113,7 @@ func (l *loader) exists(r reference, name, stage string) bool {
 		return true
 	}
 	p := l.report(r.at.pos, CodeRef, `"from" names stage %q, which %s does not have (%s)`, stage, name, strings.Join(d.names(), ", "))
-	if near := nearest(stage, d.names()); near != "" {
+	if near := pipeline.Nearest(stage, d.names()); near != "" {
 		p.Meant = near
 		if strings.Contains(r.text, "/") {
 			p.Meant = name + "/" + near
@@ -194,7 +194,7 @@ func (l *loader) to(s *stageDraft) {
 				list = strings.Join(names, ", ")
 			}
 			p := l.report(r.at.pos, CodeRef, `"to" names sink %q, which the file does not have (%s)`, r.text, list)
-			p.Meant = nearest(r.text, names)
+			p.Meant = pipeline.Nearest(r.text, names)
 			continue
 		}
 		sink := l.spec.Sinks[i]

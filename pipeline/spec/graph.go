@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/milepost-dev/milepost/pipeline"
 )
 
 // GraphFormats are the formats that Graph takes.
@@ -49,7 +51,7 @@ func (s *Spec) graph(names []string) (*graph, error) {
 		if slices.Contains(all, n) {
 			continue
 		}
-		if near := nearest(n, all); near != "" {
+		if near := pipeline.Nearest(n, all); near != "" {
 			return nil, fmt.Errorf("no pipeline %q (%s); did you mean %q?", n, strings.Join(all, ", "), near)
 		}
 		return nil, fmt.Errorf("no pipeline %q (%s)", n, strings.Join(all, ", "))

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/milepost-dev/milepost/pipeline"
 )
 
 // lay puts over on base: mappings merge, anything else replaces. `transport`, and a sink of another type, are replaced whole,
@@ -102,6 +104,6 @@ func (l *loader) putItem(n *node, step string, rest, done []string, value *node,
 		}
 	}
 	p := l.report(at, CodeRef, "%s: the list has no %q (%s)", strings.Join(done[:len(done)-1], "."), step, strings.Join(names, ", "))
-	p.Meant = nearest(step, names)
+	p.Meant = pipeline.Nearest(step, names)
 	return n
 }

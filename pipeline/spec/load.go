@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/milepost-dev/milepost/pipeline"
 )
@@ -32,14 +33,15 @@ func Load(ctx context.Context, files []string, opts Options) (*Spec, Problems) {
 	if opts.ReadFile == nil {
 		opts.ReadFile = readRegular
 	}
-	l := &loader{opts: opts, spec: &Spec{Files: files}}
+	l := &loader{opts: opts, limits: pipelinesLimits, spec: &Spec{Files: files}}
 	l.load(ctx, files)
 	return l.result()
 }
 
-// A loader is one call of Load.
+// A loader is one call of Load, or of DecodeFile.
 type loader struct {
 	opts     Options
+	limits   limits
 	problems []*Problem
 	root     *node
 	spec     *Spec
@@ -50,19 +52,21 @@ func (l *loader) load(ctx context.Context, files []string) {
 	if len(files) == 0 {
 		l.report(pos{}, CodeFile, "no file given")
 	}
+	whole := true
 	for _, name := range files {
 		if err := ctx.Err(); err != nil {
 			l.report(pos{src: newSource(name, "")}, CodeFile, "%v", err)
 			return
 		}
-		if n := l.file(name); n != nil && l.root == nil {
+		n := l.file(name)
+		if whole = whole && n != nil; n != nil && l.root == nil {
 			l.root = n
 		} else if n != nil {
 			l.root = lay(l.root, n)
 		}
 	}
-	if l.failed() || l.root == nil {
-		return
+	if !whole || l.root == nil {
+		return // what a file without the others lacks says nothing
 	}
 	for _, arg := range l.opts.Set {
 		l.root = l.override(l.root, arg)
@@ -135,8 +139,16 @@ func (l *loader) warn(p pos, code, format string, args ...any) *Problem {
 	return problem
 }
 
-func (l *loader) failed() bool {
-	return slices.ContainsFunc(l.problems, func(p *Problem) bool { return p.Severity == Error })
+func (l *loader) failed() bool { return l.errors() > 0 }
+
+// errors counts the errors so far.
+func (l *loader) errors() (n int) {
+	for _, p := range l.problems {
+		if p.Severity == Error {
+			n++
+		}
+	}
+	return n
 }
 
 // result sorts the problems, drops repetitions (an anchor's value is decoded wherever it is used) and stars out secrets that
@@ -152,9 +164,14 @@ func (l *loader) result() (*Spec, Problems) {
 			out = append(out, *p)
 		}
 	}
-	order := func(file string) int { return slices.Index(l.spec.Files, file) }
+	order := func(file string) int {
+		if i := slices.Index(l.spec.Files, file); i >= 0 || file == "" || strings.HasPrefix(file, "--") {
+			return i
+		}
+		return len(l.spec.Files) // one that these name
+	}
 	slices.SortStableFunc(out, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(order(a.File), order(b.File)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(order(a.File), order(b.File)), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	if l.failed() {
 		return nil, out

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -68,9 +69,11 @@ type node struct {
 	text     string // of a scalar, quotes and ${…} resolved
 	literal  bool   // a block scalar: its text stands below its position
 	quoted   bool
-	variable bool // the whole text came from one ${…}: it may be read as any type
-	secret   bool // from ${file:…} or marked secret: never printed
-	broken   bool // a problem was reported already; stands for any value
+	variable bool     // the whole text came from one ${…}: it may be read as any type
+	secret   bool     // from ${file:…} or marked secret: never printed
+	broken   bool     // a problem was reported already; stands for any value
+	unknown  bool     // a mapping with a key that was refused
+	meant    []string // keys that refused ones were probably meant for
 	items    []*node
 	fields   []*field
 }
@@ -114,6 +117,22 @@ func (n *node) at(path []string) (*node, bool) {
 		n = next
 	}
 	return n, true
+}
+
+// excused says whether enough was said of what a path leads to: it, or what lies around it, is broken; it is a mapping with a
+// key that was refused; or it is missing where a misspelled key stands for it.
+func (n *node) excused(path []string) bool {
+	for _, step := range path {
+		if n.broken {
+			return true
+		}
+		next, found := n.at([]string{step})
+		if !found {
+			return slices.Contains(n.meant, step)
+		}
+		n = next
+	}
+	return n.broken || n.unknown
 }
 
 // show is the value for a message.

@@ -14,10 +14,16 @@ import (
 
 // What a file may hold at most. The parser recurses on what it reads, and a goroutine's stack that is used up cannot be
 // recovered from; aliases of aliases can stand for more nodes than memory holds.
+type limits struct {
+	bytes int // of text
+	nodes int // values, those of aliases counted
+}
+
+var pipelinesLimits = limits{bytes: maxFileBytes, nodes: 100_000}
+
 const (
 	maxFileBytes = 1 << 20
 	maxDepth     = 100
-	maxNodes     = 100_000
 )
 
 // A yamlReader makes a tree of nodes from one file's text.
@@ -30,11 +36,11 @@ type yamlReader struct {
 
 // parse returns the file's only document, a null node if it is empty, or nil and problems.
 func (l *loader) parse(src *source, text string) *node {
-	r := &yamlReader{l: l, src: src, budget: maxNodes, anchors: map[string]*node{}}
+	r := &yamlReader{l: l, src: src, budget: l.limits.nodes, anchors: map[string]*node{}}
 	text = strings.TrimPrefix(text, "\ufeff")
 	switch {
-	case len(text) > maxFileBytes:
-		return r.fail(pos{src: src}, "the file is larger than 1 MiB")
+	case len(text) > l.limits.bytes:
+		return r.fail(pos{src: src}, "the file is larger than %d MiB", l.limits.bytes>>20)
 	case !utf8.ValidString(text):
 		return r.fail(pos{src: src}, "the file is not UTF-8 text")
 	}
@@ -49,7 +55,7 @@ func (l *loader) parse(src *source, text string) *node {
 	}
 	root := r.node(docs[0], 0)
 	if r.budget < 0 {
-		return r.fail(pos{src: src}, "aliases make more than %d values of this file", maxNodes)
+		return r.fail(pos{src: src}, "aliases make more than %d values of this file", l.limits.nodes)
 	}
 	return root
 }

@@ -164,7 +164,7 @@ func (l *loader) sinkType(s *Sink, f *field) {
 	t, ok := l.opts.Registry.Lookup("sink/" + f.key.text)
 	if !ok {
 		p := l.report(f.key.pos, CodeStage, "unknown sink type %q", f.key.text)
-		p.Meant, p.Next = nearest(f.key.text, l.sinkTypes()), "milepost stages ls"
+		p.Meant, p.Next = pipeline.Nearest(f.key.text, l.sinkTypes()), "milepost stages ls"
 		return
 	}
 	s.Type, s.Info, s.Uses = t, t.Info(), t.Info().Name
@@ -291,7 +291,7 @@ func (l *loader) nearestType(word string) string {
 		}
 		names = append(names, n)
 	}
-	return nearest(word, names)
+	return pipeline.Nearest(word, names)
 }
 
 // checkSettings refuses durations and sizes out of range, where the mapping n gives them itself.

@@ -39,7 +39,7 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 // instance is the file as an editor's language server sees it: parsed, variables as they stand.
 func instance(t *testing.T, text string) (any, bool) {
 	t.Helper()
-	l := &loader{}
+	l := &loader{limits: pipelinesLimits}
 	n := l.parse(newSource("pipelines.yaml", text), text)
 	if n == nil || l.failed() {
 		return nil, false

@@ -71,7 +71,7 @@ func (l *loader) checkStored(s *Sink, field string, types []string) {
 		at, _ := s.with.at([]string{field, strconv.Itoa(i)})
 		p := l.report(at.pos, CodeType, "%q of sink %q: no stage that writes to it emits %s", field, s.Name, t)
 		p.Where, p.Hint = "used by "+orList(refStrings(s.UsedBy)), "they emit: "+cmpOr(strings.Join(can, ", "), "nothing")
-		p.Meant = nearest(t, can)
+		p.Meant = pipeline.Nearest(t, can)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
+
+	"github.com/milepost-dev/milepost/pipeline"
 )
 
 // An Event is what a `when` sees.
@@ -112,7 +114,7 @@ func (l *loader) condition(n *node, source string) *Condition {
 	p := l.report(n.inside(at.Location), CodeExpr, "%s", strings.TrimSpace(at.Message))
 	if name, ok := strings.CutPrefix(at.Message, "unknown name "); ok {
 		p.Length = len([]rune(name))
-		p.Meant = nearest(name, eventNames)
+		p.Meant = pipeline.Nearest(name, eventNames)
 		p.Hint = "an expression sees: type, source, subject, recording, time, data.*"
 	}
 	return nil
@@ -164,7 +166,7 @@ func (l *loader) checkFields(n *node, source string, types []string) {
 		at.To = at.From + len([]rune("data."+name))
 		p := l.report(n.inside(at), CodeExpr, "data.%s is not a field of %s", name, orList(types))
 		p.Hint = "it has: " + strings.Join(known, ", ")
-		if near := nearest(name, known); near != "" {
+		if near := pipeline.Nearest(name, known); near != "" {
 			p.Meant = "data." + near
 		}
 	}

@@ -67,7 +67,8 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.Bindings == "" && len(c.Signals) == 0 {
-		fail("bindings", "is missing, and so is signals: one of them is needed to say what to read")
+		errs = append(errs, &pipeline.FieldError{Path: "bindings", Uses: []string{"signals"},
+			Err: errors.New("is missing, and so is signals: one of them is needed to say what to read")})
 	}
 	if _, err := c.speed(); err != nil {
 		fail("speed", "%w", err)
@@ -89,17 +90,22 @@ func (c Config) durations() (errs []error) {
 		value, min, max time.Duration
 	}{
 		{"raster", c.Raster, 0, time.Hour}, {"batch", c.Batch, 0, time.Hour}, {"slice_max", c.SliceMax, time.Millisecond, time.Hour},
-		{"reorder_window", c.ReorderWindow, 0, maxWindow},
+		{"reorder_window", c.ReorderWindow, 0, maxWindow}, {"from", c.From, 0, math.MaxInt64}, {"to", c.To, 0, math.MaxInt64},
 	} {
 		if d.value < d.min || d.value > d.max {
-			errs = append(errs, pipeline.FieldErrorf(d.name, "is %v, must be %v to %v", d.value, d.min, d.max))
+			want := fmt.Sprintf("%v to %v", d.min, d.max)
+			if d.max == math.MaxInt64 {
+				want = "0 or more"
+			}
+			errs = append(errs, pipeline.FieldErrorf(d.name, "is %v, must be %s", d.value, want))
 		}
 	}
-	if c.To != 0 && c.To <= c.From {
-		errs = append(errs, pipeline.FieldErrorf("to", "is %v, must be after from (%v)", c.To, c.From))
+	if c.To > 0 && c.To <= c.From {
+		errs = append(errs, &pipeline.FieldError{Path: "to", Uses: []string{"from"}, Err: fmt.Errorf("is %v, must be after from (%v)", c.To, c.From)})
 	}
 	if c.Raster > 0 && c.Batch%c.Raster != 0 {
-		errs = append(errs, pipeline.FieldErrorf("batch", "is %v, must be a multiple of the raster (%v)", c.Batch, c.Raster))
+		errs = append(errs, &pipeline.FieldError{Path: "batch", Uses: []string{"raster"},
+			Err: fmt.Errorf("is %v, must be a multiple of the raster (%v)", c.Batch, c.Raster)})
 	}
 	return errs
 }

@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/milepost-dev/milepost/pipeline"
+	yamlfile "github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
@@ -18,7 +17,7 @@ import (
 // signals decodes short-form signals.
 func signals(text string) map[string]binding.Ref {
 	var m map[string]binding.Ref
-	if err := yaml.Unmarshal([]byte(text), &m); err != nil {
+	if err := yamlfile.DecodeFile("signals", []byte(text), "the test", &m).Err(); err != nil {
 		panic(err)
 	}
 	return m

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -42,11 +43,8 @@ func newLibrary(c Config) (*library, error) {
 	var errs []error
 	if c.Bindings != "" {
 		set, err := binding.Load(c.Bindings)
-		for _, e := range each(err) {
-			errs = append(errs, &pipeline.FieldError{Path: "bindings", Code: codeBinding, Err: e})
-		}
 		if set == nil {
-			return nil, errors.Join(errs...)
+			return nil, &pipeline.FieldError{Path: "bindings", Code: codeBinding, Err: err}
 		}
 		lib.set = set
 		dir := filepath.Dir(c.Bindings)
@@ -58,6 +56,9 @@ func newLibrary(c Config) (*library, error) {
 		if !bad[w.dbc] {
 			errs = append(errs, lib.check(w, c, bad)...)
 		}
+	}
+	if err := lib.set.Err(); err != nil {
+		errs = append(errs, &pipeline.FieldError{Path: "bindings", Err: err})
 	}
 	return lib, errors.Join(errs...)
 }
@@ -75,22 +76,32 @@ func each(err error) []error {
 
 // A wanted message is one use of a database by a binding.
 type wanted struct {
-	at      string // place in the bindings
+	at      []string // the part of the bindings file, or of the configuration, that uses it
+	short   bool     // it stands in the configuration
 	dbc     string
 	id      uint32
-	signals []string
+	signals []wantedSignal
+}
+
+// A wantedSignal is a name that the message must have; at is where it stands in the part that uses it, empty for the usual name.
+type wantedSignal struct {
+	at   []string
+	name string
+}
+
+func (w wanted) names() (names []string) {
+	for _, s := range w.signals {
+		names = append(names, s.name)
+	}
+	return names
 }
 
 // messages are all uses of databases, in a fixed order.
 func (lib *library) messages() []wanted {
 	var all []wanted
-	ref := func(at string, r *binding.Ref) {
+	ref := func(r *binding.Ref, at ...string) {
 		if r != nil && r.IsBus() {
-			names := slices.Clone(r.Parts())
-			if r.ValidSignal != "" {
-				names = append(names, r.ValidSignal)
-			}
-			all = append(all, wanted{at, r.DBC, r.ID, names})
+			all = append(all, wanted{at: at, dbc: r.DBC, id: r.ID, signals: refSignals(r)})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(lib.set.Bindings)) {
@@ -98,14 +109,31 @@ func (lib *library) messages() []wanted {
 		if b == nil {
 			continue
 		}
-		name = "bindings." + name
-		ref(name+".ego_speed", b.EgoSpeed)
-		ref(name+".yaw_rate", b.YawRate)
-		ref(name+".driver_brake", b.DriverBrake)
+		ref(b.EgoSpeed, "bindings", name, "ego_speed")
+		ref(b.YawRate, "bindings", name, "yaw_rate")
+		ref(b.DriverBrake, "bindings", name, "driver_brake")
 		all = append(all, tracks(name, b)...)
-		refs(b.Signals, func(signal string, r *binding.Ref) { ref(name+".signals."+signal, r) })
+		refs(b.Signals, func(signal string, r *binding.Ref) { ref(r, "bindings", name, "signals", signal) })
 	}
-	refs(lib.signals, func(signal string, r *binding.Ref) { ref("signals."+signal, r) })
+	inFile := len(all)
+	refs(lib.signals, func(signal string, r *binding.Ref) { ref(r, "signals", signal) })
+	for i := range all[inFile:] {
+		all[inFile+i].short = true
+	}
+	return all
+}
+
+func refSignals(r *binding.Ref) (all []wantedSignal) {
+	if r.Signal != "" {
+		all = append(all, wantedSignal{[]string{"signal"}, r.Signal})
+	} else {
+		for i, name := range r.Signals {
+			all = append(all, wantedSignal{[]string{"signals", strconv.Itoa(i)}, name})
+		}
+	}
+	if r.ValidSignal != "" {
+		all = append(all, wantedSignal{[]string{"valid_signal"}, r.ValidSignal})
+	}
 	return all
 }
 
@@ -113,7 +141,7 @@ func (lib *library) messages() []wanted {
 func tracks(name string, b *binding.Binding) (all []wanted) {
 	for i := range b.Tracks {
 		if t := &b.Tracks[i]; t.IsBus() {
-			all = append(all, wanted{fmt.Sprintf("%s.tracks[%d]", name, i), t.DBC, t.ID, trackNames(t)})
+			all = append(all, wanted{at: []string{"bindings", name, "tracks", strconv.Itoa(i)}, dbc: t.DBC, id: t.ID, signals: trackSignals(t)})
 		}
 	}
 	return all
@@ -126,63 +154,57 @@ func refs(m map[string]binding.Ref, each func(name string, r *binding.Ref)) {
 	}
 }
 
-// check loads the database of a use and looks for what it names. A database that cannot be used is said once.
+// check loads the database of a use and looks for what it names. A database that cannot be used is said once. What is wrong
+// with a use in the bindings file is added to that file's faults; the others are returned.
 func (lib *library) check(w wanted, c Config, bad map[string]bool) (errs []error) {
-	at, place := lib.place(w)
+	fail := func(err error, part ...string) {
+		at, meant := append(slices.Clone(w.at), part...), ""
+		if unknown := (*dbc.UnknownError)(nil); errors.As(err, &unknown) && len(unknown.Close) == 1 {
+			meant, err = unknown.Close[0], &dbc.UnknownError{Kind: unknown.Kind, Name: unknown.Name, In: unknown.In}
+		}
+		if w.short {
+			errs = append(errs, &pipeline.FieldError{Path: strings.Join(at, "."), Code: codeDBC, Err: err, Meant: meant})
+			return
+		}
+		lib.set.Fault(at, codeDBC, "%v", err).Meant = meant
+	}
 	db, err := lib.database(w.dbc)
 	if err != nil {
 		bad[w.dbc] = true
-		if len(c.DBCDir) > 0 {
-			at = "dbc_dir"
+		for _, e := range firstLines(each(err)) {
+			fail(e, "dbc")
 		}
-		return databaseErrors(at, place, err)
-	}
-	fail := func(err error) {
-		errs = append(errs, &pipeline.FieldError{Path: at, Code: codeBinding, Err: fmt.Errorf("%s%w", place, err)})
+		return errs
 	}
 	m, err := db.MessageByID(w.id)
 	if err != nil {
-		fail(fmt.Errorf("%w%s", err, messageHint(db, w)))
+		fail(fmt.Errorf("%w%s", err, messageHint(db, w)), "id")
 		return errs
 	}
-	for _, name := range w.signals {
-		if _, err := m.Signal(name); err != nil {
-			fail(err)
+	for _, s := range w.signals {
+		if _, err := m.Signal(s.name); err != nil {
+			fail(err, s.at...)
 		}
 	}
 	return errs
-}
-
-// place is the field of the configuration that a use belongs to, and what its errors begin with.
-func (lib *library) place(w wanted) (field, prefix string) {
-	if strings.HasPrefix(w.at, "signals.") {
-		return w.at, ""
-	}
-	return "bindings", lib.set.Place(w.at) + ": " + w.at + ": "
 }
 
 // maxBadLines is how many lines of a database that cannot be read are listed.
 const maxBadLines = 5
 
-func databaseErrors(at, place string, err error) (errs []error) {
-	all := each(err)
-	for i, e := range all {
-		if i == maxBadLines {
-			e = fmt.Errorf("%d more lines of this file cannot be read", len(all)-i)
-		}
-		errs = append(errs, &pipeline.FieldError{Path: at, Code: codeDBC, Err: fmt.Errorf("%s%w", place, e)})
-		if i == maxBadLines {
-			break
-		}
+func firstLines(errs []error) []error {
+	if len(errs) <= maxBadLines {
+		return errs
 	}
-	return errs
+	return append(errs[:maxBadLines:maxBadLines], fmt.Errorf("%d more lines of this file cannot be read", len(errs)-maxBadLines))
 }
 
 // messageHint is the message that has the signals which an id without a message should have.
 func messageHint(db *dbc.Database, w wanted) string {
+	names := w.names()
 	for _, m := range db.Messages {
-		if !slices.ContainsFunc(w.signals, func(s string) bool { _, err := m.Signal(s); return err != nil }) {
-			return fmt.Sprintf("; did you mean %d (%#x, %s)? It has %s", m.ID, m.ID, m.Name, strings.Join(w.signals, ", "))
+		if !slices.ContainsFunc(names, func(s string) bool { _, err := m.Signal(s); return err != nil }) {
+			return fmt.Sprintf("; did you mean %d (%#x, %s)? It has %s", m.ID, m.ID, m.Name, strings.Join(names, ", "))
 		}
 	}
 	return ""

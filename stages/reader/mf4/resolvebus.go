@@ -21,15 +21,17 @@ const (
 	defaultNewTrack = "NEW_TRACK"
 )
 
-// trackNames are the signals that the message of a track must have.
-func trackNames(t *binding.Track) []string {
-	names := []string{orElse(t.LongDist, defaultLongDist), orElse(t.RelSpeed, defaultRelSpeed)}
-	for _, n := range []string{t.LatDist, t.Valid, t.NewTrack} {
-		if n != "" {
-			names = append(names, n)
+// trackSignals are the signals that the message of a track must have.
+func trackSignals(t *binding.Track) (all []wantedSignal) {
+	for _, s := range []struct{ key, name string }{
+		{"long_dist", orElse(t.LongDist, defaultLongDist)}, {"rel_speed", orElse(t.RelSpeed, defaultRelSpeed)},
+		{"lat_dist", t.LatDist}, {"valid", t.Valid}, {"new_track", t.NewTrack},
+	} {
+		if s.name != "" {
+			all = append(all, wantedSignal{[]string{s.key}, s.name})
 		}
 	}
-	return names
+	return all
 }
 
 func orElse(name, other string) string {

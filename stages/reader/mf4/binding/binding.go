@@ -9,6 +9,8 @@ import (
 	"path"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/milepost-dev/milepost/pipeline/spec"
 )
 
 // Kind is where the signals of a recording lie.
@@ -22,14 +24,18 @@ const (
 
 // A Set is the contents of a bindings file.
 type Set struct {
-	Bindings map[string]*Binding `yaml:"bindings"`
-	Logs     Logs                `yaml:"logs"`
+	Bindings map[string]*Binding
+	Logs     []Log // in the order of the file
+
+	file *spec.File // nil for the zero Set
+}
+
+// file is what a bindings file looks like.
+type file struct {
+	Bindings map[string]*Binding `yaml:"bindings" required:"true" doc:"Which channels or bus signals feed which signals, by name."`
+	Logs     map[string]Log      `yaml:"logs" doc:"Which binding a recording has, by name or glob."`
 
 	Notes `yaml:",inline"`
-
-	file       string // for errors
-	places     places
-	misspelled []string // paths of what has unknown keys
 }
 
 // Notes are keys that any part of the file may have and that nothing reads.
@@ -42,7 +48,7 @@ type Notes struct {
 // A Binding is the signals of one kind of recording. EgoSpeed, YawRate, DriverBrake and Tracks are the input streams of
 // the AEB function (AEB.md, section 1); Signals are any others, by name.
 type Binding struct {
-	Kind        Kind           `yaml:"kind"`
+	Kind        Kind           `yaml:"kind" required:"true" enum:"can,physical" doc:"can or physical."`
 	EgoSpeed    *Ref           `yaml:"ego_speed,omitempty"`    // [m/s]: mean × factor
 	YawRate     *Ref           `yaml:"yaw_rate,omitempty"`     // [rad/s], left positive: (value + offset) × factor
 	DriverBrake *Ref           `yaml:"driver_brake,omitempty"` // on where the value is not 0
@@ -92,16 +98,13 @@ type Track struct {
 // A Log chooses the binding of the recordings that Pattern names.
 type Log struct {
 	Pattern     string            `yaml:"-"`
-	Binding     string            `yaml:"binding"`
+	Binding     string            `yaml:"binding" required:"true" doc:"Name of the binding."`
 	DuplicateOf string            `yaml:"duplicate_of,omitempty"` // the same drive as this recording: left out of fleet results
 	Labels      map[string]string `yaml:"labels,omitempty"`
 	Params      map[string]any    `yaml:"params,omitempty"` // over those of the binding, key by key
 
 	Notes `yaml:",inline"`
 }
-
-// Logs are the choices in the order of the file.
-type Logs []Log
 
 // Scale returns Factor, 1 when absent.
 func (r *Ref) Scale() float64 { return orOne(r.Factor) }

@@ -1,13 +1,15 @@
 package binding
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/schemas"
 )
 
@@ -17,18 +19,24 @@ const maxID = 1<<29 - 1
 // maxTracks bounds the slots of an object list; tables are named by two digits and more.
 const maxTracks = 256
 
-// A checker reports each fault with its place, keys and indices as they stand in the file.
+// A place leads to a part of the file: keys and list indices.
+type place []string
+
+func (p place) in(steps ...string) place { return append(p[:len(p):len(p)], steps...) }
+
+// A checker reports each fault with its place.
 type checker struct {
-	report func(at, format string, args ...any)
+	fault func(at []string, code, format string, args ...any) *spec.Problem
 }
 
-func (c *checker) binding(at string, b *Binding) {
+func (c *checker) report(at place, format string, args ...any) *spec.Problem {
+	return c.fault(at, spec.CodeValue, format, args...)
+}
+
+func (c *checker) binding(at place, b *Binding) {
 	if b == nil {
 		c.report(at, "is empty")
 		return
-	}
-	if b.Kind != CAN && b.Kind != Physical {
-		c.report(at+".kind", "is %q, must be can or physical", b.Kind)
 	}
 	if b.EgoSpeed == nil && b.YawRate == nil && b.DriverBrake == nil && len(b.Tracks) == 0 && len(b.Signals) == 0 {
 		c.report(at, "binds no signal")
@@ -38,23 +46,23 @@ func (c *checker) binding(at string, b *Binding) {
 		ref  *Ref
 	}{{"ego_speed", b.EgoSpeed}, {"yaw_rate", b.YawRate}, {"driver_brake", b.DriverBrake}} {
 		if s.ref != nil {
-			c.ref(at+"."+s.name, b.Kind, s.ref)
+			c.ref(at.in(s.name), b.Kind, s.ref)
 		}
 	}
 	if len(b.Tracks) > maxTracks {
-		c.report(at+".tracks", "has %d slots, at most %d are possible", len(b.Tracks), maxTracks)
+		c.report(at.in("tracks"), "has %d slots, at most %d are possible", len(b.Tracks), maxTracks)
 	}
 	for i := range b.Tracks {
-		c.track(fmt.Sprintf("%s.tracks[%d]", at, i), b.Kind, &b.Tracks[i])
+		c.track(at.in("tracks", strconv.Itoa(i)), b.Kind, &b.Tracks[i])
 	}
 	for _, name := range sorted(b.Signals) {
 		r := b.Signals[name]
-		c.ref(at+".signals."+name, b.Kind, &r)
+		c.ref(at.in("signals", name), b.Kind, &r)
 	}
 }
 
 // ref checks one signal; an empty kind is that of a short form, which may be either.
-func (c *checker) ref(at string, kind Kind, r *Ref) {
+func (c *checker) ref(at place, kind Kind, r *Ref) {
 	physical := len(r.Channel) > 0 || len(r.Channels) > 0
 	switch {
 	case physical && r.IsBus():
@@ -70,7 +78,7 @@ func (c *checker) ref(at string, kind Kind, r *Ref) {
 		c.report(at, "needs channel or channels, since the binding's kind is physical")
 		return
 	}
-	if at == schemas.TimeColumn || strings.HasSuffix(at, ".signals."+schemas.TimeColumn) {
+	if at[len(at)-1] == schemas.TimeColumn {
 		c.report(at, "is the name of the time column; take another")
 	}
 	if physical {
@@ -83,7 +91,7 @@ func (c *checker) ref(at string, kind Kind, r *Ref) {
 	}
 }
 
-func (c *checker) physical(at string, r *Ref) {
+func (c *checker) physical(at place, r *Ref) {
 	if len(r.Channel) > 0 && len(r.Channels) > 0 {
 		c.report(at, "has channel (the first that exists) and channels (the mean of all); one of them is right")
 	}
@@ -95,19 +103,19 @@ func (c *checker) physical(at string, r *Ref) {
 	}
 }
 
-func (c *checker) frame(at string, bus int, id uint32, dbc string) {
+func (c *checker) frame(at place, bus int, id uint32, dbc string) {
 	if dbc == "" {
-		c.report(at+".dbc", "is missing")
+		c.report(at.in("dbc"), "is missing")
 	}
 	if bus < 0 || bus > 255 {
-		c.report(at+".bus", "is %d, must be 1 to 255 (0: any)", bus)
+		c.report(at.in("bus"), "is %d, must be 1 to 255 (0: any)", bus)
 	}
 	if id&^(1<<31) > maxID {
-		c.report(at+".id", "is %#x, which is no CAN identifier", id)
+		c.report(at.in("id"), "is %#x, which is no CAN identifier", id)
 	}
 }
 
-func (c *checker) track(at string, kind Kind, t *Track) {
+func (c *checker) track(at place, kind Kind, t *Track) {
 	if kind == CAN {
 		c.frame(at, t.Bus, t.ID, t.DBC)
 		return
@@ -122,18 +130,16 @@ func (c *checker) track(at string, kind Kind, t *Track) {
 }
 
 func (c *checker) log(s *Set, l Log) {
-	at := fmt.Sprintf("logs[%q]", l.Pattern)
+	at := place{"logs", l.Pattern}
 	if !doublestar.ValidatePattern(l.Pattern) {
 		c.report(at, "is no valid glob")
 	}
-	if _, ok := s.Bindings[l.Binding]; ok {
-		return
+	if _, ok := s.Bindings[l.Binding]; ok || l.Binding == "" {
+		return // without a name, that is the fault
 	}
-	hint := ""
-	if near := Closest(l.Binding, sorted(s.Bindings), 1); len(near) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", near[0])
-	}
-	c.report(at+".binding", "names %q, which is not among the bindings (%s)%s", l.Binding, strings.Join(sorted(s.Bindings), ", "), hint)
+	names := sorted(s.Bindings)
+	p := c.fault(at.in("binding"), spec.CodeRef, "names %q, which is not among the bindings (%s)", l.Binding, strings.Join(names, ", "))
+	p.Meant = pipeline.Nearest(l.Binding, names)
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

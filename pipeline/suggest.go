@@ -1,10 +1,10 @@
-package spec
+package pipeline
 
 import "strings"
 
-// nearest returns the candidate that a user most likely meant, "" if none is near: a third of the letters may differ, of words of one or two
+// Nearest returns the candidate that a user most likely meant, "" if none is near: a third of the letters may differ, of words of one or two
 // letters none.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, least := "", (len(word)+1)/3+1
 	if len(word) < 3 {
 		least = 1
