@@ -27,6 +27,12 @@ import (
 //	Check() []error        refuses files that the configuration names; each a *FieldError; lint and run call it after Validate
 //	Warnings() []error     what may be meant but looks wrong; may look at files
 //
+//	RefusedParams(params map[string]json.RawMessage) []error
+//	                       refuses the params of an item (Item.Params); each a *FieldError with the path in params
+//	CheckParams(refused func(params map[string]json.RawMessage) []error) []error
+//	                       of a reader: asks refused, which is what the stages behind it say, about the params that its files give
+//	                       items; each a *FieldError; lint and run call it
+//
 // Validate and Check are also asked where fields are at fault, so that all faults are told at once; such a field has its
 // default then, and what they say of it is dropped. A sink's configuration, which lint compares with the stages that write to
 // it, may have
@@ -52,8 +58,13 @@ func FieldErrorf(path, format string, args ...any) error {
 	return &FieldError{Path: path, Err: fmt.Errorf(format, args...)}
 }
 
-// Error is the path and the message.
-func (e *FieldError) Error() string { return e.Path + ": " + e.Err.Error() }
+// Error is the path and the message, and what was probably meant.
+func (e *FieldError) Error() string {
+	if e.Meant == "" {
+		return e.Path + ": " + e.Err.Error()
+	}
+	return fmt.Sprintf("%s: %v; did you mean %q?", e.Path, e.Err, e.Meant)
+}
 
 // Unwrap gives the message alone.
 func (e *FieldError) Unwrap() error { return e.Err }

@@ -191,3 +191,31 @@ pipelines:
 		`21:33 E-field unknown field "sginals" in "with" of stage p/third (meant signals)`,
 	)
 }
+
+func TestParamsOfABindingAreComparedWithTheStages(t *testing.T) {
+	got := lint(t, readOnly+"      - { name: aeb, uses: process/aeb }\n  k:\n    from: p/aeb\n    stages: [{ name: kpi, uses: analysis/aeb-kpi }]\n", map[string]string{"a.mf4": "",
+		"signals.yaml": `bindings:
+  car:
+    kind: physical
+    ego_speed: {channel: V}
+    params: {half_widht: 1.2, x_mxa: 90, cf_ramp: -1, ettc: [1, 2], confirm_n: 2.5}
+logs:
+  a.mf4: {binding: car, params: {a_rel_min: 0, zzz: 1}}
+`})
+	wantLines(t, got,
+		`signals.yaml:5:14 E-field "bindings.car.params.half_widht" of the bindings file: is no parameter of process/aeb (meant half_width)`,
+		`signals.yaml:5:31 E-field "bindings.car.params.x_mxa" of the bindings file: is no parameter of process/aeb (meant x_max)`,
+		`signals.yaml:5:51 E-value "bindings.car.params.cf_ramp" of the bindings file: must be above 0`,
+		`signals.yaml:5:55 E-value "bindings.car.params.ettc" of the bindings file: want [null, warn, partial, full]`,
+		`signals.yaml:5:80 E-value "bindings.car.params.confirm_n" of the bindings file: want a whole number; have 2.5`,
+		`signals.yaml:7:45 E-value "logs.a.mf4.params.a_rel_min" of the bindings file: must be above 0`,
+		`signals.yaml:7:48 E-field "logs.a.mf4.params.zzz" of the bindings file: is no parameter of process/aeb`,
+	)
+}
+
+func TestStraysAreOneWarning(t *testing.T) {
+	got := lint(t, readOnly, map[string]string{"a.mf4": "", "b.mf4": "", "c.mf4": "", "d.mf4": "", "e.mf4": "",
+		"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {e.mf4: {binding: car}, x.mf4: {binding: car}}\n"})
+	wantLines(t, got, `9:21 W-binding no entry of signals.yaml fits 4 recordings: a.mf4, b.mf4, c.mf4 and 1 more; not replayed`,
+		`9:21 W-binding paths does not find the recording x.mf4 of signals.yaml`)
+}

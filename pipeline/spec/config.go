@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -42,6 +43,39 @@ func (l *loader) validate(cfg any, n *node, d *decoder, before int) {
 	if v, ok := cfg.(interface{ Warnings() []error }); ok && !l.opts.NoAdvice && l.errors() == before {
 		l.blame(v.Warnings(), n, d, l.warn, WarnConfig, false)
 	}
+}
+
+// checkParams lets the readers compare what their files say to the stages behind them with what those understand.
+func (l *loader) checkParams() {
+	for _, d := range l.drafts {
+		for _, s := range d.stages {
+			c, ok := s.Config.(interface {
+				CheckParams(func(map[string]json.RawMessage) []error) []error
+			})
+			if !ok || l.opts.NoAdvice {
+				continue
+			}
+			where := &decoder{l: l, where: "stage " + s.Ref().String(), path: []string{"with"}}
+			l.blame(c.CheckParams(func(params map[string]json.RawMessage) []error { return l.refusedParams(d, params) }), s.with, where, l.report, CodeValue, false)
+		}
+	}
+}
+
+// refusedParams is what the stages of a pipeline, and of those that derive from it, say of an item's params.
+func (l *loader) refusedParams(d *draft, params map[string]json.RawMessage) (errs []error) {
+	for _, s := range d.stages {
+		if c, ok := s.Config.(interface {
+			RefusedParams(map[string]json.RawMessage) []error
+		}); ok {
+			errs = append(errs, c.RefusedParams(params)...)
+		}
+	}
+	for _, below := range l.drafts {
+		if len(below.From) > 0 && below.From[0].Pipeline == d.Name && below != d {
+			errs = append(errs, l.refusedParams(below, params)...)
+		}
+	}
+	return errs
 }
 
 // each splits what errors.Join made.

@@ -57,7 +57,11 @@ func (f *File) Fault(path []string, code, format string, args ...any) *Problem {
 		return &Problem{}
 	}
 	d := decoder{l: f.l, where: f.what, path: path}
-	p := f.l.report(f.place(path), code, format, args...)
+	at := f.place(path)
+	if key, found := f.root.at(path[:max(len(path)-1, 0)]); found && code == CodeField && key.field(path[len(path)-1]) != nil {
+		at = key.field(path[len(path)-1]).key.pos
+	}
+	p := f.l.report(at, code, format, args...)
 	p.Message = d.subject() + ": " + p.Message
 	return p
 }

@@ -95,6 +95,7 @@ func (l *loader) build() {
 	l.chained()
 	l.checkTypes()
 	l.checkSinks()
+	l.checkParams()
 	l.conditions()
 	if !l.failed() {
 		l.order()

@@ -68,12 +68,10 @@ func (p ClosedLoop) refused() (all []refusal) {
 	return all
 }
 
-func (p ClosedLoop) validate() error {
-	var errs []error
-	for _, r := range p.refused() {
-		errs = append(errs, fmt.Errorf("params: %s must be %s", r.key, r.want))
-	}
-	return errors.Join(errs...)
+// RefusedParams says what of an item's params the estimate cannot take.
+func (c Config) RefusedParams(params map[string]json.RawMessage) []error {
+	_, errs := c.closedLoop().overridden(params)
+	return errs
 }
 
 // Type is what a registry lists as analysis/aeb-kpi.
@@ -101,38 +99,58 @@ var Type = pipeline.ProcessorType[Config]{
 
 // override returns p with what an item's params say, at the top or in the object "aeb".
 func (p ClosedLoop) override(params map[string]json.RawMessage) (ClosedLoop, error) {
+	p, errs := p.overridden(params)
+	for i, err := range errs {
+		errs[i] = fmt.Errorf("params.%w", err)
+	}
+	return p, errors.Join(errs...)
+}
+
+// overridden is override with every error apart, a *pipeline.FieldError with its path in params.
+func (p ClosedLoop) overridden(params map[string]json.RawMessage) (ClosedLoop, []error) {
 	var object map[string]json.RawMessage
 	if raw, ok := params["aeb"]; ok {
 		if err := json.Unmarshal(raw, &object); err != nil {
-			return p, fmt.Errorf("params aeb: %w", err)
+			return p, []error{pipeline.FieldErrorf("aeb", "want an object of parameters")}
 		}
 	}
+	var errs []error
+	path := map[string]string{}
 	var decel []*float64
+	const ofStages = "[0, 0, partial, full], a number or null each"
 	fields := []struct {
-		key  string
-		into any
-	}{{"cf_delay_ticks", &p.DelayTicks}, {"cf_ramp", &p.Ramp}, {"cf_max_ticks", &p.MaxTicks}, {"cf_decel", &decel}}
+		key, want string
+		into      any
+	}{{"cf_delay_ticks", "a whole number", &p.DelayTicks}, {"cf_ramp", "a number", &p.Ramp}, {"cf_max_ticks", "a whole number", &p.MaxTicks},
+		{"cf_decel", ofStages, &decel}}
 	for _, f := range fields {
 		raw, ok := object[f.key]
-		if !ok {
+		if path[f.key] = "aeb." + f.key; !ok {
 			raw, ok = params[f.key]
+			path[f.key] = f.key
 		}
 		if !ok {
 			continue
 		}
 		if err := json.Unmarshal(raw, f.into); err != nil {
-			return p, fmt.Errorf("params %s: %w", f.key, err)
+			errs = append(errs, pipeline.FieldErrorf(path[f.key], "want %s; have %s", f.want, raw))
 		}
 	}
 	if decel != nil && len(decel) != len(p.Decel) {
-		return p, fmt.Errorf("params cf_decel: want [0, 0, partial, full], got %d elements", len(decel))
+		return p, append(errs, pipeline.FieldErrorf(path["cf_decel"], "want %s; have %d elements", ofStages, len(decel)))
 	}
 	for stage, d := range decel {
 		if d != nil {
 			p.Decel[stage] = *d
 		}
 	}
-	return p, p.validate()
+	if len(errs) > 0 {
+		return p, errs
+	}
+	for _, r := range p.refused() {
+		errs = append(errs, pipeline.FieldErrorf(path[r.key], "must be %s", r.want))
+	}
+	return p, errs
 }
 
 // processor is an evaluation in a pipeline: tables of ticks and the sample counts in, one document at the end out.

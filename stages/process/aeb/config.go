@@ -1,6 +1,7 @@
 package aeb
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -110,6 +111,12 @@ func (c Config) Validate() error {
 		errs = append(errs, pipeline.FieldErrorf(c.field(r.key), "must be %s", r.want))
 	}
 	return errors.Join(errs...)
+}
+
+// RefusedParams says what of an item's params the function cannot take.
+func (c Config) RefusedParams(params map[string]json.RawMessage) []error {
+	_, errs := c.params().overridden(params)
+	return errs
 }
 
 // field is the key of the configuration for that of a parameter; of a list, the first that can be to blame.

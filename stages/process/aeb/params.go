@@ -1,14 +1,17 @@
 package aeb
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/milepost-dev/milepost/pipeline"
 )
 
 // Params are the numbers of the function: AEB.md, section 2. The JSON keys are those that may stand in a binding. Fields
@@ -111,33 +114,60 @@ var closedLoopKeys = map[string]bool{"cf_delay_ticks": true, "cf_decel": true, "
 // Override returns p with what an item's params say: the JSON keys of Params at the top, where keys of other stages may
 // stand too, and in an object under "aeb", where nothing else may. The result is valid.
 func (p Params) Override(params map[string]json.RawMessage) (Params, error) {
-	own := map[string]json.RawMessage{}
+	p, errs := p.overridden(params)
+	for i, err := range errs {
+		errs[i] = fmt.Errorf("params.%w", err)
+	}
+	return p, errors.Join(errs...)
+}
+
+// overridden is Override with every error apart, a *pipeline.FieldError with its path in params.
+func (p Params) overridden(params map[string]json.RawMessage) (Params, []error) {
+	own, path := map[string]json.RawMessage{}, map[string]string{}
 	for _, k := range paramKeys {
 		if v, ok := params[k]; ok {
-			own[k] = v
+			own[k], path[k] = v, k
 		}
 	}
 	if raw, ok := params[paramsKey]; ok {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &object); err != nil {
-			return p, fmt.Errorf("params %s: %w", paramsKey, err)
+			return p, []error{pipeline.FieldErrorf(paramsKey, "want an object of parameters")}
 		}
 		for k, v := range object {
 			if !closedLoopKeys[k] {
-				own[k] = v
+				own[k], path[k] = v, paramsKey+"."+k
 			}
 		}
 	}
-	flat, err := json.Marshal(own)
-	if err != nil {
-		return p, fmt.Errorf("params: %w", err)
+	var errs []error
+	wrong := map[string]bool{}
+	for _, k := range slices.Sorted(maps.Keys(own)) {
+		if err := p.set(k, path[k], own[k]); err != nil {
+			errs, wrong[k] = append(errs, err), true
+		}
 	}
-	d := json.NewDecoder(bytes.NewReader(flat))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
-		return p, fmt.Errorf("params: %w", err)
+	for _, r := range p.refused() {
+		if !wrong[r.key] {
+			errs = append(errs, pipeline.FieldErrorf(cmp.Or(path[r.key], r.key), "must be %s", r.want))
+		}
 	}
-	return p, p.Validate()
+	return p, errs
+}
+
+// set gives one parameter its value.
+func (p *Params) set(key, path string, value json.RawMessage) error {
+	i := slices.Index(paramKeys, key)
+	if i < 0 {
+		known := append(slices.Sorted(maps.Keys(closedLoopKeys)), paramKeys...)
+		return &pipeline.FieldError{Path: path, Code: "E-field", Err: errors.New("is no parameter of process/aeb"), Meant: pipeline.Nearest(key, known)}
+	}
+	field := reflect.ValueOf(p).Elem().Field(i)
+	if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
+		want := map[reflect.Kind]string{reflect.Float64: "a number", reflect.Int: "a whole number", reflect.Array: "[null, warn, partial, full], a number or null each"}
+		return pipeline.FieldErrorf(path, "want %s; have %s", want[field.Kind()], value)
+	}
+	return nil
 }
 
 var paramKeys = func() []string {
@@ -148,15 +178,6 @@ var paramKeys = func() []string {
 	}
 	return keys
 }()
-
-// Validate refuses numbers that the formulas cannot take.
-func (p Params) Validate() error {
-	var errs []error
-	for _, r := range p.refused() {
-		errs = append(errs, fmt.Errorf("params: %s must be %s", r.key, r.want))
-	}
-	return errors.Join(errs...)
-}
 
 // refusal says what the number of a key must be.
 type refusal struct{ key, want string }

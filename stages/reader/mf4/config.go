@@ -1,9 +1,13 @@
 package mf4
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,13 +134,26 @@ func (c Config) Warnings() []error {
 	if err != nil {
 		return warnings // likewise
 	}
-	for _, name := range unbound {
-		warn("bindings", "W-binding", "recording %s: no entry of %s fits it; it is not replayed", name, c.Bindings)
+	if len(unbound) > 0 {
+		warn("bindings", "W-binding", "no entry of %s fits %s; not replayed", c.Bindings, some("recording", unbound))
 	}
-	for _, name := range absent {
-		warn("bindings", "W-binding", "%s has an entry for %s, which paths does not find", c.Bindings, name)
+	if len(absent) > 0 {
+		warn("bindings", "W-binding", "paths does not find %s of %s", some("recording", absent), c.Bindings)
 	}
 	return warnings
+}
+
+// some is how many there are, and the names of the first few.
+func some(noun string, names []string) string {
+	const listed = 3
+	if len(names) == 1 {
+		return "the " + noun + " " + names[0]
+	}
+	text := fmt.Sprintf("%d %ss: %s", len(names), noun, strings.Join(names[:min(listed, len(names))], ", "))
+	if more := len(names) - listed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // Check says all that is wrong with the files that the values name: bindings, databases, and globs that find nothing. It
@@ -148,6 +165,48 @@ func (c Config) Check() []error {
 		errs = append(errs, each(err)...)
 	}
 	return errs
+}
+
+// CheckParams says what of the params of the bindings file the stages behind the reader refuse.
+func (c Config) CheckParams(refused func(params map[string]json.RawMessage) []error) []error {
+	if c.Bindings == "" {
+		return nil
+	}
+	set, _ := binding.Load(c.Bindings)
+	if set == nil {
+		return nil // an error that Check finds
+	}
+	for _, name := range slices.Sorted(maps.Keys(set.Bindings)) {
+		checkParams(set, &binding.Log{Binding: name}, refused)
+	}
+	for i := range set.Logs {
+		if len(set.Logs[i].Params) > 0 {
+			checkParams(set, &set.Logs[i], refused)
+		}
+	}
+	if err := set.Err(); err != nil {
+		return []error{&pipeline.FieldError{Path: "bindings", Err: err}}
+	}
+	return nil
+}
+
+// checkParams blames the params of a choice, where they are its own, and those of its binding otherwise.
+func checkParams(set *binding.Set, l *binding.Log, refused func(params map[string]json.RawMessage) []error) {
+	params, err := set.AllParams(l)
+	if params == nil || err != nil {
+		return
+	}
+	for _, err := range refused(map[string]json.RawMessage{ParamAEB: params}) {
+		var f *pipeline.FieldError
+		if !errors.As(err, &f) {
+			continue
+		}
+		at, key := []string{"bindings", l.Binding, "params"}, strings.TrimPrefix(f.Path, ParamAEB+".")
+		if _, own := l.Params[key]; own {
+			at = []string{"logs", l.Pattern, "params"}
+		}
+		set.Fault(append(at, key), cmp.Or(f.Code, "E-value"), "%v", f.Err).Meant = f.Meant
+	}
 }
 
 // speed is how many seconds of the recording a second of replay has; 0 for as fast as possible.

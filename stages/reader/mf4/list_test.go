@@ -45,8 +45,8 @@ logs:
 	if len(warnings) != 2 {
 		t.Fatalf("warnings = %v", warnings)
 	}
-	wantText(t, warnings[0], "recording d.mf4: no entry of", "it is not replayed")
-	wantText(t, warnings[1], "has an entry for gone.mf4, which paths does not find")
+	wantText(t, warnings[0], "no entry of", " fits the recording d.mf4; not replayed")
+	wantText(t, warnings[1], "paths does not find the recording gone.mf4 of ")
 }
 
 func TestIdentityFollowsContentAndBinding(t *testing.T) {
