@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path"
@@ -23,12 +24,16 @@ func (a *app) inspectCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "inspect FILE...", Short: "what is in an .mf4: header, groups, channels, blocks, gaps, attachments, events", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			var errs []error // a bad file keeps none of the others back
 			for _, file := range args {
 				if err := a.inspect(c.Context(), file, o); err != nil {
-					return exit(ExitFailed, fmt.Errorf("%s: %w [E-mf4]", file, err))
+					errs = append(errs, fmt.Errorf("%s: %w [E-mf4]", file, fileReason(file, err)))
+				}
+				if err := c.Context().Err(); err != nil {
+					return err
 				}
 			}
-			return nil
+			return exit(ExitFailed, errors.Join(errs...))
 		},
 	}
 	c.Flags().StringVar(&o.channels, "channels", "", "list the channels whose name matches a glob")
@@ -38,6 +43,14 @@ func (a *app) inspectCommand() *cobra.Command {
 	c.Flags().BoolVar(&o.decodeAll, "decode-all", false, "decode every sample and print one JSON line of sums; with --dbc, of the bus signals")
 	c.Flags().StringVar(&o.dbc, "dbc", "", "database that describes the CAN frames")
 	return c
+}
+
+// fileReason is an error without the file's name, which stands in front of it already.
+func fileReason(file string, err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) && p.Path == file {
+		return p.Err
+	}
+	return err
 }
 
 type inspectOptions struct {

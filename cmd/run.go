@@ -56,10 +56,8 @@ func (a *app) run(ctx context.Context, pipelines []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range pipelines {
-		if s.Pipeline(name) == nil {
-			return exit(ExitUsage, fmt.Errorf("no pipeline %q in %v [E-ref]\n  milepost graph", name, a.files))
-		}
+	if err := s.CheckNames(pipelines); err != nil {
+		return exit(ExitUsage, err)
 	}
 	log, err := a.logger()
 	if err != nil {
@@ -153,10 +151,10 @@ func (a *app) reasons(name string, jobs []job.Job) {
 		case j.State == schemas.JobCancelled:
 			cancelled[j.Error]++
 		case j.Bereft():
-			fmt.Fprintf(a.stderr, "  %s: %s\n", j.Item, j.Error)
+			fmt.Fprintf(a.stderr, "  %s: %s\n", j.Item, reasonText(j.Item, j.Error))
 		case j.State == schemas.JobFailed:
 			letters++
-			fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s%s\n", j.Item, strings.TrimPrefix(j.Error, j.Item+": "), j.Stage, others)
+			fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s%s\n", j.Item, reasonText(j.Item, j.Error), j.Stage, others)
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(cancelled)) {
@@ -168,6 +166,34 @@ func (a *app) reasons(name string, jobs []job.Job) {
 	if letters > 0 {
 		fmt.Fprintf(a.stderr, "  %s in the DLQ   milepost dlq ls %s\n", plural(letters, "event"), name)
 	}
+}
+
+// maxFaults is how many of the faults of one recording a summary shows.
+const maxFaults = 3
+
+// reasonText is an error of several lines below its recording's name: indented, the name not repeated, advice that several
+// faults have in common once and last, and of many faults the first few.
+func reasonText(item, text string) string {
+	var lines, advice []string
+	faults := 0
+	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		switch trimmed := strings.TrimSpace(line); {
+		case strings.HasPrefix(trimmed, "next: "):
+			if !slices.Contains(advice, trimmed) && faults <= maxFaults {
+				advice = append(advice, trimmed)
+			}
+			continue
+		case i == 0 || !strings.HasPrefix(line, " "):
+			faults++
+		}
+		if faults <= maxFaults {
+			lines = append(lines, strings.TrimPrefix(strings.TrimSpace(line), item+": "))
+		}
+	}
+	if more := faults - maxFaults; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more: milepost jobs show JOB lists all", more))
+	}
+	return strings.Join(append(lines, advice...), "\n    ")
 }
 
 // headline is what a fleet result of the AEB function says in a few words; empty without one.

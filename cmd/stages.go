@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) stagesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "stages", Short: "what can go after `uses:` and under `sinks:`"}
+	c := group("stages", "what can go after `uses:` and under `sinks:`")
 	c.AddCommand(&cobra.Command{
 		Use: "ls", Short: "list the stage types of this binary", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.listStages() },
@@ -60,15 +60,37 @@ func dash(names []string) string {
 	return strings.Join(names, ",")
 }
 
+// nearestType also finds a type whose role is missing or wrong.
+func (a *app) nearestType(word string) string {
+	kind := word[strings.LastIndexByte(word, '/')+1:]
+	for _, name := range a.types.Names() {
+		if strings.HasSuffix(name, "/"+kind) {
+			return name
+		}
+	}
+	return pipeline.Nearest(word, a.types.Names())
+}
+
 func (a *app) describeStage(name string) error {
 	t, ok := a.types.Lookup(name)
+	if err := a.checkOutput(); err != nil {
+		return err
+	}
 	if !ok {
-		return exit(ExitUsage, fmt.Errorf("no stage type %q [E-stage]\n  milepost stages ls", name))
+		err := fmt.Errorf("unknown stage %q [E-stage]", name)
+		if near := a.nearestType(name); near != "" {
+			err = fmt.Errorf("%w\n  did you mean %q?", err, near)
+		}
+		return exit(ExitUsage, fmt.Errorf("%w\n  milepost stages ls", err))
 	}
 	s := rowOf(t.Info())
 	s.Fields = spec.Describe(t)
 	if a.structured() {
 		return a.document(s)
+	}
+	if a.output == "name" {
+		_, err := fmt.Fprintln(a.stdout, s.Name)
+		return err
 	}
 	fmt.Fprintf(a.stdout, "%s   %s\n  in   %s   out  %s\n", s.Name, s.Summary, dash(s.Accepts), dash(s.Emits))
 	var rows [][]string

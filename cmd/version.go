@@ -21,6 +21,13 @@ func (a *app) versionCommand() *cobra.Command {
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
 			}{Version: Version, Revision: revision(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			if err := a.checkOutput(); err != nil {
+				return err
+			}
+			if a.output == "name" {
+				_, err := fmt.Fprintln(a.stdout, v.Version)
+				return err
+			}
 			if a.structured() {
 				return a.document(v)
 			}

@@ -256,11 +256,21 @@ func (c *collector) emit(b pipeline.Batch) error {
 		return err
 	}
 	if c.bytes += len(e.Data); c.bytes > int(n.settings.MaxStepBytes) {
-		return pipeline.Permanent(fmt.Errorf("one step emitted more than max_step_bytes, %d", n.settings.MaxStepBytes))
+		return pipeline.Permanent(tooMuch(b.Slice, n.settings.MaxStepBytes))
 	}
 	c.next++
 	c.outputs = append(c.outputs, output{event: e, rows: b.Rows()})
 	return nil
+}
+
+// tooMuch says which part of the recording made a step too large. A clock that jumps is the usual reason: rows on a raster
+// fill the gap.
+func tooMuch(at schemas.Slice, limit pipeline.Size) error {
+	text := fmt.Sprintf("one step emitted more than max_step_bytes, %v, for %.3f-%.3f s of the recording", limit, at.From.Seconds(), at.To.Seconds())
+	if gap := at.To - at.From; gap > time.Hour {
+		text += fmt.Sprintf("\n  the recording's clock jumps there: one step is %v long", gap.Round(time.Second))
+	}
+	return errors.New(text + "\n  next: `milepost inspect` lists the gaps of a recording; a larger max_step_bytes on the stage takes more memory")
 }
 
 // held returns the outputs of a step that succeeded; those of another are dropped, and may still be written to by a step

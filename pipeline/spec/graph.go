@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,23 +41,32 @@ type graph struct {
 
 func (s *Spec) graph(names []string) (*graph, error) {
 	g := &graph{spec: s}
-	var all []string
 	for _, p := range s.Pipelines {
-		all = append(all, p.Name)
 		if len(names) == 0 || slices.Contains(names, p.Name) {
 			g.pipelines = append(g.pipelines, p)
 		}
 	}
+	return g, s.CheckNames(names)
+}
+
+// CheckNames refuses names of pipelines that the file does not have, and says which was probably meant.
+func (s *Spec) CheckNames(names []string) error {
+	all := make([]string, len(s.Pipelines))
+	for i, p := range s.Pipelines {
+		all[i] = p.Name
+	}
+	var errs []error
 	for _, n := range names {
 		if slices.Contains(all, n) {
 			continue
 		}
+		err := fmt.Errorf("no pipeline %q in %s (%s) [E-ref]", n, strings.Join(s.Files, ", "), strings.Join(all, ", "))
 		if near := pipeline.Nearest(n, all); near != "" {
-			return nil, fmt.Errorf("no pipeline %q (%s); did you mean %q?", n, strings.Join(all, ", "), near)
+			err = fmt.Errorf("%w\n  did you mean %q?", err, near)
 		}
-		return nil, fmt.Errorf("no pipeline %q (%s)", n, strings.Join(all, ", "))
+		errs = append(errs, err)
 	}
-	return g, nil
+	return errors.Join(errs...)
 }
 
 func (g *graph) drawn(r Ref) bool {

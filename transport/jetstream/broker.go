@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -113,7 +114,7 @@ func (b *Broker) connect(ctx context.Context, url string, options []nats.Option)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if b.nc, err = nats.Connect(url, options...); err != nil {
+	if b.nc, err = dial(ctx, url, options); err != nil {
 		return err
 	}
 	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(b.timeout)); err == nil {
@@ -125,6 +126,57 @@ func (b *Broker) connect(ctx context.Context, url string, options []nats.Option)
 		b.nc.Close()
 	}
 	return err
+}
+
+// dialTries is how often a server that is not there is dialled: one that is being started answers within seconds.
+const dialTries = 3
+
+// A dialer remembers why the last connection was not made: the client only says that no server was left.
+type dialer struct {
+	net.Dialer
+	last error
+}
+
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	c, err := d.Dialer.Dial(network, address)
+	if err != nil {
+		d.last = err
+	}
+	return c, err
+}
+
+// dial connects, in several tries. The error is the network's, with the number of tries.
+func dial(ctx context.Context, url string, options []nats.Option) (*nats.Conn, error) {
+	began := time.Now()
+	for try := 1; ; try++ {
+		d := &dialer{Dialer: net.Dialer{Timeout: dialTimeout(options)}}
+		nc, err := nats.Connect(url, append(options[:len(options):len(options)], nats.SetCustomDialer(d))...)
+		if err == nil || !errors.Is(err, nats.ErrNoServers) {
+			return nc, err
+		}
+		if d.last != nil {
+			err = d.last
+		}
+		pause := time.NewTimer(time.Duration(try) * 500 * time.Millisecond)
+		if try == dialTries {
+			return nil, fmt.Errorf("%w, tried %d times in %.1f s", err, try, time.Since(began).Seconds())
+		}
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, fmt.Errorf("%w, tried %d times: %w", err, try, ctx.Err())
+		case <-pause.C:
+		}
+	}
+}
+
+// dialTimeout is what the options say of the time that one connection may take.
+func dialTimeout(options []nats.Option) time.Duration {
+	o := nats.GetDefaultOptions()
+	for _, option := range options {
+		_ = option(&o) // what is wrong with one is told by Connect
+	}
+	return o.Timeout
 }
 
 // limit is the context of one request.

@@ -170,7 +170,8 @@ func damageError(recording string, s *source, err error) error {
 		read = "read 0-" + seconds(p.Last) + " s"
 	}
 	if p.Records > 0 && p.Expected > p.Records {
-		read += " of an expected " + seconds(p.Last*float64(p.Expected)/float64(p.Records)) + " s"
+		// In records: how many seconds they would have taken is a guess, far off where a bus falls silent.
+		read += fmt.Sprintf(", %d of %d records,", p.Records, p.Expected)
 	}
 	read += " from group " + groupName(s.group)
 	if mdf.IsTruncated(err) {

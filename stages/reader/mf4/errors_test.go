@@ -100,7 +100,7 @@ func truncate(t *testing.T, cfg Config, share float64) {
 func TestADamagedRecordingSaysWhereAndHowMuchWasRead(t *testing.T) {
 	cfg := damaged(t)
 	err := failure(t, cfg)
-	wantText(t, err, "a.mf4: corrupt MF4 at offset 0x", "[E-mf4]", "\n  read 0-", " of an expected ", " from group VehicleDynamics",
+	wantText(t, err, "a.mf4: corrupt MF4 at offset 0x", "[E-mf4]", "\n  read 0-", " records, from group VehicleDynamics",
 		"next: `on_corrupt: keep` in reader/mf4")
 	if !pipeline.IsPermanent(err) {
 		t.Error("the error is not permanent")

@@ -1,14 +1,17 @@
 package mf4
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/milepost-dev/milepost/pipeline"
+	yamlfile "github.com/milepost-dev/milepost/pipeline/spec"
 )
 
 func TestListNamesAndDescribesRecordings(t *testing.T) {
@@ -136,5 +139,14 @@ bindings:
 logs: {"*": {binding: car}}`)
 	write(t, filepath.Join(folder(cfg), "car.dbc"), canDBC)
 	_, err := newLibrary(cfg)
-	wantText(t, err, `car.ego_speed: no signal "BB" in WHEELS`, `car.yaw_rate: no message "171 (0xab)"`, `car.driver_brake: no file "none.dbc" in`)
+	var invalid *yamlfile.InvalidError
+	if !errors.As(err, &invalid) || len(invalid.Problems) != 3 {
+		t.Fatal(err)
+	}
+	for i, want := range []string{`"bindings.car.ego_speed.signals.1" of the bindings file: no signal "BB" in WHEELS`,
+		`"bindings.car.yaw_rate.id" of the bindings file: no message "171 (0xab)"`, `"bindings.car.driver_brake.dbc" of the bindings file: no file "none.dbc" in`} {
+		if p := invalid.Problems[i]; p.Line != 5+i || !strings.Contains(p.Message, want) {
+			t.Errorf("line %d: %s, want %s", p.Line, p.Message, want)
+		}
+	}
 }
