@@ -184,7 +184,6 @@ func (f *File) readChannels(g *ChannelGroup, parent *Channel, link int64, depth 
 			return fmt.Errorf("read channel %d: %w", len(g.Channels), err)
 		}
 		c.Parent = parent
-		f.channelAt[link] = c
 		g.Channels = append(g.Channels, c)
 		if parent != nil {
 			parent.Children = append(parent.Children, c)

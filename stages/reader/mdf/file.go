@@ -71,8 +71,6 @@ type File struct {
 	seen    map[int64]bool
 	starts  []int64 // offsets of all known blocks of an unfinalized file, ascending after open
 	groupAt map[int64]*ChannelGroup
-
-	channelAt map[int64]*Channel
 }
 
 // Open opens the MDF 4 file at path, reading its header blocks only. The caller has to close it.
@@ -114,8 +112,6 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 		sources: map[int64]*Source{},
 		seen:    map[int64]bool{},
 		groupAt: map[int64]*ChannelGroup{},
-
-		channelAt: map[int64]*Channel{},
 	}
 	if f.hold == nil {
 		f.hold = NewHold(defaultHold)
@@ -140,7 +136,7 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 func (f *File) finishOpen() {
 	slices.Sort(f.starts)
 	f.src.pages = nil
-	f.texts, f.isXML, f.convs, f.sources, f.seen, f.groupAt, f.channelAt = nil, nil, nil, nil, nil, nil, nil
+	f.texts, f.isXML, f.convs, f.sources, f.seen, f.groupAt = nil, nil, nil, nil, nil, nil
 }
 
 // Close closes the file if Open opened it. Readers of it must not be used afterwards. Closing twice is allowed.

@@ -246,6 +246,7 @@ func (g *ChannelGroup) finishChannels() {
 
 // bindGroups resolves the links between groups once all are known.
 func (f *File) bindGroups() error {
+	var channels map[int64]*Channel // made when it is needed, which is rare
 	for _, g := range f.Groups {
 		if g.masterLink != 0 {
 			if g.RemoteMaster = f.groupAt[g.masterLink]; g.RemoteMaster == nil {
@@ -260,7 +261,10 @@ func (f *File) bindGroups() error {
 				}
 			}
 			if c.Type == MLSD {
-				c.bindSize(f.channelAt[c.dataLink])
+				if channels == nil {
+					_, channels = f.byOffset()
+				}
+				c.bindSize(channels[c.dataLink])
 			}
 		}
 	}
