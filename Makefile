@@ -81,7 +81,6 @@ e2e-kafka: build ## the same on a real Kafka broker, with kills of workers and o
 e2e-kill: build ## kill the binary from outside, start it again, compare every byte
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kill
 
-SEED     ?= 0
 DURATION ?= 60s
 BROKER   ?= nats
 chaos: ## kill, freeze, cut off and mislead everything for DURATION, compare every byte; SEED, BROKER=embedded|nats|r3; needs root

@@ -111,15 +111,3 @@ func (a *attack) jump(_ context.Context, rng *rand.Rand) error {
 	}
 	return errors.Join(errs...)
 }
-
-// undisturbed says whether nothing was struck between two moments.
-func (a *attack) undisturbed(from, to time.Duration) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, s := range a.struck {
-		if s.from < to && s.to > from {
-			return false
-		}
-	}
-	return true
-}

@@ -27,7 +27,6 @@ type harness struct {
 	dir    string
 	rng    *rand.Rand
 	tools  tools
-	clocks []*clock.Clock
 	want   results.Results
 	report report
 }

@@ -46,7 +46,7 @@ type Broker struct {
 // Start starts a broker and returns when it answers. The error says what is missing, or shows the end of the server's log.
 func Start(ctx context.Context, o Options) (*Broker, error) {
 	if _, err := exec.LookPath("java"); err != nil {
-		return nil, errors.New("Kafka needs Java 17: apt-get install openjdk-17-jre-headless maven")
+		return nil, errors.New("no java for Kafka: apt-get install openjdk-17-jre-headless maven")
 	}
 	b := &Broker{options: o, Dir: o.Dir}
 	var err error
@@ -208,9 +208,9 @@ func (b *Broker) ready(ctx context.Context) error {
 		}
 		select {
 		case <-b.exited:
-			return fmt.Errorf("Kafka ended at once:\n%s", b.Log())
+			return fmt.Errorf("the Kafka server ended at once:\n%s", b.Log())
 		case <-ctx.Done():
-			return fmt.Errorf("Kafka does not answer at %s: %w\n%s", b.Address, err, b.Log())
+			return fmt.Errorf("the Kafka server does not answer at %s: %w\n%s", b.Address, err, b.Log())
 		case <-retry.C:
 		}
 	}
