@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -190,8 +191,46 @@ func (x *session) submit(ctx context.Context) error {
 		if err := x.store.PutRun(ctx, r); err != nil {
 			return err
 		}
+		if err := x.restore(ctx, name); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// restore puts back the result files of jobs that were finished before, where they are not there or not theirs any more.
+func (x *session) restore(ctx context.Context, name string) error {
+	restored := 0
+	for _, j := range x.jobs(name) {
+		if !x.before[j.ID] {
+			continue
+		}
+		n, err := x.engine.Restore(ctx, name, j, x.batches)
+		if err != nil {
+			return exit(ExitFailed, err)
+		}
+		restored += n
+	}
+	if restored > 0 {
+		x.log.Info("result files written again", "pipeline", name, "files", restored)
+	}
+	return nil
+}
+
+// batches reads the documents that a stage emitted for a job from the result store.
+func (x *session) batches(ctx context.Context, id schemas.JobID, stage string) (batches []pipeline.Batch, err error) {
+	found, err := x.store.Documents(ctx, view.DocumentFilter{Job: id, Stage: stage}, view.Page{})
+	slices.SortFunc(found, func(a, b view.Document) int {
+		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Row, b.Row))
+	})
+	for _, d := range found {
+		if n := len(batches); n == 0 || batches[n-1].Sequence != d.Sequence {
+			batches = append(batches, pipeline.Batch{Type: d.Type, Sequence: d.Sequence})
+		}
+		b := &batches[len(batches)-1]
+		b.Docs = append(b.Docs, pipeline.Doc(d.Doc))
+	}
+	return batches, err
 }
 
 func (x *session) submissions(ctx context.Context, name string) (subs []job.Submission, err error) {
@@ -211,25 +250,55 @@ func (x *session) submissions(ctx context.Context, name string) (subs []job.Subm
 		if err != nil {
 			return nil, err
 		}
-		subs = append(subs, job.Submission{ID: x.id(name, it), Item: it.Name, Source: source})
+		id, err := x.id(ctx, name, it)
+		if err != nil {
+			return nil, err
+		}
+		subs = append(subs, job.Submission{ID: id, Item: it.Name, Source: source})
 	}
 	return subs, nil
 }
 
-// id is the item's job: of its last generation, or of another one when a job stopped that or, with --again, when that is over.
-func (x *session) id(name string, it pipeline.Item) schemas.JobID {
+// id is the item's job: of its last generation, or of another one when a job stopped that, when its results are lost, or, with
+// --again, when that is over.
+func (x *session) id(ctx context.Context, name string, it pipeline.Item) (schemas.JobID, error) {
 	last := x.engine.JobID(name, it, 0)
 	for generation := 1; ; generation++ {
 		j, ok := x.managers[name].Job(last)
 		if !ok {
-			return last
+			return last, nil
 		}
 		next := x.engine.JobID(name, it, generation)
-		if _, ok := x.managers[name].Job(next); !ok && !x.stopped(name, last) && !(x.again && j.State.Over()) {
-			return last
+		if _, ok := x.managers[name].Job(next); ok || x.stopped(name, last) || x.again && j.State.Over() {
+			last = next
+			continue
 		}
+		lost, err := x.lost(ctx, name, last)
+		if !lost || err != nil {
+			return last, err
+		}
+		x.log.Warn("the results of a finished recording are gone from where they were stored; it is replayed again", "pipeline", name, "recording", it.Name)
 		last = next
 	}
+}
+
+// lost says whether a store of results knows nothing of a finished job any more, or of one that derives from it.
+func (x *session) lost(ctx context.Context, name string, id schemas.JobID) (bool, error) {
+	j, ok := x.managers[name].Job(id)
+	if !ok || j.State != schemas.JobFinished {
+		return false, nil
+	}
+	if lost, err := x.engine.Lost(ctx, name, j); lost || err != nil {
+		return lost, err
+	}
+	for _, below := range x.engine.Pipelines() {
+		if from := x.spec.Pipeline(below).From; len(from) > 0 && from[0].Pipeline == name {
+			if lost, err := x.lost(ctx, below, x.engine.Derived(below, id)); lost || err != nil {
+				return lost, err
+			}
+		}
+	}
+	return false, nil
 }
 
 // stopped says whether another job's stop ended a job, or one that derives from it.

@@ -79,6 +79,16 @@ type FleetSink interface {
 	WriteFleet(ctx context.Context, run string, doc Batch) error
 }
 
+// A RestoringSink is a Sink whose results a user can take away while its cursor stays: files that are removed, or that another
+// version of the job has written since.
+type RestoringSink interface {
+	Sink
+	// Restore makes the results of a finished chain be there as when it was stored, and says how many it had to put back.
+	// batches are all documents that the chain holds, in order, as they were written; it is never called for a chain that is
+	// being written.
+	Restore(ctx context.Context, id schemas.ChainID, batches []Batch) (restored int, err error)
+}
+
 // A Result is the documents of one type that one job's chain holds, for a Fold.
 type Result struct {
 	Item Item

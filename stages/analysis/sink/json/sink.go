@@ -140,20 +140,9 @@ func (s *sink) drop(id schemas.ChainID) {
 
 // Write implements pipeline.Sink. Documents are held in memory until Commit.
 func (s *sink) Write(_ context.Context, b pipeline.Batch) error {
-	h := held{of: origin{Item: b.Item, Pipeline: b.Pipeline}}
-	if len(s.config.Types) == 0 || slices.Contains(s.config.Types, b.Type) {
-		for _, d := range b.Docs {
-			h.docs = append(h.docs, slices.Clone(d))
-		}
-	}
-	if len(h.docs) > 0 || s.config.Form == FormLines && !s.path.uses("type") {
-		var err error
-		if h.file, err = s.path.file(values(b)); err != nil {
-			return pipeline.Permanent(fmt.Errorf("file of %s: %w", b.Item, err))
-		}
-		if fleet, err := s.fleet.file(values(b)); err == nil && h.file == fleet && s.fleets == s.store {
-			return pipeline.Permanent(fmt.Errorf("item %s would be written over the fleet result, %s: set fleet", b.Item, h.file))
-		}
+	h, err := s.held(b)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,6 +154,26 @@ func (s *sink) Write(_ context.Context, b pipeline.Batch) error {
 	}
 	p.batches[b.Sequence], p.last = h, max(p.last, b.Sequence)
 	return nil
+}
+
+// held takes from a batch what is stored of it.
+func (s *sink) held(b pipeline.Batch) (held, error) {
+	h := held{of: origin{Item: b.Item, Pipeline: b.Pipeline}}
+	if len(s.config.Types) == 0 || slices.Contains(s.config.Types, b.Type) {
+		for _, d := range b.Docs {
+			h.docs = append(h.docs, slices.Clone(d))
+		}
+	}
+	if len(h.docs) > 0 || s.config.Form == FormLines && !s.path.uses("type") {
+		var err error
+		if h.file, err = s.path.file(values(b)); err != nil {
+			return held{}, pipeline.Permanent(fmt.Errorf("file of %s: %w", b.Item, err))
+		}
+		if fleet, err := s.fleet.file(values(b)); err == nil && h.file == fleet && s.fleets == s.store {
+			return held{}, pipeline.Permanent(fmt.Errorf("item %s would be written over the fleet result, %s: set fleet", b.Item, h.file))
+		}
+	}
+	return h, nil
 }
 
 func values(b pipeline.Batch) map[string]string {
@@ -250,6 +259,28 @@ func (c *change) add(docs []pipeline.Doc, indent int) error {
 	}
 	c.Content = append(c.Content, out.Bytes()...)
 	return nil
+}
+
+// Restore implements pipeline.RestoringSink: a file that is not there, or that another version has written since, is written
+// again as this one left it. What its chain has committed is left as it is.
+func (s *sink) Restore(ctx context.Context, id schemas.ChainID, batches []pipeline.Batch) (restored int, err error) {
+	p := pending{batches: map[uint64]held{}}
+	for _, b := range batches {
+		h, err := s.held(b)
+		if err != nil {
+			return 0, err
+		}
+		p.batches[b.Sequence] = h
+	}
+	changes, err := s.changes(record{}, &p)
+	if err != nil || ctx.Err() != nil {
+		return 0, errors.Join(err, ctx.Err())
+	}
+	err = s.store.locked(func() error {
+		restored, err = s.store.restore(id, changes)
+		return err
+	})
+	return restored, err
 }
 
 // WriteFleet implements pipeline.FleetSink.

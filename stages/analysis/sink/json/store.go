@@ -1,6 +1,7 @@
 package jsonsink
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
@@ -216,6 +217,27 @@ func (s *store) commit(id schemas.ChainID, r record, changes []change) error {
 		return err
 	}
 	return s.settle(recordFile(id), &r)
+}
+
+// restore makes files be what a finished chain left there, and the chain their owner again; it counts those that were not.
+func (s *store) restore(id schemas.ChainID, changes []change) (restored int, err error) {
+	for _, c := range changes {
+		there, err := s.root.ReadFile(c.File)
+		if err == nil && bytes.Equal(there, c.Content) {
+			continue
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return restored, fmt.Errorf("look at %s: %w", c.File, err)
+		}
+		if err := s.claim(id, c, false); err != nil {
+			return restored, err
+		}
+		if err := s.replace(c.File, c.Content, durable); err != nil {
+			return restored, err
+		}
+		restored++
+	}
+	return restored, nil
 }
 
 func ownerFile(file string) string {

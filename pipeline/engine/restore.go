@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/schemas"
+)
+
+// Batches reads all documents that one stage emitted for a job, a batch for each event, from where a sink has stored them.
+type Batches func(ctx context.Context, job schemas.JobID, stage string) ([]pipeline.Batch, error)
+
+// Lost says whether a store that a sink of the pipeline had filled for a finished job knows nothing of it any more: it was
+// removed, or is another one. The job cannot be shown then, only done again.
+func (e *Engine) Lost(ctx context.Context, pipelineName string, j job.Job) (bool, error) {
+	for _, n := range e.mine {
+		end, ok := j.End(n.name)
+		if n.pipeline != pipelineName || n.parts.Sink == nil || !ok || len(end.Edges) == 0 || end.Edges[0].Sequence == 0 {
+			continue
+		}
+		c, err := n.parts.Sink.Cursor(ctx, n.chainOf(j))
+		if err != nil {
+			return false, fmt.Errorf("what %s holds of job %s: %w", n.key(), j.ID, err)
+		}
+		if len(c.Edges) == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Restore has every sink of the pipeline put back what it stored for a finished job and what is not there any more, or is
+// another version's by now, and counts that.
+func (e *Engine) Restore(ctx context.Context, pipelineName string, j job.Job, read Batches) (restored int, err error) {
+	for _, n := range e.mine {
+		sink, ok := n.parts.Sink.(pipeline.RestoringSink)
+		if _, ended := j.End(n.name); n.pipeline != pipelineName || !ok || !ended {
+			continue
+		}
+		id := n.chainOf(j)
+		all, err := read(ctx, id.Job, id.Stage)
+		if err != nil {
+			return restored, err
+		}
+		taken := all[:0]
+		for _, b := range all {
+			if n.filter().takes(b.Type) {
+				b.Job, b.Item, b.Pipeline, b.Stage = id.Job, j.Item, n.inputs[0].pipeline, id.Stage
+				taken = append(taken, b)
+			}
+		}
+		count, err := sink.Restore(ctx, id, taken)
+		if err != nil {
+			return restored, fmt.Errorf("restore what %s stored of %s: %w", n.key(), j.Item, err)
+		}
+		restored += count
+	}
+	return restored, nil
+}
+
+// chainOf is the chain that a sink stores of a job.
+func (n *node) chainOf(j job.Job) schemas.ChainID {
+	if in := n.inputs[0]; in.pipeline != n.pipeline && j.Upstream != "" {
+		return schemas.ChainID{Job: j.Upstream, Stage: in.name}
+	}
+	return schemas.ChainID{Job: j.ID, Stage: n.inputs[0].name}
+}
