@@ -37,7 +37,7 @@ var allowed = []struct {
 	{"pipeline/render", []string{"pipeline/spec"}},
 	{"pipeline/engine/settle", []string{"transport", "schemas", "pipeline/engine/settle"}},
 	{"pipeline/engine", []string{"pipeline", "pipeline/spec", "pipeline/job", "pipeline/engine/settle", "transport", "schemas", "schemas/arrowipc"}},
-	{"stages/reader/mf4/binding", []string{"pipeline", "pipeline/spec", "schemas"}}, // decodes a file that a user writes: adr/0003
+	{"stages/reader/mf4/binding", []string{"pipeline", "pipeline/spec", "schemas"}}, // decodes a file that a user writes: adr/0005
 	{"stages/reader", []string{"pipeline", "schemas", "stages/reader/mdf", "stages/reader/dbc"}},
 	{"stages/process", []string{"pipeline", "schemas", "stages/reader/dbc"}},
 	{"stages/analysis", []string{"pipeline", "schemas"}},
