@@ -182,26 +182,7 @@ func (s *Server) redrive(ctx context.Context, _ query, body json.RawMessage) (an
 	if err := decodeBody(body, &order); err != nil {
 		return nil, err
 	}
-	match, err := s.letterMatcher(order.Filter)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.letters.all(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	matching := 0
-	var steps []step
-	for _, l := range all {
-		if !match(l) {
-			continue
-		}
-		matching++
-		if l.Redrivable {
-			steps = append(steps, step{name: l.ID, stage: l.Pipeline + "/" + l.Stage, do: func(ctx context.Context) error { return s.redriveOne(ctx, l) }})
-		}
-	}
-	return s.operate("redrive", order.DryRun, matching, steps), nil
+	return s.overLetters(ctx, "redrive", order, func(l Letter) bool { return l.Redrivable }, s.redriveOne)
 }
 
 // purge removes dead letters of jobs that are over; those of others are refused. Without a state the filter means all.
@@ -213,6 +194,11 @@ func (s *Server) purge(ctx context.Context, _ query, body json.RawMessage) (any,
 	if order.Filter.State == "" {
 		order.Filter.State = "all"
 	}
+	return s.overLetters(ctx, "purge", order, func(l Letter) bool { return l.Purgeable }, s.purgeOne)
+}
+
+// overLetters starts an operation over the letters that an order's filter matches and that may be acted on.
+func (s *Server) overLetters(ctx context.Context, verb string, order LetterOrder, may func(Letter) bool, do func(context.Context, Letter) error) (any, error) {
 	match, err := s.letterMatcher(order.Filter)
 	if err != nil {
 		return nil, err
@@ -228,11 +214,11 @@ func (s *Server) purge(ctx context.Context, _ query, body json.RawMessage) (any,
 			continue
 		}
 		matching++
-		if l.Purgeable {
-			steps = append(steps, step{name: l.ID, stage: l.Pipeline + "/" + l.Stage, do: func(ctx context.Context) error { return s.purgeOne(ctx, l) }})
+		if may(l) {
+			steps = append(steps, step{name: l.ID, stage: l.Pipeline + "/" + l.Stage, do: func(ctx context.Context) error { return do(ctx, l) }})
 		}
 	}
-	return s.operate("purge", order.DryRun, matching, steps), nil
+	return s.operate(verb, order.DryRun, matching, steps), nil
 }
 
 func (s *Server) purgeOne(ctx context.Context, l Letter) error {
