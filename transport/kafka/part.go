@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +23,9 @@ type part struct {
 	removed atomic.Int64 // the out topic's start, where this process moved it
 
 	mu       sync.Mutex
-	producer *kgo.Client // holds the epoch; nil: not taken, or lost
-	number   uint64      // of the last record that was produced
+	producer *kgo.Client     // holds the epoch; nil: not taken, or lost
+	known    map[string]bool // topics that were written to; true: the producer has noted its partitions
+	number   uint64          // of the last record that was produced
 	tx       *transaction
 }
 
@@ -96,7 +98,7 @@ func (p *part) take(ctx context.Context) error {
 		c.Close()
 		return fmt.Errorf("take the epoch of %s: %w", id, err)
 	}
-	p.producer, p.number = c, p.index.newest()
+	p.producer, p.known, p.number = c, map[string]bool{}, p.index.newest()
 	return nil
 }
 
@@ -196,6 +198,9 @@ func (p *part) send(ctx context.Context, r *kgo.Record) {
 	t := p.tx
 	size := recordSize(r)
 	t.bytes += size
+	if !p.known[r.Topic] {
+		p.known[r.Topic] = false
+	}
 	p.log.size.add(int64(size))
 	if r.Topic == p.log.topics[stateTopic] {
 		t.state = append(t.state, r)
@@ -230,6 +235,7 @@ func (p *part) commit(ctx context.Context) error {
 		p.abort(ctx, err)
 		return err
 	}
+	p.learn(ctx)
 	if err := p.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		// Whether it is committed is not known here; whoever takes the epoch next will see.
 		err = fmt.Errorf("%w (end of the transaction: %w)", transport.ErrUnknown, b.advise(err))
@@ -255,6 +261,19 @@ func (p *part) settle(ctx context.Context, t *transaction) error {
 		p.send(ctx, r)
 	}
 	return p.wait(ctx, t)
+}
+
+// learn waits until the producer has noted the partitions of the topics that it wrote to. The client sends the first records
+// of a topic a moment before it notes the topic; a transaction that ends in that moment begins a new epoch whose sequence
+// does not begin anew in that topic, and the broker refuses the next record there (OUT_OF_ORDER_SEQUENCE_NUMBER).
+func (p *part) learn(ctx context.Context) {
+	for topic, known := range p.known {
+		for ; !known && ctx.Err() == nil; runtime.Gosched() {
+			leader, _, _ := p.producer.PartitionLeader(topic, p.n)
+			known = leader >= 0
+		}
+		p.known[topic] = known
+	}
 }
 
 func (p *part) wait(ctx context.Context, t *transaction) error {

@@ -126,14 +126,18 @@ func exhaust(t testing.TB, data []byte) {
 }
 
 func TestDamageNeverPanics(t *testing.T) {
+	every := 1
+	if testing.Short() {
+		every = 7
+	}
 	for name, data := range seedFiles(t) {
 		t.Run(name, func(t *testing.T) {
-			for i := range data {
+			for i := 0; i < len(data); i += every {
 				values := []byte{0, 1, 0x7F, 0xFF, data[i] ^ 1, data[i] ^ 0x80}
 				damaged := append([]byte(nil), data...)
 				damaged[i] = values[i%len(values)] // the fuzz target tries the others
 				exhaust(t, damaged)
-				if i%4 == 0 {
+				if i/every%4 == 0 {
 					exhaust(t, data[:i])
 				}
 			}

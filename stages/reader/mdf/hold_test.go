@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -177,51 +175,6 @@ func TestSharesAreGivenBack(t *testing.T) {
 	if b, err := readers[1].Next(context.Background()); err != nil || b.Times[0] != 3.0/8 || f.hold.share() != defaultHold/3 {
 		t.Errorf("after a seek from the end: %v, share %d", err, f.hold.share())
 	}
-}
-
-// TestReadersOfManyGroupsHoldLittle merges groups with blocks of 2 MiB: one block each would be 80 MiB.
-func TestReadersOfManyGroupsHoldLittle(t *testing.T) {
-	const groups, hold, bound = 40, 8 << 20, 20 << 20
-	for _, c := range []Compression{Uncompressed, Deflate, TransposedDeflate} {
-		var m memory
-		writeZeros(t, &m, c, groups, 3<<20)
-		f, err := Options{Hold: NewHold(hold)}.NewFile(&m, int64(len(m.b)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		before := inUse()
-		var readers []*GroupReader
-		for _, g := range f.Groups {
-			r, err := g.Read(ReadOptions{BlockRecords: 1000}, g.Channels...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			readers = append(readers, r)
-		}
-		most := uint64(0)
-		for rounds := 0; len(readers) > 0; rounds++ {
-			readers = slices.DeleteFunc(readers, func(r *GroupReader) bool {
-				_, err := r.Next(context.Background())
-				if err != nil && !errors.Is(err, io.EOF) {
-					t.Fatal(err)
-				}
-				return err != nil
-			})
-			if rounds%8 == 0 {
-				most = max(most, inUse()-min(before, inUse()))
-			}
-		}
-		if most > bound {
-			t.Errorf("compression %d: %d MiB in use", c, most>>20)
-		}
-	}
-}
-
-func inUse() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // writeZeros writes groups with so many bytes of records each, in blocks of 2 MiB.

@@ -292,37 +292,3 @@ func TestScanEndsWithTheErrorOfItsCaller(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-// TestScanAllocatesNothingForABlock compares files of some and of many blocks: what Scan allocates does not depend on them.
-func TestScanAllocatesNothingForABlock(t *testing.T) {
-	for _, c := range []Compression{Uncompressed, Deflate, TransposedDeflate} {
-		allocations := func(records int) float64 {
-			var m memory
-			w, err := NewWriter(&m, WriterOptions{Compression: c, BlockBytes: 4096})
-			if err != nil {
-				t.Fatal(err)
-			}
-			g, err := w.AddGroup(GroupSpec{Channels: []ChannelSpec{{Name: "x", DataType: FloatLE, Bits: 64},
-				{Name: "n", DataType: UintLE, Bits: 12, Conversion: LinearConversion(1, 2)}, {Name: "s", DataType: UTF8, Bits: 16}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			times := make([]float64, records)
-			if err := errors.Join(g.Append(times, Samples{Float: times}, Samples{Float: times}, Samples{Data: make([]byte, 2*records)}),
-				w.Close()); err != nil {
-				t.Fatal(err)
-			}
-			f := mustOpen(t, &m)
-			sel := Selection{f.Groups[0], f.Groups[0].Channels}
-			return testing.AllocsPerRun(5, func() {
-				if err := f.Scan(context.Background(), ScanOptions{Workers: 1}, func(int, *Block) error { return nil }, sel); err != nil {
-					t.Fatal(err)
-				}
-			})
-		}
-		// The list of data blocks grows with the file, by doubling: some allocations in ten thousand blocks.
-		if few, many := allocations(20_000), allocations(200_000); many-few > 12 {
-			t.Errorf("compression %d: %v allocations for 100 blocks, %v for 1000", c, few, many)
-		}
-	}
-}
