@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ type channelView struct {
 }
 
 func viewChannel(c *mdf.Channel) channelView {
-	v := channelView{Name: c.Name, Occurrence: c.Occurrence, Unit: c.Unit, Bits: c.BitCount, Master: c.IsMaster(), Comment: c.Comment,
+	v := channelView{Name: c.Name, Occurrence: c.Occurrence, Unit: c.Unit, Bits: c.BitCount, Master: c.IsMaster(),
 		Conversion: conversionText(c.Conversion), Type: fmt.Sprintf("%v %d bit", c.DataType, c.BitCount)}
 	switch {
 	case c.Kind() == mdf.Struct:
@@ -34,8 +35,10 @@ func viewChannel(c *mdf.Channel) channelView {
 	case c.Array != nil:
 		v.Type += fmt.Sprintf(" %v", c.Array.Dims)
 	}
-	if c.Err() != nil {
-		v.Error = c.Err().Error()
+	comment, err := c.Comment()
+	v.Comment = comment
+	if err := cmp.Or(c.Err(), err); err != nil {
+		v.Error = err.Error()
 	}
 	return v
 }

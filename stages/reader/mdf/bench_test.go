@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"testing"
+	"time"
 )
 
 // benchFile has the columns of a measurement: 100 floats and 50 short integers with a linear conversion.
@@ -117,6 +118,7 @@ func BenchmarkReadFrames(b *testing.B) {
 	}
 }
 
+// BenchmarkOpen20000Channels opens a file whose channels each have a name, a comment and a conversion of their own.
 func BenchmarkOpen20000Channels(b *testing.B) {
 	m := &memory{}
 	w, err := NewWriter(m, WriterOptions{})
@@ -136,9 +138,13 @@ func BenchmarkOpen20000Channels(b *testing.B) {
 	if err := w.Close(); err != nil {
 		b.Fatal(err)
 	}
+	best := time.Hour // what other programs of the machine take does not count
 	for b.Loop() {
+		from := time.Now()
 		if _, err := m.open(); err != nil {
 			b.Fatal(err)
 		}
+		best = min(best, time.Since(from))
 	}
+	b.ReportMetric(float64(best)/1e6, "ms-min")
 }

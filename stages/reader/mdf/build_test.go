@@ -239,3 +239,12 @@ func mustOpen(t testing.TB, m *memory) *File {
 	}
 	return f
 }
+
+func comment(t *testing.T, c *Channel) string {
+	t.Helper()
+	s, err := c.Comment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -93,12 +93,11 @@ const (
 // A Channel is a column of a channel group (CNBLOCK).
 type Channel struct {
 	Group      *ChannelGroup
-	Index      int    // position in Group.Channels
-	Name       string // not unique in a group: see Occurrence
-	Occurrence int    // 0 for the first channel of that name in the group, 1 for the next
-	Unit       string // of the physical value
-	UnitXML    string // the unit as it stands in the file, if it is given as XML
-	Comment    string
+	Index      int     // position in Group.Channels
+	Name       string  // not unique in a group: see Occurrence
+	Occurrence int     // 0 for the first channel of that name in the group, 1 for the next
+	Unit       string  // of the physical value
+	UnitXML    string  // the unit as it stands in the file, if it is given as XML
 	Source     *Source // nil if none
 
 	Type       ChannelType
@@ -203,7 +202,12 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 		return nil, err
 	}
 	le := binary.LittleEndian
-	c := &Channel{
+	if len(f.spare) == 0 {
+		f.spare = make([]Channel, 64)
+	}
+	c := &f.spare[0]
+	f.spare = f.spare[1:]
+	*c = Channel{
 		Group: g, Type: ChannelType(d[0]), Sync: SyncType(d[1]), DataType: DataType(d[2]), BitOffset: d[3],
 		ByteOffset: le.Uint32(d[4:]), BitCount: le.Uint32(d[8:]), Flags: le.Uint32(d[12:]),
 		InvalBit: le.Uint32(d[16:]), Precision: -1, dataLink: b.link(5), off: b.off, comment: b.link(7),
@@ -226,14 +230,21 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 	if c.Unit, err = f.text(b.link(6)); err != nil {
 		return nil, err
 	}
-	if f.isXML[b.link(6)] {
-		c.UnitXML = strings.TrimSpace(f.texts[b.link(6)])
+	if t, _ := f.textAt(b.link(6)); t.xml {
+		c.UnitXML = strings.TrimSpace(t.s)
 	}
 	if c.Unit == "" && c.Conversion != nil {
 		c.Unit = c.Conversion.unit()
 	}
-	c.Comment, err = f.text(b.link(7))
-	return c, err
+	f.noteText(c.comment)
+	return c, nil
+}
+
+// noteText is note for a text that is not read.
+func (f *File) noteText(link int64) {
+	if link > 0 {
+		f.note(link)
+	}
 }
 
 // readComposition reads what cn_composition points to: the members of a structure, or an array.

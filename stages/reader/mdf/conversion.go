@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // ConversionType is the rule of a conversion (cc_type).
@@ -56,16 +57,17 @@ func (f *File) conversion(link int64, depth int) (*Conversion, error) {
 	if link == 0 {
 		return nil, nil
 	}
-	if c, ok := f.convs[link]; ok {
-		if c == nil {
-			return nil, corrupt(link, "##CC", "refers to itself")
-		}
+	if c, ok := f.convs.get(link); ok {
 		return c, nil
+	}
+	if slices.Contains(f.reading, link) {
+		return nil, corrupt(link, "##CC", "refers to itself")
 	}
 	if depth > maxDepth {
 		return nil, corrupt(link, "##CC", "is nested more than %d deep", maxDepth)
 	}
-	f.convs[link] = nil
+	f.reading = append(f.reading, link)
+	defer func() { f.reading = f.reading[:len(f.reading)-1] }()
 	f.note(link)
 	b, err := f.src.block(link, "##CC")
 	if err != nil {
@@ -75,7 +77,7 @@ func (f *File) conversion(link int64, depth int) (*Conversion, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.convs[link] = c
+	f.convs.put(link, c)
 	return c, nil
 }
 
@@ -127,6 +129,11 @@ func (c *Conversion) unit() string {
 }
 
 func (c *Conversion) setValues(d []byte, n int) {
+	if c.Type == BitfieldText {
+		c.Masks = make([]uint64, 0, n)
+	} else if n > 0 {
+		c.Values = make([]float64, 0, n)
+	}
 	for i := range n {
 		u := binary.LittleEndian.Uint64(d[8*i:])
 		if c.Type == BitfieldText {

@@ -56,7 +56,7 @@ func checkCopy(t *testing.T, want, got *ChannelGroup, wantChans, gotChans []*Cha
 	}
 	for i, c := range wantChans {
 		d := gotChans[i]
-		if c.Name != d.Name || c.Unit != d.Unit || c.Comment != d.Comment || c.Type != d.Type || c.BitCount != d.BitCount ||
+		if c.Name != d.Name || c.Unit != d.Unit || comment(t, c) != comment(t, d) || c.Type != d.Type || c.BitCount != d.BitCount ||
 			c.Sync != d.Sync || (c.Parent == nil) != (d.Parent == nil) {
 			t.Errorf("channel %+v became %+v", c, d)
 		}

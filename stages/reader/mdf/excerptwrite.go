@@ -28,7 +28,9 @@ func (c *groupCopy) write() error {
 		return err
 	}
 	if c.master {
-		first = c.remoteMaster(first)
+		if first, err = c.remoteMaster(first); err != nil {
+			return err
+		}
 	}
 	c.out.cg = b.append("CG", []int64{0, first, b.text(g.AcqName), b.source(g.Source), 0, b.text(g.Comment)}, cg)
 	c.out.link()
@@ -50,10 +52,14 @@ func (g *GroupWriter) link() {
 }
 
 // remoteMaster writes the times that come from another group as a channel of this one.
-func (c *groupCopy) remoteMaster(next int64) int64 {
+func (c *groupCopy) remoteMaster(next int64) (int64, error) {
 	m := c.g.RemoteMaster.Master
-	spec := ChannelSpec{Name: m.Name, Unit: m.Unit, Comment: m.Comment, DataType: FloatLE, Bits: 64, Sync: m.Sync}
-	return c.out.w.b.channel(field{spec: spec, inval: -1}, Master, [4]int64{next, 0, 0, 0}, false)
+	comment, err := m.Comment()
+	if err != nil {
+		return 0, fmt.Errorf("copy comment of channel %q: %w", m.Name, err)
+	}
+	spec := ChannelSpec{Name: m.Name, Unit: m.Unit, Comment: comment, DataType: FloatLE, Bits: 64, Sync: m.Sync}
+	return c.out.w.b.channel(field{spec: spec, inval: -1}, Master, [4]int64{next, 0, 0, 0}, false), nil
 }
 
 // channels writes channels from the last to the first, so that each knows the next, and returns the first.
@@ -96,8 +102,12 @@ func (c *groupCopy) channel(ch *Channel, next int64) (int64, error) {
 	if ch.Type == VLSD && ch.DataType >= Latin1 && ch.DataType <= UTF16BE {
 		d[2] = uint8(UTF8)
 	}
+	comment, err := ch.Comment()
+	if err != nil {
+		return 0, fmt.Errorf("copy comment of channel %q: %w", ch.Name, err)
+	}
 	conv := b.conversion(ch.Conversion)
-	off := b.append("CN", []int64{next, comp, b.text(ch.Name), b.source(ch.Source), conv, 0, b.text(ch.Unit), b.text(ch.Comment)}, d)
+	off := b.append("CN", []int64{next, comp, b.text(ch.Name), b.source(ch.Source), conv, 0, b.text(ch.Unit), b.text(comment)}, d)
 	if ch.Type == VLSD {
 		if ch.BitCount%8 != 0 || ch.BitOffset != 0 {
 			return 0, fmt.Errorf("copy channel %q: offsets of %d bits: %w", ch.Name, ch.BitCount, ErrUnsupported)

@@ -63,14 +63,19 @@ type File struct {
 	closer io.Closer
 	closed bool
 
-	// Only while opening: what has been read, for sharing and against cycles.
-	texts   map[int64]string
-	isXML   map[int64]bool
-	convs   map[int64]*Conversion
+	starts []int64 // offsets of all known blocks of an unfinalized file, ascending after open
+	*opening
+}
+
+// opening is what has been read already, for sharing and against cycles. It is there only while header blocks are read.
+type opening struct {
+	texts   memo[textBlock]
+	convs   memo[*Conversion]
+	reading []int64 // offsets of the conversions that are being read, the outer one first
 	sources map[int64]*Source
-	seen    map[int64]bool
-	starts  []int64 // offsets of all known blocks of an unfinalized file, ascending after open
+	seen    memo[struct{}]
 	groupAt map[int64]*ChannelGroup
+	spare   []Channel // not used yet
 }
 
 // Open opens the MDF 4 file at path, reading its header blocks only. The caller has to close it.
@@ -106,12 +111,7 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 		src:     &source{r: r, size: size, pages: map[int64][]byte{}, budget: size},
 		opts:    o,
 		hold:    o.Hold,
-		texts:   map[int64]string{},
-		isXML:   map[int64]bool{},
-		convs:   map[int64]*Conversion{},
-		sources: map[int64]*Source{},
-		seen:    map[int64]bool{},
-		groupAt: map[int64]*ChannelGroup{},
+		opening: &opening{sources: map[int64]*Source{}, groupAt: map[int64]*ChannelGroup{}},
 	}
 	if f.hold == nil {
 		f.hold = NewHold(defaultHold)
@@ -135,8 +135,8 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 // finishOpen drops what only opening needs.
 func (f *File) finishOpen() {
 	slices.Sort(f.starts)
-	f.src.pages = nil
-	f.texts, f.isXML, f.convs, f.sources, f.seen, f.groupAt = nil, nil, nil, nil, nil, nil
+	f.src.uncache()
+	f.opening = nil
 }
 
 // Close closes the file if Open opened it. Readers of it must not be used afterwards. Closing twice is allowed.
@@ -221,12 +221,12 @@ func (f *File) noteLists() {
 		return
 	}
 	for _, link := range f.lists[hdHistory:] {
-		for link >= 64 && link <= f.src.size-headerSize-8 && !f.seen[link] {
+		for link >= 64 && link <= f.src.size-headerSize-8 && !f.isSeen(link) {
 			b, err := f.src.at(link, headerSize+8)
 			if err != nil || b[0] != '#' || b[1] != '#' {
 				break
 			}
-			f.seen[link] = true
+			f.seen.put(link, struct{}{})
 			f.note(link)
 			link = int64(binary.LittleEndian.Uint64(b[headerSize:]))
 		}
@@ -235,12 +235,17 @@ func (f *File) noteLists() {
 
 // once marks the block at off as used and says so when it was used before: that link closes a cycle.
 func (f *File) once(off int64, id string) error {
-	if f.seen[off] {
+	if f.isSeen(off) {
 		return corrupt(off, id, "is linked to twice: the links form a cycle")
 	}
-	f.seen[off] = true
+	f.seen.put(off, struct{}{})
 	f.note(off)
 	return nil
+}
+
+func (f *File) isSeen(off int64) bool {
+	_, ok := f.seen.get(off)
+	return ok
 }
 
 // note keeps where a block of an unfinalized file starts: the data in front of it can reach no further.

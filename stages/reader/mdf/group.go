@@ -136,6 +136,7 @@ func (f *File) readDataGroups(link int64) error {
 			f.dataGroups++
 		}
 		f.note(dg.link)
+		f.noteText(b.link(3))
 		if err := f.readGroups(dg, b.link(1)); err != nil {
 			return err
 		}

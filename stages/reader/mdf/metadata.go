@@ -19,8 +19,15 @@ const (
 func (f *File) fresh() *File {
 	g := *f
 	g.src = &source{r: f.src.r, size: f.src.size, pages: map[int64][]byte{}, budget: f.src.size}
-	g.texts, g.isXML, g.seen, g.starts = map[int64]string{}, map[int64]bool{}, map[int64]bool{}, nil
+	g.opening, g.starts = new(opening), nil
 	return &g
+}
+
+// aside is fresh for one small block: it is read without its neighbours.
+func (f *File) aside() *File {
+	g := f.fresh()
+	g.src.pages = nil
+	return g
 }
 
 // A HistoryEntry says who has changed the file when (FHBLOCK). The first is of the program that created it.
@@ -84,11 +91,15 @@ func timestamp(d []byte) (t time.Time, local bool) {
 	return t, flags&1 != 0
 }
 
+// Comment reads the text of the comment of the channel; "" if there is none. Open does not read comments of channels, which may
+// be most of the header blocks of a file.
+func (c *Channel) Comment() (string, error) { return c.Group.File.aside().text(c.comment) }
+
 // CommentXML reads the comment of the channel as it stands in the file; "" if there is none. Comment has its text.
-func (c *Channel) CommentXML() (string, error) { return c.Group.File.fresh().rawText(c.comment) }
+func (c *Channel) CommentXML() (string, error) { return c.Group.File.aside().rawText(c.comment) }
 
 // CommentXML reads the comment of the group as it stands in the file; "" if there is none. Comment has its text.
-func (g *ChannelGroup) CommentXML() (string, error) { return g.File.fresh().rawText(g.comment) }
+func (g *ChannelGroup) CommentXML() (string, error) { return g.File.aside().rawText(g.comment) }
 
 // EventType says what an event is (ev_type).
 type EventType uint8

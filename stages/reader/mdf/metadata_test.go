@@ -181,7 +181,7 @@ func TestCommentsAsTheyStandInTheFile(t *testing.T) {
 	c := group.Channels[0]
 	got, err := c.CommentXML()
 	of, err2 := group.CommentXML()
-	if got != xml || of != xml || c.Comment != "speed" || group.Comment != "speed" || errors.Join(err, err2) != nil {
+	if got != xml || of != xml || comment(t, c) != "speed" || group.Comment != "speed" || errors.Join(err, err2) != nil {
 		t.Errorf("%q, %q, %v, %v", got, of, err, err2)
 	}
 	if got, err := group.Channels[1].CommentXML(); got != "" || err != nil {

@@ -15,12 +15,14 @@ const (
 	maxPages   = 128
 )
 
-// source is the file as bytes. Header blocks are read through a few cached pages, since a file with 20,000
-// channels has some 100,000 of them, mostly neighbours; data blocks are read past the cache.
+// source is the file as bytes. While the file is opened, header blocks are read through a few cached pages, since a file
+// with 20,000 channels has some 80,000 of them, mostly neighbours; data blocks are read past the cache.
 type source struct {
 	r     io.ReaderAt
 	size  int64
-	pages map[int64][]byte
+	pages map[int64][]byte // nil: nothing is cached, and the source may be used by several goroutines
+	page  []byte           // the one asked for last
+	start int64            // of page in the file
 	// budget is what header blocks may still take: blocks do not overlap and each is read once, so a
 	// sound file never needs more than its size. It makes opening linear in the file, whatever is in it.
 	budget int64
@@ -52,6 +54,9 @@ func (b block) data(min int) ([]byte, error) {
 
 // at returns n bytes at off; the caller has checked that they lie inside the file.
 func (s *source) at(off int64, n int) ([]byte, error) {
+	if i := off - s.start; i >= 0 && i+int64(n) <= int64(len(s.page)) {
+		return s.page[i : i+int64(n) : i+int64(n)], nil
+	}
 	page := off / pageSize
 	if s.pages == nil || (off+int64(n)-1)/pageSize != page {
 		b := make([]byte, n)
@@ -68,9 +73,13 @@ func (s *source) at(off int64, n int) ([]byte, error) {
 		}
 		s.pages[page] = p
 	}
-	i := off - page*pageSize
+	s.page, s.start = p, page*pageSize
+	i := off - s.start
 	return p[i : i+int64(n) : i+int64(n)], nil
 }
+
+// uncache drops what is cached.
+func (s *source) uncache() { s.pages, s.page = nil, nil }
 
 // readFull reads exactly len(b) bytes; a source shorter than its size is an io.ErrUnexpectedEOF.
 func (s *source) readFull(b []byte, off int64) error {
@@ -114,19 +123,15 @@ func (s *source) parseHeader(off int64, h []byte) (id string, length int64, nlin
 	return id, length, int(links), nil
 }
 
-// blockIDs keeps the names of known blocks, so that reading a header does not allocate.
-var blockIDs = func() map[[4]byte]string {
-	m := map[[4]byte]string{}
-	for _, id := range []string{"HD", "FH", "CH", "AT", "EV", "DG", "CG", "SI", "CN", "CC", "CA", "TX", "MD", "SR",
-		"DT", "DV", "DI", "SD", "RD", "RV", "RI", "DL", "LD", "HL", "DZ"} {
-		m[[4]byte{'#', '#', id[0], id[1]}] = "##" + id
-	}
-	return m
-}()
+// blockIDs are the names of known blocks, the frequent ones first, so that reading a header does not allocate.
+var blockIDs = [...]string{"##TX", "##CN", "##CC", "##MD", "##SI", "##CG", "##DG", "##DT", "##DZ", "##SD", "##DV", "##DI", "##DL", "##LD",
+	"##HL", "##CA", "##HD", "##FH", "##CH", "##AT", "##EV", "##SR", "##RD", "##RV", "##RI"}
 
 func blockID(h []byte) string {
-	if s, ok := blockIDs[[4]byte(h[:4])]; ok {
-		return s
+	for _, id := range &blockIDs {
+		if id == string(h[:4]) {
+			return id
+		}
 	}
 	return string(h[:4])
 }

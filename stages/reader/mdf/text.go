@@ -1,6 +1,7 @@
 package mdf
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -9,43 +10,49 @@ import (
 // text returns the text of the TX or MD block at link: a TX as it stands, of an MD the first <TX> element.
 // A nil link gives the empty text. Texts are cached, since units are shared between many channels.
 func (f *File) text(link int64) (string, error) {
-	s, err := f.rawText(link)
-	if err != nil || !f.isXML[link] {
-		return s, err
+	t, err := f.textAt(link)
+	if err != nil || !t.xml {
+		return t.s, err
 	}
-	if t, ok := xmlElement(s, "TX"); ok {
-		return t, nil
+	if s, ok := xmlElement(t.s, "TX"); ok {
+		return s, nil
 	}
-	return strings.TrimSpace(s), nil
+	return strings.TrimSpace(t.s), nil
 }
 
 // rawText is text with the XML of an MD block left alone.
 func (f *File) rawText(link int64) (string, error) {
+	t, err := f.textAt(link)
+	return t.s, err
+}
+
+// A textBlock is what a TX or MD block holds.
+type textBlock struct {
+	s   string
+	xml bool // it is an MD
+}
+
+func (f *File) textAt(link int64) (textBlock, error) {
 	if link == 0 {
-		return "", nil
+		return textBlock{}, nil
 	}
-	if s, ok := f.texts[link]; ok {
-		return s, nil
+	if t, ok := f.texts.get(link); ok {
+		return t, nil
 	}
 	b, err := f.src.block(link, "##TX", "##MD")
 	if err != nil {
-		return "", err
+		return textBlock{}, err
 	}
 	d, _ := b.data(0)
-	s := string(cutNUL(d))
-	f.texts[link] = s
+	t := textBlock{string(cutNUL(d)), b.id == "##MD"}
+	f.texts.put(link, t)
 	f.note(link)
-	if b.id == "##MD" {
-		f.isXML[link] = true
-	}
-	return s, nil
+	return t, nil
 }
 
 func cutNUL(b []byte) []byte {
-	for i, c := range b {
-		if c == 0 {
-			return b[:i]
-		}
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		return b[:i]
 	}
 	return b
 }
