@@ -11,7 +11,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,10 +46,25 @@ func Main(types *pipeline.Registry) {
 const softLimit = 144 << 20
 
 // limitMemory makes the garbage collector keep to softLimit, unless the user set GOMEMLIMIT.
+// Where that is too little for what is alive, stages with large states say, the limit follows it: a collector that is held to a
+// limit it cannot keep takes half of the machine.
 func limitMemory() {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); !set {
 		debug.SetMemoryLimit(softLimit)
+		followLive(&marker{})
 	}
+}
+
+// A marker is garbage from the beginning: each collection of it tells that the collector has run.
+type marker struct{ _ [16]byte }
+
+func followLive(m *marker) {
+	runtime.SetFinalizer(m, func(*marker) {
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		debug.SetMemoryLimit(max(softLimit, int64(live[0].Value.Uint64())*3/2))
+		followLive(&marker{})
+	})
 }
 
 // Run runs one command line and returns its exit code. ctx ends when the user wants it to drain and leave.

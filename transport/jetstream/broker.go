@@ -78,6 +78,10 @@ func newBroker(l *slog.Logger, timeout time.Duration) *Broker {
 	return b
 }
 
+// queueLen is what a subscription of ours can hold: several times what one request asks for, since answers to one that was given
+// up may lie before the next one's. The client's default, 64 Ki entries, is half a megabyte for each of hundreds of subscriptions.
+const queueLen = 8 * max(windowMessages, watchMessages)
+
 // options are the client's settings that both kinds of Broker share.
 func (b *Broker) options(ctx context.Context) []nats.Option {
 	wait := b.timeout
@@ -88,6 +92,7 @@ func (b *Broker) options(ctx context.Context) []nats.Option {
 		nats.Timeout(wait),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(backoff),
+		nats.SyncQueueLen(queueLen),
 		nats.ReconnectBufSize(-1), // a publish while disconnected fails at once instead of coming late
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil && b.ctx.Err() == nil {

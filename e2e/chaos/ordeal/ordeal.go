@@ -14,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/url"
 	"os"
-	"sync"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -41,7 +43,7 @@ type ReaderConfig struct {
 	Batches  int           `yaml:"batches" doc:"Batches of each."`
 	Rows     int           `yaml:"rows" doc:"Rows of a batch."`
 	Slow     time.Duration `yaml:"slow" doc:"How long a read takes."`
-	Flaky    int           `yaml:"flaky" doc:"Each so-manieth read fails once in each process; 0 is none."`
+	Flaky    int           `yaml:"flaky" doc:"Each so-manieth read fails once; 0 is none."`
 	BadItem  int           `yaml:"bad_item" doc:"The recording, from 1, that cannot be read to its end; 0 is none."`
 	BadBatch int           `yaml:"bad_batch" doc:"The batch of it that cannot be read."`
 }
@@ -125,7 +127,7 @@ func (r *reader) Close() error { return nil }
 type StageConfig struct {
 	Slow   time.Duration `yaml:"slow" doc:"How long a step takes."`
 	Bad    int           `yaml:"bad" doc:"Each so-manieth input fails for good; 0 is none."`
-	Flaky  int           `yaml:"flaky" doc:"Each so-manieth input fails once in each process; 0 is none."`
+	Flaky  int           `yaml:"flaky" doc:"Each so-manieth input fails once; 0 is none."`
 	Panic  int           `yaml:"panic" doc:"Each so-manieth input panics at every try; 0 is none."`
 	Hang   string        `yaml:"hang" doc:"The input, as drive01/7, that hangs until its timeout at every try."`
 	Kill   string        `yaml:"kill" doc:"The input that kills its process at every try."`
@@ -252,15 +254,23 @@ func (p *stage) Close() error { return nil }
 
 func every(k int, n uint64) bool { return k > 0 && n%uint64(k) == 0 }
 
-// tries are the inputs that failed once in this process.
-var tries sync.Map
+// tries is the folder of a file for each input that failed once, beside the pipelines file: processes die so often that an input
+// which failed once in each would be given up.
+const tries = "tries"
 
 func fails(k int, n uint64, what string) bool {
 	if !every(k, n) {
 		return false
 	}
-	_, tried := tries.LoadOrStore(fmt.Sprint(what, " ", n), true)
-	return !tried
+	name := filepath.Join(tries, url.PathEscape(fmt.Sprint(what, " ", n)))
+	if err := os.Mkdir(tries, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0o644)
+	if err == nil {
+		err = f.Close()
+	}
+	return err == nil
 }
 
 // rest takes time.
