@@ -37,6 +37,10 @@ type puller struct {
 	bytes    int // 0: no limit
 	patience time.Duration
 
+	// idle is told the number of the consumer's last message whenever the server says that it has no more. What came for a request
+	// that was given up is lost to a consumer that keeps nothing, and only this number says so.
+	idle func(last uint64) error
+
 	request int  // number of the newest
 	left    int  // what it may still bring; 0: it is over
 	brought bool // it brought something
@@ -146,7 +150,11 @@ func (p *puller) status(m *nats.Msg) error {
 	code, text := m.Header.Get("Status"), m.Header.Get("Description")
 	switch {
 	case code == "100":
-		return nil
+		last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Consumer"), 10, 64)
+		if p.idle == nil || err != nil {
+			return nil // the consumer keeps what it sends, or the server does not say
+		}
+		return p.idle(last)
 	case code == "404" || code == "408", code == "409" && p.brought && isFull(text):
 		p.left = 0
 		return nil

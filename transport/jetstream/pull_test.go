@@ -3,11 +3,14 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/milepost-dev/milepost/transport"
 )
 
 // lost makes a stream with one message and a durable consumer whose first request never reached the server.
@@ -76,5 +79,51 @@ func TestSilentConsumer(t *testing.T) {
 		if _, err := heard.NextMsgWithContext(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestWatchTakesAgainWhatCameTooLate has a record arrive for a request that the watcher has lost patience with, as on a machine that
+// stood still for a second. The consumer keeps nothing and has nothing more to send.
+func TestWatchTakesAgainWhatCameTooLate(t *testing.T) {
+	t.Parallel()
+	b := openDir(t, t.TempDir(), SyncLater)
+	defer b.Close()
+	ctx := t.Context()
+	opened, chain, _, err := openCrash(ctx, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chain.Append(ctx, crashEvent(1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []transport.WatchConfig{{Drain: true}, {Drain: true, Newest: true}, {}} {
+		c.Kinds, c.Chain = []transport.Kind{transport.Out}, &crashID
+		got, err := opened.Watch(ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := got.(*watcher)
+		consumer, err := b.js.Consumer(ctx, w.log.stream, w.consumer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for info := consumer.CachedInfo(); info.Delivered.Consumer == 0; {
+			if info, err = consumer.Info(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.messages.again(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.Next(ctx)
+		if err != nil || s.Event.Sequence != 1 {
+			t.Fatalf("%+v: record %+v, error %v", c, s, err)
+		}
+		if c.Drain {
+			if _, err := w.Next(ctx); !errors.Is(err, io.EOF) {
+				t.Fatalf("%+v: error %v, want %v", c, err, io.EOF)
+			}
+		}
+		w.Close()
 	}
 }

@@ -121,7 +121,7 @@ func (w *watcher) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.sequence = 0
+	w.sequence, messages.idle = 0, w.idle
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.consumer, w.messages = c.Name, messages
@@ -228,6 +228,14 @@ func (w *watcher) take(ctx context.Context) (*raw, error) {
 	}
 	w.from = at
 	return &raw{header: m.Header, data: m.Data, subject: m.Subject, at: at, time: meta.Timestamp}, nil
+}
+
+// idle is for the puller: the consumer waits, and what it has sent must have come.
+func (w *watcher) idle(last uint64) error {
+	if last > w.sequence {
+		return fmt.Errorf("message %d of the consumer was sent, %d came: %w", last, w.sequence, errMissed)
+	}
+	return nil
 }
 
 func (w *watcher) current() *puller {
