@@ -25,6 +25,7 @@ const (
 	giveBack outcome = iota // hand them to anybody
 	settled                 // ack
 	leave                   // another process holds the job: say nothing
+	foreign                 // ack, unless it was cancelled meanwhile: another configuration's
 	parked                  // ack, if the job is failed still: whatever lets it go on is a new event
 )
 
@@ -91,7 +92,7 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 		return giveBack
 	}
 	if w.version != n.line.version && !of.toCancel() {
-		return leave // its results are another configuration's; a process that has it may come
+		return foreign // its results are another configuration's, whose workers have it too
 	}
 	i := &instance{n: n, w: w, core: settle.New(n.rules()), h: h, of: of, wake: of.wake, drain: ctx.Done(), fails: map[schemas.InputRef]failing{}}
 	i.arrivals = make(chan arrival, 1)

@@ -75,10 +75,14 @@ func (n *node) run(ctx context.Context) error {
 	return err
 }
 
+// durable names the consumer that spreads the node's jobs over all workers with this configuration. Each configuration has its
+// own: what one makes nothing of is then not held back from another one, nor handed to this one again and again.
+func (n *node) durable() string { return n.name + "-" + n.line.version }
+
 // takeJobs takes deliveries until ctx ends or the broker is closed. A consumer that breaks later is made anew.
 func (n *node) takeJobs(ctx context.Context) error {
 	for first := true; ; first = false {
-		c, err := n.jobs.Subscribe(ctx, transport.Subscription{Durable: n.name, AckWait: ackWait})
+		c, err := n.jobs.Subscribe(ctx, transport.Subscription{Durable: n.durable(), AckWait: ackWait})
 		if err == nil {
 			err = n.held.takeAll(ctx, c)
 		} else if first {
@@ -264,7 +268,9 @@ func (h *held) work(ctx context.Context, id schemas.JobID, w *holding) {
 	h.mu.Lock()
 	delete(h.jobs, id)
 	switch {
-	case len(w.orders) > 0 || what == parked && !w.failed:
+	case what == foreign && !w.gone:
+		what = settled
+	case len(w.orders) > 0 || what == parked && !w.failed || what == foreign:
 		what = giveBack
 	case what == parked:
 		what = settled

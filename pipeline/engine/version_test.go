@@ -1,10 +1,17 @@
 package engine_test
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/history"
 	"github.com/milepost-dev/milepost/transport/memory"
 )
 
@@ -20,11 +27,17 @@ func TestAnotherConfigurationLeavesUnfinishedJobsAlone(t *testing.T) {
 		<-p.manager.Changed()
 	}
 	p.stop()
-	other := start(t, strings.Replace(joined, "uses: process/sum,", "uses: process/sum, with: { fail_at: 1000 },", 1), b, sink)
+	watched, deliveries := recorded(t, b)
+	other := start(t, strings.Replace(joined, "uses: process/sum,", "uses: process/sum, with: { fail_at: 1000 },", 1), watched, sink)
 	if err := other.manager.Wait(t.Context(), other.submit()); err != nil { // for its own jobs, not for those of the first
 		t.Fatal(err)
 	}
 	other.stop()
+	for what, n := range deliveries() {
+		if n > 1 { // nobody died, nobody was slow: what is not theirs must not come again and again
+			t.Errorf("%s was delivered %d times", what, n)
+		}
+	}
 	if same := slices.Equal(sink.sorted(), want); same {
 		t.Fatal("the other configuration made no results of its own")
 	}
@@ -38,5 +51,35 @@ func TestAnotherConfigurationLeavesUnfinishedJobsAlone(t *testing.T) {
 	}
 	if len(got) != 2*len(want) {
 		t.Errorf("%d documents of two configurations, want twice %d", len(got), len(want))
+	}
+}
+
+// recorded is a broker that counts how often each event of a job was delivered to each consumer.
+func recorded(t *testing.T, b transport.Broker) (transport.Broker, func() map[string]int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history.jsonl")
+	r, err := history.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return history.Broker(b, r), func() map[string]int {
+		data, err := os.ReadFile(path)
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		counts := map[string]int{}
+		for text := range strings.Lines(string(data)) {
+			var l history.Line
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatal(err)
+			}
+			if l.Op == history.Deliver {
+				counts[fmt.Sprintf("%s/%s/%d to %s", l.Pipeline, l.Chain, l.Sequence, l.Durable)]++
+			}
+		}
+		if len(counts) == 0 {
+			t.Fatal("no delivery was recorded")
+		}
+		return counts
 	}
 }

@@ -15,6 +15,10 @@ import (
 // DefaultMaxPending is how many deliveries of one durable consumer are out at once where the subscription does not say.
 const DefaultMaxPending = 1024
 
+// idle is how long the server keeps a durable consumer that nobody uses: those of pipelines that are configured otherwise by now
+// go. Who comes back after that is handed everything again.
+const idle = 14 * 24 * time.Hour
+
 // A consumer is this process's share in a durable consumer. It asks for one event at a time and only when Next is called,
 // so that no event lies in a process that is busy.
 type consumer struct {
@@ -39,7 +43,7 @@ func (l *log) Subscribe(ctx context.Context, s transport.Subscription) (transpor
 	}
 	c := &consumer{log: l, config: jetstream.ConsumerConfig{
 		Durable: encode(s.Durable), FilterSubject: l.everyChain(transport.Out), DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.AckWait, MaxAckPending: s.MaxPending,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.AckWait, MaxAckPending: s.MaxPending, InactiveThreshold: idle,
 		MaxDeliver: -1, // a limit would park the event for ever and say so once; giving up is the engine's decision
 	}}
 	if _, err := c.iterator(ctx); err != nil {
