@@ -20,7 +20,8 @@ type Item struct {
 
 // A Reader yields one recording as batches, in order. One goroutine uses it.
 type Reader interface {
-	// Read returns the next batch, io.EOF after the last. The batch is valid until the next Read.
+	// Read returns the next batch, and after the last io.EOF: the value itself, as io.Reader does. An error that wraps
+	// io.EOF is a failure. The batch is valid until the next Read.
 	// The boundaries of batches depend on the rows and the configuration alone.
 	Read(ctx context.Context) (Batch, error)
 	Snapshotter // taken between two Reads: the place of the next

@@ -143,7 +143,7 @@ func (i *instance) step(ctx context.Context, c settle.Call) settle.Input {
 	}
 	in := settle.Input{Op: settle.Stepped}
 	outputs, err := i.call(ctx, c)
-	if i.n.parts.Reader != nil && ended(err) {
+	if err == errEnd {
 		in.EOF, err = true, nil
 	}
 	if err == nil {

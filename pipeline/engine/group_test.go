@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +135,41 @@ pipelines:
 	letters, err := p.engine.Letters(t.Context(), "p")
 	if err != nil || len(letters) != 1 || letters[0].Letter.Stage != "one" || !strings.Contains(letters[0].Letter.Error, "timeout") {
 		t.Fatalf("dead letters %+v, %v", letters, err)
+	}
+}
+
+// An io.EOF is the recording's end only when the reader itself returns it: one of a decoder in a chained stage, or one that the
+// reader wraps, is a failure.
+func TestAnErrorOfTheEndIsNoEnd(t *testing.T) {
+	for name, does := range map[string]parts{
+		"a chained stage's": {"one": {step: func(_ context.Context, _ *scripted, in pipeline.Batch, _ pipeline.Emitter) error {
+			if in.Sequence == 2 {
+				return io.EOF
+			}
+			return nil
+		}}},
+		"the reader's, wrapped": {"read": {read: func(_ context.Context, _ pipeline.Item, n int) error {
+			if n == 2 {
+				return fmt.Errorf("read at 0x40: %w", io.EOF)
+			}
+			return nil
+		}}},
+	} {
+		p := boot(t, setup{broker: memory.New(), store: newMemorySink(), retain: true, yaml: `
+version: 1
+transport: { memory: {} }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/gen, durable: false, with: { part: read, rows: 3 } }
+      - { name: one, uses: process/script, retry: { attempts: 1 }, with: { part: one } }
+`, parts: does})
+		p.finish()
+		letters, err := p.engine.Letters(t.Context(), "p")
+		if err != nil || len(letters) != 1 || !strings.Contains(letters[0].Letter.Error, "EOF") {
+			t.Errorf("%s: dead letters %+v, %v", name, letters, err)
+		}
+		p.stop()
 	}
 }
 

@@ -19,6 +19,10 @@ const grace = 2 * time.Second
 // errAbandoned: a step neither ended nor noticed its timeout. Its stage object is never touched again.
 var errAbandoned = errors.New("the step did not end at its timeout; its goroutine was given up")
 
+// errEnd: the reader has returned io.EOF, that very value. An error that wraps one is a failure like any other, as is an
+// io.EOF of a stage that is chained to the reader: a decoder's, say.
+var errEnd = errors.New("the recording has ended")
+
 // errInterrupted: the job was cancelled while the step ran.
 var errInterrupted = errors.New("the job was cancelled")
 
@@ -85,7 +89,7 @@ type output struct {
 	rows  int
 }
 
-// step takes one input and returns what it emitted, numbered from first. A reader ignores in; at its end it returns io.EOF,
+// step takes one input and returns what it emitted, numbered from first. A reader ignores in; at its end it returns errEnd,
 // with what the stages chained to it emitted then.
 func (s *stage) step(ctx context.Context, in pipeline.Batch, first uint64) ([]output, error) {
 	c := &collector{s: s, next: first}
@@ -94,8 +98,8 @@ func (s *stage) step(ctx context.Context, in pipeline.Batch, first uint64) ([]ou
 			return s.processor.Process(ctx, in, s.emitter(0, in.Slice, c))
 		}
 		b, err := s.reader.Read(ctx)
-		if ended(err) {
-			c.eof = err
+		if err == io.EOF {
+			c.end = errEnd
 			return s.finishLinks(ctx, c)
 		}
 		if err != nil {
@@ -241,7 +245,7 @@ type collector struct {
 	bytes   int
 	outputs []output
 	err     error // of the first Emit that failed: a stage that passes over it does not get by
-	eof     error // of a reader that has ended
+	end     error // errEnd of a reader that has ended
 }
 
 func (c *collector) emit(b pipeline.Batch) error {
@@ -282,8 +286,5 @@ func (c *collector) held(err error) ([]output, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	return c.outputs, c.eof
+	return c.outputs, c.end
 }
-
-// ended says whether a reader's step was its last.
-func ended(err error) bool { return errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) }

@@ -21,7 +21,7 @@ func ReadAll[C any](t testing.TB, typ pipeline.ReaderType[C], cfg C, it pipeline
 	var batches []pipeline.Batch
 	for {
 		b, err := r.Read(t.Context())
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			break
 		}
 		if err != nil {
@@ -111,7 +111,7 @@ func (s *readerSuite) read(state []byte, n int, snapshots bool, check func(pipel
 		var st readStep
 		if err == nil {
 			st = s.step(b, len(steps))
-		} else if !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		} else if err != io.EOF {
 			s.t.Fatalf("read %d: %v", len(steps)+1, err)
 		}
 		if snapshots {
@@ -149,7 +149,7 @@ func (s *readerSuite) snapshot(r pipeline.Reader) []byte {
 
 func (s *readerSuite) checkEnd(r pipeline.Reader) {
 	s.t.Helper()
-	if _, err := r.Read(s.t.Context()); !errors.Is(err, io.EOF) {
+	if _, err := r.Read(s.t.Context()); err != io.EOF {
 		s.t.Errorf("read behind the end: %v", err)
 	}
 }
