@@ -1,10 +1,15 @@
 package engine_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/transport/memory"
 )
 
@@ -27,4 +32,31 @@ func TestARetryBehindACheckpointGoesOnFromIt(t *testing.T) {
 	if got, want := p.sink.plain(), calm.sink.plain(); !slices.Equal(got, want) {
 		t.Errorf("%d documents, want %d; the last is %q, want %q", len(got), len(want), got[len(got)-1], want[len(want)-1])
 	}
+}
+
+// A process that is to leave while a step is at work does not wait out the pause behind its failure.
+func TestADrainIsNotHeldUpByTheNextTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := make(chan struct{}, 1)
+		p := boot(t, setup{broker: memory.New(), store: newMemorySink(), retain: true, quiet: true, yaml: `
+version: 1
+transport: { memory: {} }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/gen, with: { rows: 3 } }
+      - { name: fail, uses: process/script, retry: { attempts: 9, backoff: 10m, max_backoff: 10m }, with: { part: fail } }
+`, parts: parts{"fail": {step: func(context.Context, *scripted, pipeline.Batch, pipeline.Emitter) error {
+			begun <- struct{}{}
+			time.Sleep(5 * time.Second)
+			return errors.New("not now")
+		}}}})
+		p.submit()
+		<-begun
+		from := time.Now() // of the bubble's clock, which goes on only when nothing is left to do
+		p.stop()
+		if took := time.Since(from); took > time.Minute {
+			t.Errorf("the drain took %v", took)
+		}
+	})
 }

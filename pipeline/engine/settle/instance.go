@@ -261,8 +261,11 @@ func (i *Instance) leave(e Ending, reason string) bool {
 	return true
 }
 
-// pause waits before the next try of whatever advance finds to do.
+// pause waits before the next try of whatever advance finds to do. Who is to leave tries nothing more.
 func (i *Instance) pause(fails int) bool {
+	if i.want.drain {
+		return true
+	}
 	return i.ask(Waited, Action{Do: Wait, After: i.cfg.backoff(fails)})
 }
 
