@@ -93,6 +93,9 @@ func (a *app) stateFolder(s *spec.Spec) string {
 // broker opens the transport. An unreachable one is exit code 3, with the next step.
 func (a *app) broker(ctx context.Context, s *spec.Spec, log *slog.Logger) (transport.Broker, error) {
 	b, err := a.open(ctx, s, log)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if errors.Is(err, transport.ErrUnreachable) {
 		err = fmt.Errorf("%w [E-transport]\n  next: is the server up?\n        no server?  milepost run --transport embedded", err)
 		return nil, exit(ExitUnreachable, err)

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -75,7 +76,7 @@ func Run(ctx context.Context, types *pipeline.Registry, args []string, stdin io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return a.exitCode(ctx, root.ExecuteContext(ctx))
+	return a.exitCode(root.ExecuteContext(ctx))
 }
 
 // exitError is an error with the exit code it stands for. A nil err has been printed already.
@@ -101,9 +102,9 @@ func exit(code int, err error) error {
 	return exitError{code, err}
 }
 
-// exitCode prints an error and says how the process ends. Cobra's own errors are of usage; whatever came of an interrupt is an
-// interrupt.
-func (a *app) exitCode(ctx context.Context, err error) int {
+// exitCode prints an error and says how the process ends. Cobra's own errors are of usage; what says nothing but that the user
+// broke it off is an interrupt.
+func (a *app) exitCode(err error) int {
 	if err == nil {
 		return ExitDone
 	}
@@ -115,12 +116,24 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 			return code
 		}
 	}
-	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+	if cancelled(err) {
 		fmt.Fprintln(a.stderr, "interrupted")
 		return ExitInterrupted
 	}
 	fmt.Fprintln(a.stderr, err)
 	return code
+}
+
+// cancelled says whether an error is that something was broken off and nothing else: everything joined in it is.
+func cancelled(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !cancelled(err) })
+	case interface{ Unwrap() error }:
+		return cancelled(e.Unwrap())
+	}
+	return err == context.Canceled
 }
 
 // interruptible is a context that ends with the first Ctrl-C or SIGTERM; the second ends the process at once.

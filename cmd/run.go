@@ -16,6 +16,7 @@ import (
 
 	"github.com/milepost-dev/milepost/pipeline/job"
 	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
 )
 
 // runFlags are the flags of `run`.
@@ -72,7 +73,14 @@ func (a *app) run(ctx context.Context, pipelines []string, f runFlags) error {
 		return err
 	}
 	err = a.replay(ctx, x, f, p)
-	return errors.Join(err, x.close())
+	closed := x.close()
+	if closed == nil {
+		return err
+	}
+	if e, ok := err.(exitError); ok && e.err == nil {
+		err = nil // it has been told
+	}
+	return exit(ExitFailed, errors.Join(err, closed))
 }
 
 // replay runs the session from its first line on the screen to its last.
@@ -83,35 +91,73 @@ func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) e
 	}
 	defer server.close()
 	fmt.Fprintf(a.stderr, "milepost %s   %s   transport %s\ndashboard        %s\n\n", Version, a.files[len(a.files)-1], a.describe(x), server.url(x.engine.Pipelines()[0]))
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- x.work(work) }()
+	w := x.begin(ctx)
 	started := time.Now()
-	err = a.follow(ctx, x, p)
-	finished := err == nil
-	if finished {
+	err = a.follow(w.alive, x, p)
+	if err == nil {
 		a.summary(ctx, x, time.Since(started))
 		if terminal(a.stderr) && !f.exit {
 			fmt.Fprintf(a.stderr, "  dashboard stays     %s   (Ctrl-C to leave)\n", server.url(x.engine.Pipelines()[0]))
-			<-ctx.Done()
+			<-w.alive.Done()
 		}
 	}
 	p.totals(x, time.Since(started))
 	p.close()
-	stop()
-	if drained := <-ended; err == nil || drained != nil {
-		err = errors.Join(err, drained)
+	return a.outcome(ctx, x, err, w.end())
+}
+
+// working is the work of a session that goes on while a run shows it.
+type working struct {
+	alive context.Context // ends with the run's, and with the work: nobody does then what is waited for
+	stop  func()
+	ended chan error
+}
+
+// begin starts the work. It goes on when ctx ends, until end is called: what is taken is finished.
+func (x *session) begin(ctx context.Context) *working {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	alive, dead := context.WithCancel(ctx)
+	w := &working{alive: alive, stop: stop, ended: make(chan error, 1)}
+	go func() {
+		w.ended <- x.work(work)
+		dead()
+	}()
+	return w
+}
+
+// end drains, and says why the work came to its end; nil when nothing but that was the reason.
+func (w *working) end() error {
+	w.stop()
+	return <-w.ended
+}
+
+// outcome is how a run ends: what following it gave, and what its work gave.
+func (a *app) outcome(ctx context.Context, x *session, followed, worked error) error {
+	interrupted := ctx.Err() != nil && cancelled(followed)
+	if cancelled(followed) && worked != nil {
+		followed = nil // it only says that nobody works any more
 	}
+	err := errors.Join(worked, followed)
 	switch {
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case interrupted && worked == nil:
 		fmt.Fprintln(a.stderr, "interrupted: what was taken is stored, the next run goes on there")
 		return exitError{code: ExitInterrupted}
+	case interrupted:
+		return exit(failure(err), fmt.Errorf("interrupted, and not all that was taken could be stored; the next run takes the rest again\n  %w", err))
 	case err != nil:
-		return exit(ExitFailed, err)
+		return exit(failure(err), err)
 	case x.failures() > 0:
 		return exitError{code: ExitFailed}
 	}
 	return nil
+}
+
+// failure is the exit code of an error of a run.
+func failure(err error) int {
+	if errors.Is(err, transport.ErrUnreachable) {
+		return ExitUnreachable
+	}
+	return ExitFailed
 }
 
 // follow submits the items and shows progress until every job is over.

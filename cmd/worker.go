@@ -55,5 +55,5 @@ func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naiv
 	if err == nil && ctx.Err() != nil {
 		return exitError{code: ExitInterrupted}
 	}
-	return exit(ExitFailed, err)
+	return exit(failure(err), err)
 }
