@@ -2,6 +2,7 @@ package binding
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +60,7 @@ func (c *checker) binding(at place, b *Binding) {
 		r := b.Signals[name]
 		c.ref(at.in("signals", name), b.Kind, &r)
 	}
+	c.params(at.in("params"), b.Params)
 }
 
 // ref checks one signal; an empty kind is that of a short form, which may be either.
@@ -81,6 +83,8 @@ func (c *checker) ref(at place, kind Kind, r *Ref) {
 	if at[len(at)-1] == schemas.TimeColumn {
 		c.report(at, "is the name of the time column; take another")
 	}
+	c.scale(at.in("factor"), r.Factor)
+	c.finite(at.in("offset"), r.Offset)
 	if physical {
 		c.physical(at, r)
 		return
@@ -115,7 +119,38 @@ func (c *checker) frame(at place, bus int, id uint32, dbc string) {
 	}
 }
 
+// scale checks what values are multiplied by.
+func (c *checker) scale(at place, factor *float64) {
+	if factor != nil && *factor == 0 {
+		c.report(at, "is 0, which makes every value 0")
+	}
+	c.finite(at, orOne(factor))
+}
+
+func (c *checker) finite(at place, v float64) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		c.report(at, "is no finite number")
+	}
+}
+
+// params checks what is handed to the stages as JSON, which has no other numbers than finite ones.
+func (c *checker) params(at place, v any) {
+	switch v := v.(type) {
+	case float64:
+		c.finite(at, v)
+	case []any:
+		for i, item := range v {
+			c.params(at.in(strconv.Itoa(i)), item)
+		}
+	case map[string]any:
+		for _, key := range sorted(v) {
+			c.params(at.in(key), v[key])
+		}
+	}
+}
+
 func (c *checker) track(at place, kind Kind, t *Track) {
+	c.scale(at.in("lat_factor"), t.LatFactor)
 	if kind == CAN {
 		c.frame(at, t.Bus, t.ID, t.DBC)
 		return
@@ -134,6 +169,7 @@ func (c *checker) log(s *Set, l Log) {
 	if !doublestar.ValidatePattern(l.Pattern) {
 		c.report(at, "is no valid glob")
 	}
+	c.params(at.in("params"), l.Params)
 	if _, ok := s.Bindings[l.Binding]; ok || l.Binding == "" {
 		return // without a name, that is the fault
 	}
