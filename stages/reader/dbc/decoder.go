@@ -1,11 +1,5 @@
 package dbc
 
-import (
-	"encoding/binary"
-	"math"
-	"math/bits"
-)
-
 // Frames are CAN frames in columns, as a reader of recordings has them: frame i has Data[Offsets[i]:Offsets[i+1]]. A nil
 // Bus stands for bus 0.
 type Frames struct {
@@ -52,17 +46,11 @@ type slot struct {
 // A Group is the frames of one identifier on one bus. What depends on the batch is valid until the next Decode.
 type Group struct {
 	FrameID
-	Message *Message  // nil: no database describes it
-	Signals []*Signal // those that are decoded: all of the message, unless Select has chosen
+	Message *Message // nil: no database describes it
+	Rows             // of the batch; its signals are all of the message, unless Select has chosen
 
 	Frames uint64    // in all batches so far
 	Times  []float64 // of the batch's frames
-	Columns
-
-	index []uint32 // numbers of the frames in the batch
-	words []uint64 // the first 8 bytes of each payload, little-endian, zeros behind a shorter one
-	size  []uint8  // bytes of each payload, at most 255
-	min   int      // the smallest of them
 }
 
 // NewDecoder makes a decoder; the first database that has a message for a frame of its bus describes it.
@@ -86,7 +74,7 @@ func (d *Decoder) Beyond() uint64 {
 // signal, or its switch selects others.
 func (d *Decoder) Decode(f *Frames) []*Group {
 	for _, g := range d.active {
-		g.index = g.index[:0]
+		g.Reset()
 	}
 	d.active = d.active[:0]
 	var last *Group
@@ -104,13 +92,14 @@ func (d *Decoder) Decode(f *Frames) []*Group {
 		if g.Message == nil {
 			continue
 		}
-		if len(g.index) == 0 {
+		if g.Len() == 0 {
 			d.active = append(d.active, g)
 		}
-		g.index = append(g.index, uint32(i))
+		g.Pick(i)
 	}
 	for _, g := range d.active {
-		g.decode(f)
+		g.takeTimes(f)
+		g.Rows.Decode(f)
 	}
 	return d.active
 }
@@ -179,119 +168,14 @@ func (d *Decoder) place(g *Group) *Group {
 	return g
 }
 
-func (g *Group) decode(f *Frames) {
-	n := len(g.index)
-	g.Times, g.words, g.size = resized(g.Times, n), resized(g.words, n), resized(g.size, n)
-	g.min = math.MaxInt
-	for k, i := range g.index {
-		if f.Times != nil {
+func (g *Group) takeTimes(f *Frames) {
+	g.Times = resized(g.Times, g.Len())
+	if f.Times != nil {
+		for k, i := range g.index {
 			g.Times[k] = f.Times[i]
 		}
-		from, to := f.Offsets[i], f.Offsets[i+1]
-		size := int(to - from)
-		g.size[k] = uint8(min(size, 255))
-		g.min = min(g.min, size)
-		if int(from)+8 <= len(f.Data) {
-			w := binary.LittleEndian.Uint64(f.Data[from:])
-			if size < 8 {
-				w &= 1<<(8*uint(size)) - 1
-			}
-			g.words[k] = w
-		} else {
-			g.words[k] = shortWord(f.Data[from:to])
-		}
 	}
-	g.resize(len(g.Signals))
-	for i, s := range g.Signals {
-		g.Values[i], g.Valid[i] = resized(g.Values[i], n), resized(g.Valid[i], n)
-		g.column(f, s, g.Values[i], g.Valid[i])
-	}
-}
-
-func shortWord(b []byte) uint64 {
-	var w uint64
-	for i, x := range b[:min(len(b), 8)] {
-		w |= uint64(x) << (8 * uint(i))
-	}
-	return w
-}
-
-// column decodes one signal of all frames of the group. Signals within the first 8 bytes are shifted out of a word, the
-// others are read byte by byte.
-func (g *Group) column(f *Frames, s *Signal, values []float64, valid []bool) {
-	if s.Switch != nil || s.last >= 8 || s.undecodable {
-		for k, i := range g.index {
-			values[k], valid[k] = s.Decode(f.Data[f.Offsets[i]:f.Offsets[i+1]])
-			if !valid[k] {
-				values[k] = math.NaN()
-			}
-		}
-		return
-	}
-	g.shift(s, values)
-	if s.last < g.min {
-		for k := range valid {
-			valid[k] = true
-		}
-		return
-	}
-	for k, size := range g.size {
-		if valid[k] = s.last < int(size); !valid[k] {
-			values[k] = math.NaN()
-		}
-	}
-}
-
-// shift takes a signal within 8 bytes out of the words, one loop for each kind.
-func (g *Group) shift(s *Signal, values []float64) {
-	size := uint(s.Size)
-	mask := ^uint64(0) >> (64 - size)
-	down, up := uint(8*s.first)+s.offset, 64-size
-	if s.Motorola {
-		down = 64 - (uint(8*s.first) + s.offset) - size
-	}
-	factor, offset := s.Factor, s.Offset
-	words := g.words[:len(values)]
-	switch {
-	case s.Kind != KindUnsigned && s.Kind != KindSigned:
-		for k, w := range words {
-			if s.Motorola {
-				w = bits.ReverseBytes64(w)
-			}
-			values[k] = s.physical(w >> down & mask)
-		}
-	case s.Kind == KindUnsigned && !s.Motorola:
-		for k, w := range words {
-			values[k] = float64(float64(w>>down&mask)*factor) + offset
-		}
-	case s.Kind == KindUnsigned:
-		for k, w := range words {
-			values[k] = float64(float64(bits.ReverseBytes64(w)>>down&mask)*factor) + offset
-		}
-	case !s.Motorola:
-		for k, w := range words {
-			values[k] = float64(float64(int64(w>>down<<up)>>up)*factor) + offset
-		}
-	default:
-		for k, w := range words {
-			values[k] = float64(float64(int64(bits.ReverseBytes64(w)>>down<<up)>>up)*factor) + offset
-		}
-	}
-}
-
-// resized returns s with n elements; their values are those of before.
-func resized[T any](s []T, n int) []T {
-	if cap(s) < n {
-		return make([]T, n, n+n/2)
-	}
-	return s[:n]
 }
 
 // Select lets the group decode these signals of its message instead of all of them.
 func (g *Group) Select(signals ...*Signal) { g.Signals = signals }
-
-// Payload returns the bytes of frame k of the group, in the batch that Decode was given.
-func (g *Group) Payload(f *Frames, k int) []byte {
-	i := g.index[k]
-	return f.Data[f.Offsets[i]:f.Offsets[i+1]]
-}

@@ -37,7 +37,7 @@ VAL_ 291 Torque 0 "none" 1 "little" ;
 SIG_VALTYPE_ 291 Ratio : 1;
 `
 
-func mustLoad(t *testing.T, file string) *Database {
+func mustLoad(t testing.TB, file string) *Database {
 	t.Helper()
 	db, err := Load("car.dbc", []byte(file))
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"math"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -163,74 +162,65 @@ func trimSpace(s string) string {
 	return s
 }
 
-func TestColumnsEqualSingleDecodes(t *testing.T) {
+func TestRowsEqualSingleDecodes(t *testing.T) {
 	m := mustLoad(t, sample).Messages[0]
 	rapid.Check(t, func(t *rapid.T) {
-		rows := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 8), 0, 20).Draw(t, "payloads")
-		var p Payloads
-		for _, r := range rows {
-			p.Append(r)
+		f := &Frames{Offsets: []uint32{0}}
+		for i, n := 0, rapid.IntRange(0, 20).Draw(t, "frames"); i < n; i++ {
+			f.add(float64(i), FrameID{}, rapid.SliceOfN(rapid.Byte(), 0, 8).Draw(t, "payload"))
 		}
-		var c Columns
-		m.DecodeColumns(&c, m.Signals, &p)
-		for j, s := range m.Signals {
-			for i, r := range rows {
-				v, ok := s.Decode(r)
-				if !ok {
-					v = math.NaN()
+		r := Rows{Signals: m.Signals}
+		for range 2 { // the second time in the memory of the first
+			r.Reset()
+			var picked []int
+			for i := range f.ID {
+				if rapid.Bool().Draw(t, "picked") {
+					r.Pick(i)
+					picked = append(picked, i)
 				}
-				if c.Valid[j][i] != ok || math.Float64bits(c.Values[j][i]) != math.Float64bits(v) {
-					t.Fatalf("%s row %d = %v, want %v", s.Name, i, c.Values[j][i], v)
+			}
+			r.Decode(f)
+			for j, s := range m.Signals {
+				for k, i := range picked {
+					v, ok := s.Decode(f.Data[f.Offsets[i]:f.Offsets[i+1]])
+					if !ok {
+						v = math.NaN()
+					}
+					if r.Valid[j][k] != ok || math.Float64bits(r.Values[j][k]) != math.Float64bits(v) {
+						t.Fatalf("%s of frame %d = %v, want %v", s.Name, i, r.Values[j][k], v)
+					}
 				}
 			}
 		}
 	})
 }
 
-func TestPayloadsAt(t *testing.T) {
-	var p Payloads
-	p.Append([]byte{1, 2})
-	p.Append(nil)
-	p.Append([]byte{3})
-	got := [][]byte{append([]byte{}, p.At(0)...), append([]byte{}, p.At(1)...), append([]byte{}, p.At(2)...)}
-	if d := cmp.Diff([][]byte{{1, 2}, {}, {3}}, got); d != "" || p.Len() != 3 {
-		t.Error(d)
+// thousand are rows of a thousand frames of the first message of the sample.
+func thousand(t testing.TB) (*Rows, *Frames) {
+	f := &Frames{Offsets: []uint32{0}}
+	r := &Rows{Signals: mustLoad(t, sample).Messages[0].Signals}
+	for i := range 1000 {
+		f.add(float64(i), FrameID{}, []byte{byte(i), 1, 2, 3, 4, 5, 6, 7})
+		r.Pick(i)
 	}
-	p.Reset()
-	if p.Len() != 0 {
-		t.Error("Reset keeps payloads")
-	}
+	return r, f
 }
 
-func TestDecodeColumnsDoesNotAllocate(t *testing.T) {
-	m := mustLoad(t, sample).Messages[0]
-	var p Payloads
-	for i := range 1000 {
-		p.Append([]byte{byte(i), 1, 2, 3, 4, 5, 6, 7})
-	}
-	var c Columns
-	m.DecodeColumns(&c, m.Signals, &p)
-	if n := testing.AllocsPerRun(10, func() { m.DecodeColumns(&c, m.Signals, &p) }); n != 0 {
+func TestRowsDoNotAllocate(t *testing.T) {
+	r, f := thousand(t)
+	r.Decode(f)
+	if n := testing.AllocsPerRun(10, func() { r.Decode(f) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-func BenchmarkDecodeColumns(b *testing.B) {
-	db, err := Load("car.dbc", []byte(sample))
-	if err != nil {
-		b.Fatal(err)
-	}
-	var p Payloads
-	for i := range 1000 {
-		p.Append([]byte{byte(i), 1, 2, 3, 4, 5, 6, 7})
-	}
-	var c Columns
-	m := db.Messages[0]
+func BenchmarkDecodeRows(b *testing.B) {
+	r, f := thousand(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		m.DecodeColumns(&c, m.Signals, &p)
+		r.Decode(f)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*p.Len()*len(m.Signals)), "ns/value")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*r.Len()*len(r.Signals)), "ns/value")
 }
 
 func FuzzLoad(f *testing.F) {

@@ -11,7 +11,9 @@ import (
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 )
 
-// frames reads the CAN frames of one group of bus logging: an output gets a row for each frame of its bus and id.
+// frames reads the CAN frames of one group of bus logging: an output gets a row for each frame of its bus and id. Of each block the
+// frames are handed to the outputs that want them, then each signal is taken out of all frames of its output at once, then the
+// samples are delivered in the order in which they were recorded.
 type frames struct {
 	r      *mdf.FrameReader
 	sorted bool
@@ -20,7 +22,16 @@ type frames struct {
 	table  [1 << 11][]*frameOutput // by slot of the id
 	groups [1 << 11][]*frameOutput // J1939, by slot of the parameter group; looked through if j1939 is set
 	j1939  bool
+	all    []*frameOutput
 	others *others // ids that are in the recording
+
+	picked []pick // of the block, in the order of its frames
+}
+
+// A pick says that frame i of a block is row k of an output.
+type pick struct {
+	o    *frameOutput
+	i, k int32
 }
 
 // slot is the place of an id in the table; several extended ids share one. Most frames of a recording are such that nobody
@@ -34,6 +45,7 @@ type frameOutput struct {
 	bus     uint8 // 0: any
 	row     frameRow
 	message *message
+	rows    dbc.Rows // of the block
 }
 
 // wants says whether the message describes frames of an id: its own or, of J1939, those of the parameter group that no other
@@ -54,13 +66,16 @@ func (o *frameOutput) wants(id uint32, extended, known bool) bool {
 	return ok && m == o.message.dbc
 }
 
-// A frameRow makes a row of a payload. there is false for a frame that does not hold the signals; ok for one whose sample is
-// invalid.
+// A frameRow makes a row of row k of decoded signals. there is false for a frame that does not hold the signals; ok for one whose
+// sample is invalid.
 type frameRow interface {
-	fill(payload []byte, row []float64) (there, ok bool)
+	// place appends the signals that fill needs to all and takes note of their numbers. It is called once.
+	place(all []*dbc.Signal) []*dbc.Signal
+	fill(c *dbc.Columns, k int, row []float64) (there, ok bool)
 }
 
 func (f *frames) add(o *frameOutput) {
+	f.all = append(f.all, o)
 	f.table[slot(o.id)] = append(f.table[slot(o.id)], o)
 	if o.message.dbc.J1939 {
 		at := slot(dbc.PGN(o.id))
@@ -99,22 +114,37 @@ func (f *frames) next(ctx context.Context, to *source) error {
 	if err != nil {
 		return err
 	}
-	for i, seconds := range b.Times {
-		to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
-		t, ok := to.tick(seconds)
-		id, extended, known := b.ID[i], b.Extended[i], f.kinds || b.ID[i] > maxStandardID
+	f.pick(b)
+	data := &dbc.Frames{Offsets: b.Offsets, Data: b.Data}
+	for _, o := range f.all {
+		if o.rows.Len() > 0 {
+			o.rows.Decode(data)
+		}
+	}
+	f.deliver(b, to)
+	return nil
+}
+
+// pick hands the frames of a block to the outputs that want them.
+func (f *frames) pick(b *mdf.Frames) {
+	f.picked = f.picked[:0]
+	for _, o := range f.all {
+		o.rows.Reset()
+	}
+	for i, id := range b.ID {
+		extended, known := b.Extended[i], f.kinds || id > maxStandardID
 		any := false
 		for _, o := range f.table[slot(id)] {
 			if o.id == id && o.wants(id, extended, known) {
 				any = true
-				f.frame(to, o, b, i, t, ok)
+				f.take(o, b, i)
 			}
 		}
 		if f.j1939 && extended {
 			for _, o := range f.groups[slot(dbc.PGN(id))] {
 				if o.id != id && o.wants(id, extended, known) {
 					any = true
-					f.frame(to, o, b, i, t, ok)
+					f.take(o, b, i)
 				}
 			}
 		}
@@ -122,28 +152,36 @@ func (f *frames) next(ctx context.Context, to *source) error {
 			f.others.note(dbc.FrameID{Bus: cmp.Or(b.Bus[i], f.bus), ID: id, Extended: extended})
 		}
 	}
-	return nil
 }
 
 // maxStandardID is the largest 11-bit identifier.
 const maxStandardID = 0x7ff
 
-// frame hands frame i to an output that wants its id; timed says that t is its time.
-func (f *frames) frame(to *source, o *frameOutput, b *mdf.Frames, i int, t int64, timed bool) {
-	bus := b.Bus[i]
-	if bus == 0 {
-		bus = f.bus
-	}
+// take hands frame i to an output that wants its id, if it is on its bus.
+func (f *frames) take(o *frameOutput, b *mdf.Frames, i int) {
+	bus := cmp.Or(b.Bus[i], f.bus)
 	if o.bus != 0 && bus != 0 && o.bus != bus {
 		o.message.elsewhere(bus)
 		return
 	}
-	if !timed {
-		to.lost(o.output)
-		return
-	}
-	if there, ok := o.row.fill(b.Payload(i), o.output.row); there {
-		to.put(o.output, t, ok)
+	f.picked = append(f.picked, pick{o, int32(i), int32(o.rows.Len())})
+	o.rows.Pick(i)
+}
+
+// deliver gives the samples of a block to its source.
+func (f *frames) deliver(b *mdf.Frames, to *source) {
+	picked := f.picked
+	for i, seconds := range b.Times {
+		to.mark(b.First+uint64(i), func() mdf.Position { return b.Position(i) })
+		t, timed := to.tick(seconds)
+		for ; len(picked) > 0 && int(picked[0].i) == i; picked = picked[1:] {
+			o := picked[0].o
+			if !timed {
+				to.lost(o.output)
+			} else if there, ok := o.row.fill(&o.rows.Columns, int(picked[0].k), o.output.row); there {
+				to.put(o.output, t, ok)
+			}
+		}
 	}
 }
 
@@ -201,18 +239,26 @@ type meanFrame struct {
 	valid          *dbc.Signal // nil: always
 	offset, factor float64
 	flag           bool // the value is 1 where it is not 0
+	at             int  // column of the first part; that of valid is behind the last
 }
 
-func (m *meanFrame) fill(payload []byte, row []float64) (there, ok bool) {
+func (m *meanFrame) place(all []*dbc.Signal) []*dbc.Signal {
+	m.at = len(all)
+	all = append(all, m.parts...)
 	if m.valid != nil {
-		if v, ok := m.valid.Decode(payload); !ok || v == 0 {
-			return true, false
-		}
+		all = append(all, m.valid)
+	}
+	return all
+}
+
+func (m *meanFrame) fill(c *dbc.Columns, k int, row []float64) (there, ok bool) {
+	if m.valid != nil && !isSet(c, m.at+len(m.parts), k) {
+		return true, false
 	}
 	sum := 0.0
-	for _, p := range m.parts {
-		v, ok := p.Decode(payload)
-		if !ok || v != v {
+	for i, p := range m.parts {
+		v, ok := c.Values[m.at+i][k], c.Valid[m.at+i][k]
+		if v != v {
 			return p.Switch == nil || ok, false // selected by a switch: another frame of the message has it
 		}
 		sum += v
@@ -224,40 +270,64 @@ func (m *meanFrame) fill(payload []byte, row []float64) (there, ok bool) {
 	return true, true
 }
 
-// trackFrame is a slot of an object list; signals are nil where the message has none.
-type trackFrame struct {
-	x, y, r, valid, isNew *dbc.Signal
-	lat                   float64
+// isSet says that a signal is there and not 0; one that is not there at all is −1.
+func isSet(c *dbc.Columns, column, k int) bool {
+	return column >= 0 && c.Valid[column][k] && c.Values[column][k] != 0
 }
 
-func (t *trackFrame) fill(payload []byte, row []float64) (there, ok bool) {
-	x, okX := t.x.Decode(payload)
-	r, okR := t.r.Decode(payload)
-	y := 0.0
-	if t.y != nil {
-		y, _ = t.y.Decode(payload)
+// trackFrame is a slot of an object list; signals are nil where the message has none.
+type trackFrame struct {
+	signals [trackSignalCount]*dbc.Signal
+	columns [trackSignalCount]int // −1 where there is no signal
+	lat     float64
+}
+
+// The signals of a track.
+const (
+	trackX = iota
+	trackY
+	trackRate
+	trackValid
+	trackNew
+	trackSignalCount
+)
+
+func (t *trackFrame) place(all []*dbc.Signal) []*dbc.Signal {
+	for i, s := range t.signals {
+		t.columns[i] = -1
+		if s != nil {
+			t.columns[i] = len(all)
+			all = append(all, s)
+		}
 	}
-	valid, isNew := okX && okR && x == x && r == r, false
-	if t.valid != nil {
-		v, ok := t.valid.Decode(payload)
-		valid = valid && ok && v != 0
+	return all
+}
+
+func (t *trackFrame) fill(c *dbc.Columns, k int, row []float64) (there, ok bool) {
+	x, r, y := c.Values[t.columns[trackX]][k], c.Values[t.columns[trackRate]][k], 0.0
+	if at := t.columns[trackY]; at >= 0 && c.Valid[at][k] {
+		y = c.Values[at][k]
 	}
-	if t.isNew != nil {
-		v, ok := t.isNew.Decode(payload)
-		isNew = ok && v != 0
-	}
-	trackRow(row, held(x, okX), t.lat*y, held(r, okR), valid, isNew)
+	valid := x == x && r == r && (t.columns[trackValid] < 0 || isSet(c, t.columns[trackValid], k))
+	trackRow(row, x, t.lat*y, r, valid, isSet(c, t.columns[trackNew], k))
 	return true, true
 }
 
 // signalsFrame is several signals of one message; NaN where one is invalid or not in the frame.
 type signalsFrame []*meanFrame
 
-func (s signalsFrame) fill(payload []byte, row []float64) (there, ok bool) {
-	for k, m := range s {
-		has, ok := m.fill(payload, row[k:k+1])
+func (s signalsFrame) place(all []*dbc.Signal) []*dbc.Signal {
+	for _, m := range s {
+		all = m.place(all)
+	}
+	return all
+}
+
+func (s signalsFrame) fill(c *dbc.Columns, k int, row []float64) (there, ok bool) {
+	for i, m := range s {
+		has, ok := m.fill(c, k, row[i:i+1])
 		if !ok {
-			row[k] = math.NaN()
+			row[i] = math.NaN()
 		}
 		there = there || has
 	}

@@ -47,6 +47,7 @@ type busUse struct {
 	to      *stream
 	row     frameRow
 	message *message
+	signals []*dbc.Signal // that row needs
 }
 
 // resolve finds the signals of a recording. The error is permanent and lists all that it lacks. A recording whose headers are
@@ -257,7 +258,8 @@ func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
 	fr := &frames{r: in, sorted: g.Sorted(), bus: g.BusChannel(), kinds: g.HasIDE(), others: r.others}
 	var outputs []*output
 	for _, u := range r.uses {
-		o := &frameOutput{output: newOutput(u.to), id: u.message.id, bus: u.message.bus, row: u.row, message: u.message}
+		o := &frameOutput{output: newOutput(u.to), id: u.message.id, bus: u.message.bus, row: u.row, message: u.message,
+			rows: dbc.Rows{Signals: u.signals}}
 		fr.add(o)
 		outputs = append(outputs, o.output)
 	}

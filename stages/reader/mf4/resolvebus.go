@@ -89,15 +89,16 @@ func (r *resolver) trackFrame(i int, t *binding.Track) (*message, *trackFrame) {
 	}
 	msg := r.message(fmt.Sprintf("tracks[%d]", i), t.Bus, t.DBC, t.ID, t.Optional)
 	msg.track = true
-	return msg, &trackFrame{x: signal(t.LongDist, defaultLongDist), y: signal(t.LatDist, defaultLatDist),
-		r: signal(t.RelSpeed, defaultRelSpeed), valid: signal(t.Valid, defaultValid), isNew: signal(t.NewTrack, defaultNewTrack),
-		lat: t.LatScale()}
+	row := &trackFrame{lat: t.LatScale()}
+	row.signals = [trackSignalCount]*dbc.Signal{trackX: signal(t.LongDist, defaultLongDist), trackY: signal(t.LatDist, defaultLatDist),
+		trackRate: signal(t.RelSpeed, defaultRelSpeed), trackValid: signal(t.Valid, defaultValid), trackNew: signal(t.NewTrack, defaultNewTrack)}
+	return msg, row
 }
 
 // use lets a message feed a stream.
 func (r *resolver) use(to *stream, row frameRow, m *message) {
 	m.streams = append(m.streams, to)
-	r.uses = append(r.uses, &busUse{to, row, m})
+	r.uses = append(r.uses, &busUse{to, row, m, row.place(nil)})
 }
 
 // busSignals binds named signals: a table a message.
