@@ -21,6 +21,7 @@ var allowed = []struct {
 	{"schemas", nil},
 	{"schemas/arrowipc", []string{"schemas"}},
 	{"stages/reader/mdf", []string{"stages/reader/mdf"}},
+	{"stages/reader/mdf/mdfarrow", []string{"stages/reader/mdf"}},
 	{"stages/reader/mdf/digest", []string{"stages/reader/mdf", "stages/reader/dbc"}},
 	{"stages/reader/dbc", nil},
 	{"pipeline", []string{"schemas"}},

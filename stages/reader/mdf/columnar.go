@@ -1,12 +1,33 @@
 package mdf
 
+import "encoding/binary"
+
 // columnar says that data and invalidation bytes of the group are kept apart (MDF 4.20, DV and DI blocks).
 func (g *ChannelGroup) columnar() bool {
 	if g.data.link == 0 {
 		return false
 	}
-	id, _, _, err := g.File.src.header(g.data.link)
-	return err == nil && (id == "##LD" || id == "##DV" || id == "##DZ" && g.File.zippedID(g.data.link) == "##DV")
+	id := g.File.listID(g.data.link)
+	return id == "##LD" || id == "##DV" || id == "##DZ" && g.File.zippedID(g.data.link) == "##DV"
+}
+
+// listID says what block of data, or list of such, is at link, behind an HL if there is one; "" if it cannot be read.
+func (f *File) listID(link int64) string {
+	id, length, nlink, err := f.src.header(link)
+	if err != nil {
+		return ""
+	}
+	if id != "##HL" || nlink < 1 || length < headerSize+8 || link > f.src.size-headerSize-8 {
+		return id
+	}
+	b, err := f.src.at(link+headerSize, 8)
+	if err != nil {
+		return ""
+	}
+	if id, _, _, err = f.src.header(int64(binary.LittleEndian.Uint64(b))); err != nil {
+		return ""
+	}
+	return id
 }
 
 // zippedID says what a DZ block holds; "" if it cannot be read.
@@ -38,7 +59,7 @@ func newColumnRows(g *ChannelGroup) *columnRows {
 	if g.InvalBytes == 0 || g.DataBytes == 0 {
 		return c
 	}
-	if id, _, _, err := f.src.header(g.data.link); err == nil && id == "##LD" {
+	if f.listID(g.data.link) == "##LD" {
 		c.inval = &sortedRows{s: newStream(f.newChain(g.data.link, "##DI")), g: g, size: int(g.InvalBytes)}
 	}
 	return c

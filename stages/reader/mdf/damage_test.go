@@ -242,11 +242,21 @@ func columnFile(n int) *builder {
 }
 
 func TestColumnOrientedGroups(t *testing.T) {
-	got, err := readAll(mustOpen(t, &columnFile(30).memory).Groups[0], ReadOptions{})
+	b := columnFile(30)
+	f := mustOpen(t, &b.memory)
+	checkColumns(t, f, 30)
+	dg := f.Groups[0].data
+	b.setLink(dg.off, 2, b.append("HL", []int64{dg.link}, make([]byte, 8))) // as lists of compressed blocks have it
+	checkColumns(t, mustOpen(t, &b.memory), 30)
+}
+
+func checkColumns(t *testing.T, f *File, n int) {
+	t.Helper()
+	got, err := readAll(f.Groups[0], ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkSamples(t, got, 30)
+	checkSamples(t, got, n)
 	for i, ok := range got.valid[1] {
 		if ok != (i%2 == 0) {
 			t.Errorf("record %d: valid %v", i, ok)

@@ -1,7 +1,8 @@
 // Package mdf reads and writes ASAM MDF 4 measurement files (.mf4) as a stream.
 //
 // Open reads header blocks only and gives a File: its channel groups, and their channels with units, conversions and
-// sources. A group is a table; ChannelGroup.Read opens a reader of some of its columns:
+// sources; NewFile does so for anything that is an io.ReaderAt, such as a file on a server. A group is a table; ChannelGroup.Read
+// opens a reader of some of its columns:
 //
 //	f, err := mdf.Open("drive.mf4")
 //	...
@@ -25,7 +26,8 @@
 // GroupReader.Resume go on at a record after a restart, GroupReader.SeekTime starts at a time. Groups of unsorted
 // files are read independently of each other too, at the price of a pass each; File.ReadShared reads several in one
 // pass. CAN bus logging groups are read as frames by ChannelGroup.Frames, those of LIN, FlexRay
-// and Ethernet by ChannelGroup.BusFrames. File.Attachments, File.Events and File.History read what else is in the file.
+// and Ethernet by ChannelGroup.BusFrames. File.Attachments, File.Events and File.History read what else is in the file. Package
+// mdfarrow gives blocks as Arrow record batches.
 //
 // # What is read
 //

@@ -1,0 +1,206 @@
+package mdfarrow_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+
+	"github.com/milepost-dev/milepost/stages/reader/mdf"
+	"github.com/milepost-dev/milepost/stages/reader/mdf/mdfarrow"
+)
+
+// gears names 0 and 1; other values stay the numbers they are.
+var gears = &mdf.Conversion{Type: mdf.ValueToText, Values: []float64{0, 1},
+	Refs: []mdf.ConversionRef{{Text: "neutral"}, {Text: "first"}, {Conversion: mdf.LinearConversion(0, 1)}}}
+
+// doors names every value.
+var doors = &mdf.Conversion{Type: mdf.ValueToText, Values: []float64{0}, Refs: []mdf.ConversionRef{{Text: "shut"}, {Text: "open"}}}
+
+// write makes a file with one group of n records, a channel of each kind that a writer knows.
+func write(t *testing.T, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.mf4")
+	w, err := mdf.Create(path, mdf.WriterOptions{Compression: mdf.TransposedDeflate, BlockBytes: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	g, err := w.AddGroup(mdf.GroupSpec{AcqName: "g", Channels: []mdf.ChannelSpec{
+		{Name: "speed", Unit: "km/h", DataType: mdf.FloatLE, Bits: 64, Invalidation: true},
+		{Name: "speed", DataType: mdf.UintLE, Bits: 8},
+		{Name: "gear", DataType: mdf.UintLE, Bits: 8, Conversion: gears},
+		{Name: "door", DataType: mdf.UintLE, Bits: 8, Conversion: doors},
+		{Name: "note", DataType: mdf.UTF8, Bits: 64},
+		{Name: "raw", DataType: mdf.ByteArray, Bits: 16}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	times, columns := make([]float64, n), make([]mdf.Samples, 6)
+	for i := range times {
+		times[i] = float64(i) / 10
+		columns[0].Float = append(columns[0].Float, float64(i)/2)
+		columns[0].Valid = append(columns[0].Valid, i%3 != 2)
+		columns[1].Int = append(columns[1].Int, int64(i%256))
+		columns[2].Int = append(columns[2].Int, int64(i%4))
+		columns[3].Int = append(columns[3].Int, int64(i%2))
+		note := [8]byte{}
+		copy(note[:], fmt.Sprint("é", i%10))
+		columns[4].Data = append(columns[4].Data, note[:]...)
+		columns[5].Data = append(columns[5].Data, byte(i), 0)
+	}
+	if err := errors.Join(g.Append(times, columns...), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// batches gives all blocks of the only group, as a stream of Arrow IPC, which is what keeps them.
+func batches(t *testing.T, f *mdf.File, opts mdf.ReadOptions) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	var w *ipc.Writer
+	var c mdfarrow.Converter
+	g := f.Groups[0]
+	r, err := g.Read(opts, g.Channels[1:]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		b, err := r.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch, err := c.Batch(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w == nil {
+			w = ipc.NewWriter(&out, ipc.WithSchema(batch.Schema()))
+		}
+		if err := w.Write(batch); err != nil {
+			t.Fatal(err)
+		}
+		batch.Release()
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestBatchesHoldWhatBlocksHold(t *testing.T) {
+	const n = 500
+	f, err := mdf.Open(write(t, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := ipc.NewReader(bytes.NewReader(batches(t, f, mdf.ReadOptions{BlockRecords: 70, ColumnsOnly: true})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	s := r.Schema()
+	unit, _ := s.Field(1).Metadata.GetValue(mdfarrow.KeyUnit)
+	again, _ := s.Field(2).Metadata.GetValue(mdfarrow.KeyOccurrence)
+	if s.Field(0).Name != "time" || s.Field(1).Name != "speed" || unit != "km/h" || s.Field(2).Name != "speed" || again != "1" {
+		t.Errorf("schema %v", s)
+	}
+	i := 0
+	for ; r.Next(); i += int(r.RecordBatch().NumRows()) {
+		b := r.RecordBatch()
+		for k := range int(b.NumRows()) {
+			checkRow(t, b, k, i+k)
+		}
+	}
+	if i != n || r.Err() != nil {
+		t.Errorf("%d of %d rows, %v", i, n, r.Err())
+	}
+}
+
+// checkRow compares row k of a batch, which is record i.
+func checkRow(t *testing.T, b arrow.RecordBatch, k, i int) {
+	t.Helper()
+	number := func(c int) float64 { return b.Column(c).(*array.Float64).Value(k) }
+	gear, wantText, wantNumber := b.Column(3).(*array.Struct), "", math.NaN()
+	switch i % 4 {
+	case 0, 1:
+		wantText = []string{"neutral", "first"}[i%4]
+	default:
+		wantNumber = float64(i % 4)
+	}
+	text, value := gear.Field(0).(*array.String).Value(k), gear.Field(1).(*array.Float64).Value(k)
+	if number(0) != float64(i)/10 || b.Column(1).IsNull(k) != (i%3 == 2) || number(1) != float64(i)/2 || number(2) != float64(i%256) ||
+		text != wantText || value != wantNumber && value == value ||
+		b.Column(4).(*array.String).Value(k) != []string{"shut", "open"}[i%2] ||
+		b.Column(5).(*array.String).Value(k) != fmt.Sprint("é", i%10) ||
+		!bytes.Equal(b.Column(6).(*array.Binary).Value(k), []byte{byte(i), 0}) {
+		t.Fatalf("record %d: %v %v, gear %q %v, %v %v %v", i, number(0), number(1), text, value, b.Column(4), b.Column(5), b.Column(6))
+	}
+}
+
+func TestBatchesOfAnotherGroupAreRefused(t *testing.T) {
+	var c mdfarrow.Converter
+	for i := range 2 {
+		f, err := mdf.Open(write(t, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r, err := f.Groups[0].Read(mdf.ReadOptions{}, f.Groups[0].Channels...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		b, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Batch(b); (err != nil) != (i == 1) {
+			t.Errorf("file %d: %v", i, err)
+		}
+	}
+}
+
+// What a batch costs does not depend on its rows.
+func TestBatchesDoNotCopyValues(t *testing.T) {
+	allocations := func(n int) float64 {
+		f, err := mdf.Open(write(t, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r, err := f.Groups[0].Read(mdf.ReadOptions{}, f.Groups[0].Channels...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		b, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c mdfarrow.Converter
+		return testing.AllocsPerRun(10, func() {
+			batch, err := c.Batch(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			batch.Release()
+		})
+	}
+	if few, many := allocations(10), allocations(3000); many > few {
+		t.Errorf("%v allocations for 10 rows, %v for 3000", few, many)
+	}
+}
