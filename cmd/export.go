@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,20 +21,26 @@ type exportOptions struct {
 	out      string
 	channels []string
 	group    string
+	pipeline string
 	from, to time.Duration
 }
 
 func (a *app) exportCommand() *cobra.Command {
 	var o exportOptions
 	c := &cobra.Command{
-		Use: "export FILE -o OUT", Short: "an excerpt of a recording as .mf4 or .csv", Args: cobra.ExactArgs(1),
+		Use: "export FILE -o OUT", Short: "an excerpt of a recording, or what a pipeline makes of it, as .mf4 or .csv", Args: cobra.ExactArgs(1),
+		Long: "An excerpt of a recording as .mf4 or .csv. With --pipeline it is the signals that the stages of a pipeline emit for the\n" +
+			"recording, a channel group for each table, named stage/table, and their documents as attachments. The pipeline is run again\n" +
+			"for that, in this process and as fast as it goes; nothing is stored, and its sinks are left out.",
 		Example: "  milepost export logs/a.mf4 -o brake.mf4 --from 120s --to 180s --channels 'Veh*,AEB_BrkReq'\n" +
-			"  milepost export logs/a.mf4 -o speed.csv --channels VehSpd",
+			"  milepost export logs/a.mf4 -o speed.csv --channels VehSpd\n" +
+			"  milepost export logs/a.mf4 -o results.mf4 --pipeline aeb-replay",
 		RunE: func(c *cobra.Command, args []string) error { return a.export(c.Context(), args[0], o) },
 	}
 	c.Flags().StringVarP(&o.out, "output", "o", "", "file to write; what it becomes is said by its ending, .mf4 or .csv")
 	c.Flags().StringSliceVar(&o.channels, "channels", nil, "channels whose name matches one of these globs; default all")
 	c.Flags().StringVar(&o.group, "group", "", "groups whose name matches a glob; default all")
+	c.Flags().StringVar(&o.pipeline, "pipeline", "", "the signals of this pipeline's stages instead of the recording's; FILE may be a recording's name then")
 	c.Flags().DurationVar(&o.from, "from", 0, "from this time of the recording on")
 	c.Flags().DurationVar(&o.to, "to", 0, "up to, but without, this time; default to the end")
 	return c
@@ -43,14 +50,15 @@ func (a *app) export(ctx context.Context, file string, o exportOptions) error {
 	if err := o.check(file); err != nil {
 		return exit(ExitUsage, err)
 	}
-	f, err := mdf.Open(file)
+	f, remove, err := a.source(ctx, file, o.pipeline)
 	if err != nil {
-		return exit(ExitFailed, fmt.Errorf("%w [E-mf4]", err))
+		return err
 	}
+	defer remove()
 	defer f.Close()
 	if !o.any(f) {
-		return exit(ExitUsage, fmt.Errorf("%s: no channel matches %s [E-channel]\n  next: milepost inspect %s --channels '*' lists them",
-			file, strings.Join(o.channels, ", "), file))
+		return exit(ExitUsage, fmt.Errorf("%s: no channel matches %s [E-channel]\n  next: %s lists them",
+			file, o.wanted(), o.listing(file)))
 	}
 	if strings.EqualFold(filepath.Ext(o.out), ".csv") {
 		err = o.writeCSV(ctx, f)
@@ -61,6 +69,34 @@ func (a *app) export(ctx context.Context, file string, o exportOptions) error {
 		return exit(ExitFailed, fmt.Errorf("export %s: %w [E-mf4]", file, err))
 	}
 	return nil
+}
+
+// source is what is exported: a recording, or what a pipeline makes of it, which remove removes.
+func (a *app) source(ctx context.Context, file, pipelineName string) (f *mdf.File, remove func(), err error) {
+	if pipelineName != "" {
+		return a.results(ctx, file, pipelineName)
+	}
+	if f, err = mdf.Open(file); err != nil {
+		return nil, nil, exit(ExitFailed, fmt.Errorf("%w [E-mf4]", err))
+	}
+	return f, func() {}, nil
+}
+
+// wanted are the globs that were given.
+func (o *exportOptions) wanted() string {
+	globs := slices.Clone(o.channels)
+	if o.group != "" {
+		globs = append(globs, "group "+o.group)
+	}
+	return strings.Join(globs, ", ")
+}
+
+// listing is the command that lists the channels there are.
+func (o *exportOptions) listing(file string) string {
+	if o.pipeline == "" {
+		return fmt.Sprintf("milepost inspect %s --channels '*'", file)
+	}
+	return fmt.Sprintf("milepost export %s --pipeline %s -o all.mf4 && milepost inspect all.mf4 --channels '*'", file, o.pipeline)
 }
 
 // check refuses what cannot be meant.
@@ -105,6 +141,9 @@ func (o *exportOptions) takes(c *mdf.Channel) bool {
 }
 
 func (o *exportOptions) any(f *mdf.File) bool {
+	if len(o.channels) == 0 && o.group == "" {
+		return true
+	}
 	for _, g := range f.Groups {
 		for _, c := range g.Channels {
 			if o.takes(c) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,4 +99,58 @@ func TestFinalizeOfACutRecording(t *testing.T) {
 	f.Close()
 	l.with(t.Context(), 2, "finalize", l.path("cut.mf4"), "-o", l.path("cut.mf4"))
 	l.with(t.Context(), 2, "finalize", l.path("cut.mf4"))
+}
+
+// What a pipeline makes of a recording comes out as a file with the signals of its stages, which is the same each time, and with the
+// result that a run stores.
+func TestExportOfResults(t *testing.T) {
+	l := setup(t)
+	l.run(0, "export", drive, "-o", l.path("results.mf4"), "--pipeline", "aeb")
+	l.run(0, "export", filepath.Base(drive), "-o", l.path("again.mf4"), "--pipeline", "aeb")
+	if l.read("results.mf4") != l.read("again.mf4") {
+		t.Error("the results of one recording differ")
+	}
+	l.absent("out")
+	l.absent("state")
+	f, err := mdf.Open(l.path("results.mf4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tick := f.Group("aeb/tick")
+	if tick == nil || f.Group("read/ego") == nil || tick.Cycles < 100 || tick.Channel("ttc", 0) == nil {
+		t.Fatalf("groups %+v", f.Groups)
+	}
+	all, err := f.Attachments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(all, func(a mdf.Attachment) bool { return a.Name == "kpi.aeb.kpi.v1.json" })
+	if i < 0 {
+		t.Fatalf("attachments %+v", all)
+	}
+	r, err := all[i].Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want any
+	if err := json.NewDecoder(r).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	l.run(0, "run", "--exit", "--progress", "none")
+	if err := json.Unmarshal([]byte(l.read("out/sim_full_braking.json")), &want); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("result %v, a run stores %v", got, want)
+	}
+}
+
+func TestExportOfResultsRefuses(t *testing.T) {
+	l := setup(t)
+	l.run(2, "export", drive, "-o", l.path("a.mf4"), "--pipeline", "abe")
+	l.wants(l.stderr.String(), "no pipeline")
+	l.run(2, "export", "nowhere.mf4", "-o", l.path("a.mf4"), "--pipeline", "aeb")
+	l.wants(l.stderr.String(), "is none of the")
+	l.absent("a.mf4")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
@@ -273,9 +274,12 @@ func (v fileView) printMetadata(w io.Writer) {
 		default:
 			at = fmt.Sprint(*e.At)
 		}
-		fmt.Fprintf(w, "event: %s   %s   %s   %s\n", at, e.Type, e.Name, e.Comment)
+		fmt.Fprintf(w, "event: %s   %s   %s   %s\n", at, e.Type, e.Name, oneLine(words(e.Comment)))
 	}
 	for _, h := range v.History {
-		fmt.Fprintf(w, "history: %s   %s %s %s   %s\n", h.Time.Format(time.RFC3339), h.Vendor, h.Tool, h.Version, h.Comment)
+		fmt.Fprintf(w, "history: %s   %s %s %s   %s\n", h.Time.Format(time.RFC3339), h.Vendor, h.Tool, h.Version, oneLine(words(h.Comment)))
 	}
 }
+
+// words is a text without line breaks and indentation, as comments in XML have them.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }
