@@ -309,7 +309,7 @@ func (i *instance) arrived(a arrival) (settle.Input, bool) {
 		return settle.Input{}, false
 	}
 	if a.err != nil {
-		return settle.Input{Op: settle.Gone, Reason: fmt.Sprintf("read %s of %s: %v", e.id, e.from.key(), a.err)}, true
+		return settle.Input{Op: settle.Gone, Event: settle.Event{Edge: a.edge, Reading: a.reading}, Reason: fmt.Sprintf("read %s of %s: %v", e.id, e.from.key(), a.err)}, true
 	}
 	e.keep(a.stored)
 	return settle.Input{Op: settle.Arrived, Event: settle.EventOf(a.edge, a.reading, &a.stored)}, true

@@ -36,6 +36,7 @@ type stage struct {
 	at        atomic.Int32  // of a group, the member that is called
 	pace      time.Duration // of a reader, that of the last batch
 	lost      bool          // abandoned in a step
+	caller    caller
 	cancelled <-chan struct{}
 }
 
@@ -156,6 +157,7 @@ func (s *stage) close() {
 }
 
 func (s *stage) shut() {
+	s.caller.end()
 	var all []io.Closer
 	switch {
 	case s.reader != nil:
@@ -185,11 +187,10 @@ func (s *stage) guard(ctx context.Context, call func(context.Context) error) err
 	defer cancel(nil)
 	if d := s.n.settings.Timeout; d > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, d, fmt.Errorf("timeout: the step took longer than %s", d))
+		ctx, stop = context.WithTimeoutCause(ctx, d, tooLong(d))
 		defer stop()
 	}
-	done := make(chan error, 1)
-	go func() { done <- protect(ctx, call) }()
+	done := s.caller.begin(func() error { return protect(ctx, call) })
 	select {
 	case err := <-done:
 		return timedOut(ctx, err)
@@ -198,6 +199,13 @@ func (s *stage) guard(ctx context.Context, call func(context.Context) error) err
 	case <-ctx.Done():
 	}
 	return s.overdue(ctx, done)
+}
+
+// tooLong is the timeout of a step.
+type tooLong time.Duration
+
+func (d tooLong) Error() string {
+	return fmt.Sprintf("timeout: the step took longer than %s", time.Duration(d))
 }
 
 // overdue gives a call whose context ended a little time to notice. One that does not is given up, and what it leaves is
@@ -214,6 +222,7 @@ func (s *stage) overdue(ctx context.Context, done <-chan error) error {
 	case <-t.C:
 	}
 	s.lost = true
+	s.caller.end()
 	go func() {
 		<-done
 		s.shut()

@@ -114,7 +114,7 @@ func DefaultSettings() Settings {
 		Parallelism: 1,
 		Retry:       Retry{Attempts: 5, Backoff: time.Second, MaxBackoff: 30 * time.Second},
 		Timeout:     time.Minute, OnError: Fail, MaxStepBytes: 64 << 20,
-		Checkpoint: Checkpoint{Inputs: 64, Interval: 5 * time.Second},
+		Checkpoint: Checkpoint{Inputs: 4096, Interval: time.Second},
 	}
 }
 

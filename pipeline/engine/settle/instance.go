@@ -110,6 +110,7 @@ type Instance struct {
 	fails    int // in a row, of broker and store
 	reading  uint64
 	lacking  inputKey // what was not there when it was read
+	lost     string   // why it is not there, when it was looked for again
 	since    struct{ inputs, bytes uint64 }
 	want     struct {
 		checkpoint, drain, cancel, resume bool
@@ -207,6 +208,8 @@ func (i *Instance) advance() bool {
 		return i.control(decideEnd, Write{Control: schemas.ControlEnd, End: i.end})
 	case i.halt != nil:
 		return i.halted()
+	case i.lost != "":
+		return i.lacks()
 	case i.want.drain:
 		return i.drain()
 	case (i.dirty || !i.restored) && i.opensUncounted():

@@ -77,15 +77,24 @@ func (i *Instance) gone(e *Event, reason string) {
 }
 
 // lack: an event that this holder needs is gone. Either another holder has settled it, and it was trimmed: then opening the
-// chain again shows that; or it is lacking still afterwards.
+// chain again shows that; or it is lacking still afterwards, and somebody has removed it (a retention, for one): the job halts.
 func (i *Instance) lack(edge int, reason string) {
 	missing := inputKey{edge, i.queues[edge].last + 1}
 	if i.lacking == missing {
-		i.leave(Broken, reason)
-		return
+		i.lost = reason
 	}
 	i.lacking = missing
 	i.reopen()
+}
+
+// lacks halts the job for good, unless another holder has taken meanwhile what this one lacks.
+func (i *Instance) lacks() bool {
+	reason := i.lost
+	i.lost = ""
+	if at := &i.base.edges[i.lacking.edge]; at.Ended || at.Sequence >= i.lacking.sequence {
+		return true
+	}
+	return i.control(decideHalt, Write{Control: schemas.ControlHalt, Reason: reason})
 }
 
 func (i *Instance) read(edge int, q *queue) {

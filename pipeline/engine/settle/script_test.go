@@ -75,7 +75,7 @@ func (s *script) line(f []string) {
 		f = []string{"start"}
 	}
 	in := s.input(f)
-	if in.Op == Arrived {
+	if in.Op == Arrived || in.Op == Gone {
 		in.Event.Reading = s.core.queues[in.Event.Edge].reading
 	}
 	s.out.WriteString("----\n")
@@ -120,7 +120,7 @@ func (s *script) number(v string) uint64 {
 	return n
 }
 
-// input reads: start, waited | loaded, restored | opened RECORDS | arrived EDGE/SEQUENCE [KIND] [t=TIME] |
+// input reads: start, waited | loaded, restored | opened RECORDS | arrived EDGE/SEQUENCE [KIND] [t=TIME] | gone EDGE REASON |
 // stepped [SEQUENCE[!]...] [FAILURE|eof] | appended [OUTCOME] | saved [OUTCOME [FAILURE]] | command WANT.
 // A step's outputs are named by their sequence, with ! when they come out differently.
 func (s *script) input(f []string) (in Input) {
@@ -136,6 +136,8 @@ func (s *script) input(f []string) (in Input) {
 		in.State = s.state(strings.Split(strings.Join(f[1:], " "), ";"))
 	case Arrived:
 		in.Event = s.event(f[1:])
+	case Gone:
+		in.Event.Edge, in.Reason = int(s.number(f[1])), strings.Join(f[2:], " ")
 	case Stepped:
 		s.stepped(&in, f[1:])
 	case Command:
