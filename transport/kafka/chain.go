@@ -194,14 +194,15 @@ func (ch *chain) checkpoint(ctx context.Context, c *transport.Checkpoint) error 
 		return ch.note(err)
 	}
 	k := &kgo.Record{Topic: ch.log.topics[stateTopic], Partition: ch.part.n, Key: stateKey(ch.id.Job, transport.Snapshot.String())}
+	put := adder(k)
 	var err error
-	if k.Value, err = c.Encode(adder(k)); err != nil {
+	if k.Value, err = c.Encode(put); err != nil {
 		return err
 	}
 	if k.Value == nil {
 		k.Value = []byte{}
 	}
-	adder(k)(headerKind, transport.Snapshot.String())
+	put(headerKind, transport.Snapshot.String())
 	if err := ch.tooLarge(k); err != nil {
 		return err
 	}
@@ -230,7 +231,7 @@ func (ch *chain) removePages(ctx context.Context, t *touched, c *transport.Check
 	}
 	for h := range e.pages {
 		k := &kgo.Record{Topic: ch.log.topics[stateTopic], Partition: ch.part.n, Key: pageKey(ch.id.Job, h)}
-		adder(k)(headerKind, transport.Page.String())
+		add(k, headerKind, transport.Page.String())
 		ch.part.send(ctx, k)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,7 +187,7 @@ func (p *part) begin(ctx context.Context, ch *chain) (*touched, error) {
 func (p *part) produce(ctx context.Context, c *touched, r *kgo.Record) {
 	p.number++
 	c.head.Number, c.holder.number = p.number, p.number
-	adder(r)(headerNumber, fmt.Sprint(p.number))
+	add(r, headerNumber, strconv.FormatUint(p.number, 10))
 	if r.Topic == p.log.topics[dlqTopic] {
 		r.Key = letterKey(c.holder.id.Job, p.number)
 	}

@@ -171,7 +171,7 @@ func (r *reader) skip(ctx context.Context, start int64) error {
 	e, _ := r.part.index.lookup(r.id.Job)
 	needs := e.needs()
 	if r.at < offset(e.trimmed) || needs != 0 && offset(needs)-1 < start && r.at <= offset(e.head.OutAt)-1 {
-		return fmt.Errorf("read %s behind offset %d of topic %s/%d, which begins at %d: %w (retention, or somebody's DeleteRecords: set retention.ms=-1 and retention.bytes=-1)",
+		return fmt.Errorf("read %s behind offset %d of topic %s/%d, which begins at %d: %w (retention, or somebody's DeleteRecords: set retention.ms=-1 and retention.bytes=-1, then `milepost run --again` computes what is lost)",
 			r.id, r.at, r.log.topics[outTopic], r.part.n, start, transport.ErrGone)
 	}
 	r.mu.Lock()

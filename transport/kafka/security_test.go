@@ -4,21 +4,11 @@ package kafka
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,86 +23,23 @@ import (
 	"github.com/milepost-dev/milepost/transport/kafka/kafkatest"
 )
 
-// An authority signs certificates into a folder.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
+const (
+	user, password = kafkatest.User, kafkatest.Password
+	hostName       = kafkatest.HostName
+)
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t *testing.T) *kafkatest.Authority {
 	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.cert, a.key = a.issue(t, "ca", nil)
+	a, err := kafkatest.NewAuthority(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	return a
 }
 
-// issue writes <name>.pem, and <name>.key; the first certificate signs itself.
-func (a *authority) issue(t *testing.T, name string, hosts []string) (*x509.Certificate, *ecdsa.PrivateKey) {
+func guarded(t *testing.T, a *kafkatest.Authority) *kafkatest.Broker {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: a.cert == nil,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	secret := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	for file, data := range map[string][]byte{name + ".pem": cert, name + ".key": secret, name + ".both": append(secret, cert...)} {
-		if err := os.WriteFile(a.file(file), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed, key
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
-const (
-	user, password = "milepost", "s3cret"
-	hostName       = "kafka.test" // in the server's certificate, in place of its address
-)
-
-// guarded is a broker that asks everybody who he is, and what he may.
-func guarded(t *testing.T, a *authority) *kafkatest.Broker {
-	t.Helper()
-	a.issue(t, "server", []string{hostName})
-	a.issue(t, "client", nil)
-	login := "org.apache.kafka.common.security."
-	b, err := kafkatest.Start(t.Context(), kafkatest.Options{
-		Listeners: map[string]string{"LOGIN": "SASL_SSL", "MUTUAL": "SSL"},
-		Format: []string{"--add-scram", fmt.Sprintf("SCRAM-SHA-256=[name=%s,password=%s]", user, password),
-			"--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", user, password)},
-		Settings: map[string]string{
-			"ssl.keystore.type": "PEM", "ssl.keystore.location": a.file("server.both"),
-			"ssl.truststore.type": "PEM", "ssl.truststore.location": a.file("ca.pem"),
-			"listener.name.mutual.ssl.client.auth":               "required",
-			"listener.name.login.sasl.enabled.mechanisms":        "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
-			"listener.name.login.plain.sasl.jaas.config":         fmt.Sprintf(`%splain.PlainLoginModule required user_%s="%s";`, login, user, password),
-			"listener.name.login.scram-sha-256.sasl.jaas.config": login + "scram.ScramLoginModule required;",
-			"listener.name.login.scram-sha-512.sasl.jaas.config": login + "scram.ScramLoginModule required;",
-			"listener.name.login.oauthbearer.sasl.jaas.config":   login + `oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";`,
-			"authorizer.class.name":                              "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-			"super.users":                                        "User:ANONYMOUS;User:CN=client",
-		},
-	})
+	b, err := kafkatest.StartGuarded(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +143,7 @@ func TestSecurity(t *testing.T) {
 	b := guarded(t, a)
 	allow(t, b, everythingButTopics())
 	allow(t, b, kadm.NewACLs().Topics("mp.p.open").Operations(kmsg.ACLOperationAll))
-	files := TLSFiles{CA: a.file("ca.pem"), ServerName: hostName}
+	files := TLSFiles{CA: a.File("ca.pem"), ServerName: hostName}
 	open := func(t *testing.T, listener string, f TLSFiles, m sasl.Mechanism) (*Broker, error) {
 		t.Helper()
 		c := Config{Seeds: []string{b.Listeners[listener]}, Partitions: 1, SASL: m}
@@ -243,7 +170,7 @@ func TestSecurity(t *testing.T) {
 	}
 	t.Run("certificates on both sides", func(t *testing.T) {
 		f := files
-		f.Cert, f.Key = a.file("client.pem"), a.file("client.key")
+		f.Cert, f.Key = a.File("client.pem"), a.File("client.key")
 		client, err := open(t, "MUTUAL", f, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -266,8 +193,8 @@ func TestSecurity(t *testing.T) {
 		})
 	}
 	refused("a wrong password", "LOGIN", files, ScramSHA256(user, "other"), "transport.kafka.sasl")
-	refused("a wrong CA", "LOGIN", TLSFiles{CA: newAuthority(t).file("ca.pem"), ServerName: hostName}, Plain(user, password), "transport.kafka.tls.ca")
-	refused("a wrong name", "LOGIN", TLSFiles{CA: a.file("ca.pem")}, Plain(user, password), "transport.kafka.tls.server_name")
+	refused("a wrong CA", "LOGIN", TLSFiles{CA: newAuthority(t).File("ca.pem"), ServerName: hostName}, Plain(user, password), "transport.kafka.tls.ca")
+	refused("a wrong name", "LOGIN", TLSFiles{CA: a.File("ca.pem")}, Plain(user, password), "transport.kafka.tls.server_name")
 	refused("no certificate of ours", "MUTUAL", files, nil, "transport.kafka.tls.cert")
 	t.Run("no permission on one topic", func(t *testing.T) { unpermitted(t, b, open, files) })
 }

@@ -50,39 +50,55 @@ func (b *Broker) topics(ctx context.Context, names [3]string, c transport.LogCon
 		parts = b.config.Partitions
 	}
 	copies := max(c.Replicas, b.config.Replication)
-	found, err := b.lookUp(ctx, names)
-	if err != nil {
-		return 0, b.fetchError(ctx, err)
-	}
-	var missing []int
-	for place, name := range names {
-		switch t := found[name]; {
-		case errors.Is(t.err, kerr.UnknownTopicOrPartition):
-			missing = append(missing, place)
-		case t.err != nil:
-			return 0, fmt.Errorf("topic %s: %w", name, b.advise(t.err))
-		case len(t.leaders) != parts:
-			return 0, fmt.Errorf("topic %s has %d partitions, not %d: set transport.kafka.partitions to %d, or have the topics %s made anew with %d",
-				name, len(t.leaders), parts, len(t.leaders), strings.Join(names[:], ", "), parts)
+	var made []int // by us: they need no look
+	for {
+		missing, err := b.missing(ctx, names, parts)
+		if err != nil {
+			return 0, err
+		}
+		there, err := b.create(ctx, names, missing, parts, copies)
+		if err != nil {
+			return 0, err
+		}
+		made = append(made, slices.DeleteFunc(missing, func(place int) bool { return slices.Contains(there, place) })...)
+		if len(there) == 0 {
+			break
+		}
+		if !b.rest(ctx, retryAfter) {
+			return 0, fmt.Errorf("topic %s is there already, and the broker does not show it (is it being deleted?): %w", names[there[0]], context.Cause(ctx))
 		}
 	}
-	if err := b.create(ctx, names, missing, parts, copies); err != nil {
-		return 0, err
-	}
-	if len(missing) == len(names) {
-		return parts, b.learn(ctx, names)
-	}
-	if err := b.examine(ctx, names, missing); err != nil {
+	if err := b.examine(ctx, names, made); err != nil {
 		return 0, err
 	}
 	return parts, b.learn(ctx, names)
 }
 
-// create makes topics, all in one request. One that somebody else made meanwhile is fine; where making them is not allowed,
-// the error says what they have to be like.
-func (b *Broker) create(ctx context.Context, names [3]string, missing []int, parts, copies int) error {
+// missing are the places of topics that are not there; those that are have to have so many partitions.
+func (b *Broker) missing(ctx context.Context, names [3]string, parts int) (places []int, err error) {
+	found, err := b.lookUp(ctx, names)
+	if err != nil {
+		return nil, b.fetchError(ctx, err)
+	}
+	for place, name := range names {
+		switch t := found[name]; {
+		case errors.Is(t.err, kerr.UnknownTopicOrPartition):
+			places = append(places, place)
+		case t.err != nil:
+			return nil, fmt.Errorf("topic %s: %w", name, b.advise(t.err))
+		case len(t.leaders) != parts:
+			return nil, fmt.Errorf("topic %s has %d partitions, not %d: set transport.kafka.partitions to %d, or have the topics %s made anew with %d",
+				name, len(t.leaders), parts, len(t.leaders), strings.Join(names[:], ", "), parts)
+		}
+	}
+	return places, nil
+}
+
+// create makes topics, all in one request. Those that somebody else made meanwhile it returns: they may not fit. Where making
+// them is not allowed, the error says what they have to be like.
+func (b *Broker) create(ctx context.Context, names [3]string, missing []int, parts, copies int) (there []int, err error) {
 	if len(missing) == 0 {
-		return nil
+		return nil, nil
 	}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = int32(createLimit.Milliseconds())
@@ -98,17 +114,22 @@ func (b *Broker) create(ctx context.Context, names [3]string, missing []int, par
 	}
 	resp, err := req.RequestWith(ctx, b.client)
 	if err != nil {
-		return fmt.Errorf("make topics: %w", b.fetchError(ctx, err))
+		return nil, fmt.Errorf("make topics: %w", b.fetchError(ctx, err))
 	}
 	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		err := kerr.ErrorForCode(t.ErrorCode)
+		if errors.Is(err, kerr.TopicAlreadyExists) {
+			there = append(there, slices.Index(names[:], t.Topic))
+			continue
+		}
+		if err != nil {
 			if t.ErrorMessage != nil {
 				err = fmt.Errorf("%w (%s)", err, *t.ErrorMessage)
 			}
-			return b.refusedTopic(t.Topic, err, b.recipe(names, missing, parts, copies))
+			return nil, b.refusedTopic(t.Topic, err, b.recipe(names, missing, parts, copies))
 		}
 	}
-	return nil
+	return there, nil
 }
 
 // refusedTopic says what to do about a topic that was not made.
@@ -138,15 +159,18 @@ func (b *Broker) recipe(names [3]string, missing []int, parts, copies int) strin
 }
 
 // examine looks at the settings of topics that were there before. One that may not be looked at is trusted.
-func (b *Broker) examine(ctx context.Context, names [3]string, missing []int) error {
-	described, err := b.admin.DescribeTopicConfigs(ctx, names[:]...)
+func (b *Broker) examine(ctx context.Context, names [3]string, made []int) error {
+	if len(made) == len(names) {
+		return nil
+	}
+	described, err := b.describe(ctx, names)
 	if err != nil {
 		return nil //nolint:nilerr // to look is a privilege of its own; what does not fit shows when it is used
 	}
 	var wrong []string
 	for place, name := range names {
 		r, err := described.On(name, nil)
-		if err != nil || r.Err != nil || slices.Contains(missing, place) {
+		if err != nil || r.Err != nil || slices.Contains(made, place) {
 			continue
 		}
 		if w := b.unfit(place, r.Configs); len(w) > 0 {
@@ -157,6 +181,19 @@ func (b *Broker) examine(ctx context.Context, names [3]string, missing []int) er
 		return nil
 	}
 	return fmt.Errorf("topics are set so that events would be lost, or not fit; change them:\n%s", strings.Join(wrong, "\n"))
+}
+
+// describe asks for the topics' settings, again while a broker has not heard of one that was made a moment ago.
+func (b *Broker) describe(ctx context.Context, names [3]string) (kadm.ResourceConfigs, error) {
+	for {
+		described, err := b.admin.DescribeTopicConfigs(ctx, names[:]...)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(described, func(r kadm.ResourceConfig) bool { return kerr.IsRetriable(r.Err) }) || !b.rest(ctx, retryAfter) {
+			return described, nil
+		}
+	}
 }
 
 // unfit lists the settings that a topic must get.

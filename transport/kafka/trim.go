@@ -44,7 +44,7 @@ func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Positi
 // stateRecord is a note about a chain that is not the holder's.
 func (p *part) stateRecord(job schemas.JobID, key, kind, value string) *kgo.Record {
 	r := &kgo.Record{Topic: p.log.topics[stateTopic], Partition: p.n, Key: stateKey(job, key), Value: []byte(value)}
-	adder(r)(headerKind, kind)
+	add(r, headerKind, kind)
 	return r
 }
 

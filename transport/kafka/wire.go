@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,10 +91,28 @@ func header(r *kgo.Record, name string) string {
 	return ""
 }
 
+// Usual numbers of a record's headers, and of their bytes, so that they take one piece of memory each.
+const (
+	usualHeaders     = 20
+	usualHeaderBytes = 768
+)
+
 func adder(k *kgo.Record) func(name, value string) {
+	k.Headers = slices.Grow(k.Headers, usualHeaders)
+	values := make([]byte, 0, usualHeaderBytes)
 	return func(name, value string) {
-		k.Headers = append(k.Headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+		if len(value) > cap(values)-len(values) {
+			values = make([]byte, 0, max(len(value), usualHeaderBytes))
+		}
+		at := len(values)
+		values = append(values, value...)
+		k.Headers = append(k.Headers, kgo.RecordHeader{Key: name, Value: values[at:len(values):len(values)]})
 	}
+}
+
+// add adds one header.
+func add(k *kgo.Record, name, value string) {
+	k.Headers = append(k.Headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 }
 
 // number is the record's place among those of its partition.
@@ -142,19 +161,20 @@ func (ch *chain) record(r *transport.Record) (*kgo.Record, error) {
 	case transport.DeadLetter, transport.Control:
 		k.Topic = ch.log.topics[dlqTopic] // the key comes with the number
 	}
+	put := adder(k)
 	var err error
-	k.Value, err = r.Encode(attributePrefix, adder(k))
+	k.Value, err = r.Encode(attributePrefix, put)
 	if k.Value == nil {
 		k.Value = []byte{} // a record without a value removes its key where topics are compacted
 	}
-	adder(k)(headerKind, r.Kind.String())
+	put(headerKind, r.Kind.String())
 	return k, err
 }
 
 func (ch *chain) headRecord(h *head) (*kgo.Record, error) {
 	value, err := json.Marshal(h)
 	k := &kgo.Record{Topic: ch.log.topics[stateTopic], Partition: ch.part.n, Key: stateKey(ch.id.Job, kindHead), Value: value}
-	adder(k)(headerKind, kindHead)
+	add(k, headerKind, kindHead)
 	return k, err
 }
 

@@ -23,7 +23,7 @@ import (
 
 // Options describe a broker; the zero value is one without passwords or encryption, in a folder of its own.
 type Options struct {
-	Dir       string            // of its data and log; empty is a temporary one that Stop removes
+	Dir       string            // of its data and log; made if missing; empty is a temporary one that Stop removes
 	Settings  map[string]string // of server.properties, over the defaults
 	Format    []string          // more arguments of the storage tool, such as --add-scram
 	Listeners map[string]string // more listeners: name and protocol, such as MUTUAL and SSL
@@ -50,7 +50,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	}
 	b := &Broker{options: o, Dir: o.Dir}
 	var err error
-	if b.jars, err = jars(ctx); err != nil {
+	if b.jars, err = Jars(ctx); err != nil {
 		return nil, err
 	}
 	if b.Dir == "" {
@@ -59,7 +59,10 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 			return nil, err
 		}
 	}
-	if err = b.configure(ctx); err == nil {
+	if err = os.MkdirAll(b.Dir, 0o700); err == nil {
+		err = b.configure(ctx)
+	}
+	if err == nil {
 		err = b.Restart(ctx)
 	}
 	if err != nil {
@@ -98,7 +101,8 @@ func (b *Broker) configure(ctx context.Context) error {
 	}
 	id := make([]byte, 16)
 	_, _ = rand.Read(id)
-	args := append([]string{"format", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", properties}, b.options.Format...)
+	// As one word: an id may begin with a dash.
+	args := append([]string{"format", "--cluster-id=" + base64.RawURLEncoding.EncodeToString(id), "-c", properties}, b.options.Format...)
 	if out, err := b.java(ctx, "kafka.tools.StorageTool", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("format Kafka's storage: %w\n%s", err, out)
 	}

@@ -23,9 +23,9 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `
 
-// jars returns the folder with the broker's jars. They are resolved once and kept in the user's cache; a folder that is
+// Jars returns the folder with the broker's jars. They are resolved once and kept in the user's cache; a folder that is
 // there is whole, since it is renamed into place.
-func jars(ctx context.Context) (string, error) {
+func Jars(ctx context.Context) (string, error) {
 	version := os.Getenv("KAFKA_VERSION")
 	if version == "" {
 		version = Version

@@ -14,16 +14,22 @@ import (
 
 func main() {
 	dir := flag.String("dir", "", "folder of its data, kept; without one a temporary folder is made and removed")
+	jars := flag.Bool("jars", false, "print the folder of the broker's jars, resolved if they are not there, and nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *dir); err != nil {
+	if err := run(ctx, *dir, *jars); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir string) error {
+func run(ctx context.Context, dir string, jars bool) error {
+	if jars {
+		folder, err := kafkatest.Jars(ctx)
+		fmt.Println(folder)
+		return err
+	}
 	b, err := kafkatest.Start(ctx, kafkatest.Options{Dir: dir})
 	if err != nil {
 		return err
