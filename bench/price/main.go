@@ -1,11 +1,18 @@
-// Command price measures what the guarantee costs: one stage over one JetStream server inside the process, against a plain loop
-// on the same server that pulls an event, publishes one, and acks, which is at least once. Both take the same events of 256 KiB
-// out of streams that hold them already, four jobs at a time; both wait for the server to have stored what they publish. Rounds
-// of both alternate, so that what else the machine does meets both.
+// Command price measures what the guarantee costs: one stage against a loop that somebody wrote by hand with the client of the
+// same broker. Both take the same events out of logs that hold them already, four jobs at a time; both wait for the broker to
+// have stored what they write. Rounds of both alternate, so that what else the machine does meets both. A round's time is from
+// the first event that the stage, or the loop, has in hand to the last thing stored.
 //
-//	price [-dir DIR] [-rounds 7] [-jobs 16] [-least 0.7]
+//	price [-on embedded,nats,kafka] [-sizes 256,1] [-dir DIR] [-rounds 7] [-jobs 16] [-least 0.7]
 //
-// It prints a Markdown table; exit code 1 when the stage's share of the plain loop's rate is below -least.
+// The loops, and what they promise:
+//
+//   - embedded: a JetStream server inside the process; pull an event, publish it, ack. At least once.
+//   - nats: a nats-server in a process of its own. Each job's events are published behind the one before, which the server checks
+//     (Nats-Expected-Last-Subject-Sequence): exactly once, and a zombie is shut out, as for a stage.
+//   - kafka: a real broker; transactions that read, process and write, kgo.GroupTransactSession, of the length that a stage's have.
+//
+// It prints a Markdown table; exit code 1 when a stage's share of the loop's rate is below -least.
 package main
 
 import (
@@ -16,24 +23,53 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 )
 
-const (
-	eventBytes = 256 << 10
-	perJob     = 60 // events: below what a stage may be ahead of consumers that are not there
-	inFlight   = 4
-)
+const inFlight = 4
+
+// A system is a broker that both work on.
+type system interface {
+	name() string
+	// loop moves the round's events by hand.
+	loop(ctx context.Context, r *round) (time.Duration, error)
+	// remove takes away what a round made.
+	remove(ctx context.Context, r *round) error
+	opener
+	close() error
+}
+
+// size is what an event's data is about, and how many a job has: below what a stage may be ahead of consumers that are not there.
+type size struct{ bytes, perJob int }
+
+func sizeOf(kib int) size {
+	const most = 4000
+	return size{kib << 10, min(60*256/kib, most)}
+}
+
+type flags struct {
+	dir          string
+	rounds, jobs int
+	sizes        []size
+	stageOnly    bool
+}
 
 func main() {
+	on := flag.String("on", "embedded", "brokers: embedded, nats, kafka; several with commas")
+	sizes := flag.String("sizes", "256", "KiB of an event; several with commas")
 	dir := flag.String("dir", "", "folder on the disk to be measured; a temporary one without")
 	rounds := flag.Int("rounds", 7, "rounds of both")
 	jobs := flag.Int("jobs", 16, "jobs of a round")
-	least := flag.Float64("least", 0.7, "the least share of the plain loop's rate")
+	least := flag.Float64("least", 0.7, "the least share of the loop's rate")
+	profile := flag.String("cpuprofile", "", "write a profile of the stages alone to this file; their loops are left out")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	worst, err := bench(ctx, *dir, *rounds, *jobs)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	worst, err := run(ctx, *on, *sizes, *profile, flags{dir: *dir, rounds: *rounds, jobs: *jobs, stageOnly: *profile != ""})
 	stop()
 	switch {
 	case err != nil:
@@ -45,59 +81,116 @@ func main() {
 	}
 }
 
-// bench measures under both settings of sync and returns the lower share.
-func bench(ctx context.Context, dir string, rounds, jobs int) (worst float64, err error) {
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "milepost-price-"); err != nil {
+func run(ctx context.Context, on, sizes, profile string, f flags) (worst float64, err error) {
+	for text := range strings.SplitSeq(sizes, ",") {
+		kib, err := strconv.Atoi(text)
+		if err != nil || kib < 1 || kib > 512 {
+			return 0, fmt.Errorf("-sizes %q: want KiB, 1 to 512", sizes)
+		}
+		f.sizes = append(f.sizes, sizeOf(kib))
+	}
+	if f.dir == "" {
+		if f.dir, err = os.MkdirTemp("", "milepost-price-"); err != nil {
 			return 0, err
 		}
-		defer os.RemoveAll(dir)
+		defer os.RemoveAll(f.dir)
 	}
-	fmt.Printf("%d events of %d KiB a round, %d jobs of them at a time, %d rounds of both; %s, %d cores\n\n",
-		jobs*perJob, eventBytes>>10, inFlight, rounds, runtime.Version(), runtime.GOMAXPROCS(0))
-	fmt.Println("| sync | plain pull, publish, ack | a stage, exactly once | share |")
-	fmt.Println("|---|---:|---:|---:|")
-	worst = 1e9
-	for _, always := range []bool{true, false} {
-		name := map[bool]string{true: "always", false: "later"}[always]
-		plain, stage, err := compare(ctx, filepath.Join(dir, name), always, rounds, jobs)
+	if profile != "" {
+		file, err := os.Create(profile)
 		if err != nil {
 			return 0, err
 		}
-		share := median(plain).Seconds() / median(stage).Seconds()
-		fmt.Printf("| %s | %s | %s | %.2f |\n", name, rate(median(plain), jobs), rate(median(stage), jobs), share)
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return 0, err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	fmt.Printf("%d jobs a round, %d of them at a time, %d rounds of both, medians; %s, %d cores\n\n",
+		f.jobs, inFlight, f.rounds, runtime.Version(), runtime.GOMAXPROCS(0))
+	fmt.Println("| broker | event | by hand | a stage, exactly once | share |")
+	fmt.Println("|---|---|---:|---:|---:|")
+	worst = 1e9
+	for name := range strings.SplitSeq(on, ",") {
+		makers := systems[name]
+		if makers == nil {
+			return 0, fmt.Errorf("-on %q: want embedded, nats, kafka", on)
+		}
+		for k, open := range makers {
+			share, err := bench(ctx, open, filepath.Join(f.dir, name+strconv.Itoa(k)), f)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", name, err)
+			}
+			worst = min(worst, share)
+		}
+	}
+	return worst, nil
+}
+
+// systems are the brokers by name; the one in the process under both settings of sync.
+var systems = map[string][]func(ctx context.Context, dir string) (system, error){
+	"embedded": {
+		func(ctx context.Context, dir string) (system, error) { return newEmbedded(dir, true) },
+		func(ctx context.Context, dir string) (system, error) { return newEmbedded(dir, false) },
+	},
+	"nats":  {func(ctx context.Context, dir string) (system, error) { return newExternal(ctx, dir) }},
+	"kafka": {func(ctx context.Context, dir string) (system, error) { return newKafka(ctx, dir) }},
+}
+
+// bench measures all sizes on one broker and returns the lowest share.
+func bench(ctx context.Context, open func(context.Context, string) (system, error), dir string, f flags) (worst float64, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, err
+	}
+	s, err := open(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	worst = 1e9
+	for n, size := range f.sizes {
+		loop, stage, err := compare(ctx, s, dir, n, size, f)
+		if err != nil {
+			return 0, err
+		}
+		if f.stageOnly {
+			fmt.Printf("| %s | %d KiB | | %s | |\n", s.name(), size.bytes>>10, rate(median(stage), size, f.jobs))
+			continue
+		}
+		share := median(loop).Seconds() / median(stage).Seconds()
+		fmt.Printf("| %s | %d KiB | %s | %s | %.2f |\n", s.name(), size.bytes>>10, rate(median(loop), size, f.jobs), rate(median(stage), size, f.jobs), share)
 		worst = min(worst, share)
 	}
 	return worst, nil
 }
 
-func compare(ctx context.Context, dir string, always bool, rounds, jobs int) (plain, stage []time.Duration, err error) {
-	s, err := newServer(ctx, dir, always)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer s.close()
-	for k := range rounds + 1 { // the first warms up
-		r, err := s.newRound(ctx, k, jobs)
+func compare(ctx context.Context, s system, dir string, n int, size size, f flags) (loop, stage []time.Duration, err error) {
+	for k := range f.rounds + 1 { // the first warms up
+		r, err := newRound(ctx, s, dir, fmt.Sprintf("p%d-%d", n, k), size, f.jobs)
 		if err != nil {
 			return nil, nil, err
 		}
-		p, err := r.plain(ctx)
-		if err != nil {
-			return nil, nil, fmt.Errorf("plain loop: %w", err)
+		l := time.Duration(0)
+		if !f.stageOnly {
+			if l, err = s.loop(ctx, r); err != nil {
+				return nil, nil, fmt.Errorf("the loop: %w", err)
+			}
 		}
 		e, err := r.stage(ctx)
 		if err != nil {
-			return nil, nil, fmt.Errorf("stage: %w", err)
+			return nil, nil, fmt.Errorf("the stage: %w", err)
 		}
 		if k > 0 {
-			plain, stage = append(plain, p), append(stage, e)
+			loop, stage = append(loop, l), append(stage, e)
 		}
-		if err := r.remove(ctx); err != nil {
+		if err := r.close(); err != nil {
+			return nil, nil, err
+		}
+		if err := s.remove(ctx, r); err != nil {
 			return nil, nil, err
 		}
 	}
-	return plain, stage, nil
+	return loop, stage, nil
 }
 
 func median(list []time.Duration) time.Duration {
@@ -105,7 +198,7 @@ func median(list []time.Duration) time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-func rate(d time.Duration, jobs int) string {
-	n := float64(jobs * perJob)
-	return fmt.Sprintf("%.0f/s, %.0f MB/s", n/d.Seconds(), n*eventBytes/1e6/d.Seconds())
+func rate(d time.Duration, s size, jobs int) string {
+	n := float64(jobs * s.perJob)
+	return fmt.Sprintf("%.0f/s, %.0f MB/s", n/d.Seconds(), n*float64(s.bytes)/1e6/d.Seconds())
 }

@@ -10,11 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	js "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -24,82 +22,78 @@ import (
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/schemas/arrowipc"
 	"github.com/milepost-dev/milepost/transport"
-	"github.com/milepost-dev/milepost/transport/jetstream"
 )
 
 const eventType = "price.rows.v1"
 
-// A bench server is one without a socket, as `milepost run` has it, with room for a client of its own.
-type benchServer struct {
-	server *server.Server
-	nc     *nats.Conn
-	js     js.JetStream
-	dir    string
-}
-
-func newServer(ctx context.Context, dir string, always bool) (*benchServer, error) {
-	o := &server.Options{ServerName: "price", DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, MaxPayload: 1 << 20,
-		MaxPending: 512 << 20, SyncAlways: always, SyncInterval: jetstream.DefaultSyncEvery}
-	s, err := server.NewServer(o)
+// work is what the loops do with an event, as the stage does: read it, and write what comes of it.
+func (r *round) work(data []byte) ([]byte, error) {
+	if r.isEnd(data) {
+		return data, nil
+	}
+	if documents(r.size.bytes) {
+		docs, err := schemas.DecodeDocs(data, schemas.ContentJSON)
+		if err != nil {
+			return nil, err
+		}
+		out, _ := schemas.EncodeDocs(docs)
+		return out, nil
+	}
+	tables, slice, err := arrowipc.Decode(data, schemas.ContentArrow, 1)
 	if err != nil {
 		return nil, err
 	}
-	s.Start()
-	if !s.ReadyForConnections(time.Minute) {
-		return nil, errors.New("the server is not ready in time")
-	}
-	b := &benchServer{server: s, dir: dir}
-	if b.nc, err = nats.Connect("", nats.InProcessServer(s)); err == nil {
-		b.js, err = js.New(b.nc)
-	}
-	return b, err
+	out, _, err := arrowipc.Encode(eventType, tables, slice)
+	return out, err
 }
 
-func (s *benchServer) close() {
-	s.nc.Close()
-	s.server.Shutdown()
-	s.server.WaitForShutdown()
-}
+// isEnd says whether an event is a job's end, which the loops pass on.
+func (r *round) isEnd(data []byte) bool { return len(data) < r.size.bytes/2 }
 
-// broker is a new connection as a milepost process has it.
-func (s *benchServer) broker(ctx context.Context) (transport.Broker, error) {
-	return jetstream.Connect(ctx, jetstream.Config{Options: []nats.Option{nats.InProcessServer(s.server)}, Log: slog.New(slog.DiscardHandler)})
+// An opener makes a new connection as a milepost process has it.
+type opener interface {
+	broker(ctx context.Context) (transport.Broker, error)
 }
 
 // A round has a pipeline of its own, whose reader has done its work: its chains are whole.
 type round struct {
-	s      *benchServer
-	spec   *spec.Spec
 	name   string
+	size   size
 	jobs   int
 	broker transport.Broker
 	engine *engine.Engine
 	ids    []job.Submission
+	first  atomic.Int64 // when the stage had its first event, in Unix nanoseconds
 }
 
-func (s *benchServer) newRound(ctx context.Context, k, jobs int) (r *round, err error) {
-	r = &round{s: s, name: fmt.Sprintf("p%d", k), jobs: jobs}
-	file := filepath.Join(s.dir, "pipelines.yaml")
+// events is how many the round has, the jobs' ends among them.
+func (r *round) events() int { return r.jobs * (r.size.perJob + 1) }
+
+func newRound(ctx context.Context, o opener, dir, name string, size size, jobs int) (r *round, err error) {
+	r = &round{name: name, size: size, jobs: jobs}
+	file := filepath.Join(dir, "pipelines.yaml")
 	text := fmt.Sprintf("version: 1\ntransport: { memory: {} }\npipelines:\n  %s:\n    stages:\n      - { name: read, uses: reader/full, parallelism: %d, with: { items: %d } }\n      - { name: pass, uses: process/pass, parallelism: %d }\n",
 		r.name, inFlight, jobs, inFlight)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	types := &pipeline.Registry{}
-	types.Add(fullType, passType)
-	var problems spec.Problems
-	if r.spec, problems = spec.Load(ctx, []string{file}, spec.Options{Registry: types}); problems.Errors() > 0 {
+	types.Add(fullType, r.passType())
+	list, problems := spec.Load(ctx, []string{file}, spec.Options{Registry: types})
+	if problems.Errors() > 0 {
 		return nil, fmt.Errorf("%v", problems)
 	}
-	if r.broker, err = s.broker(ctx); err != nil {
+	if r.broker, err = o.broker(ctx); err != nil {
 		return nil, err
 	}
-	r.engine, err = engine.New(ctx, engine.Settings{Spec: r.spec, Broker: r.broker, Stages: []string{"pass"}, Retain: true, Log: slog.New(slog.DiscardHandler)})
+	r.engine, err = engine.New(ctx, engine.Settings{Spec: list, Broker: r.broker, Stages: []string{"pass"}, Retain: true, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
 	return r, r.fill(ctx)
 }
+
+func (r *round) close() error { return errors.Join(r.engine.Close(), r.broker.Close()) }
 
 // fill writes what the reader would have.
 func (r *round) fill(ctx context.Context) error {
@@ -111,7 +105,7 @@ func (r *round) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, contentType, err := fullEvent()
+	data, contentType, err := fullEvent(r.size.bytes)
 	if err != nil {
 		return err
 	}
@@ -126,94 +120,41 @@ func (r *round) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		event := func(n uint64, kind, content string, data []byte) schemas.Event {
-			return schemas.Event{Chain: id, Sequence: n, Pipeline: r.name, Item: it.Name, Type: kind, ContentType: content, Data: data}
-		}
-		for n := range uint64(perJob) {
-			e := event(n+1, eventType, contentType, data)
-			e.Tables, e.Time = 1, time.Unix(int64(n), 0).UTC()
-			if _, err := chain.Append(ctx, transport.Record{Kind: transport.Out, Event: e}); err != nil {
-				return err
-			}
-		}
-		end := schemas.End{Out: perJob + 1, Consumed: perJob}
-		text, err := json.Marshal(end)
-		if err != nil {
-			return err
-		}
-		control, err := json.Marshal(schemas.Control{Kind: schemas.ControlEnd, End: &end})
-		if err != nil {
-			return err
-		}
-		_, err = chain.Append(ctx, transport.Record{Kind: transport.Out, Event: event(perJob+1, schemas.TypeEnd, schemas.ContentJSON, text)},
-			transport.Record{Kind: transport.Control, Cursor: &schemas.Cursor{}, Event: event(perJob+1, schemas.TypeControl, schemas.ContentJSON, control)})
-		if err != nil {
+		if err := r.write(ctx, chain, it.Name, data, contentType); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// plain copies the events into a stream of its own as everybody does it, with so many hands.
-func (r *round) plain(ctx context.Context) (time.Duration, error) {
-	const target = "PLAIN"
-	out := js.StreamConfig{Name: target, Subjects: []string{"plain.>"}, Storage: js.FileStorage}
-	if _, err := r.s.js.CreateStream(ctx, out); err != nil {
-		return 0, err
+// write writes one job's events, and its end.
+func (r *round) write(ctx context.Context, chain transport.Chain, item string, data []byte, contentType string) error {
+	event := func(n uint64, kind, content string, data []byte) schemas.Event {
+		return schemas.Event{Chain: chain.ID(), Sequence: n, Pipeline: r.name, Item: item, Type: kind, ContentType: content, Data: data}
 	}
-	source, err := r.s.js.Stream(ctx, "MP_"+r.name+"_read")
-	if err != nil {
-		return 0, err
-	}
-	c, err := source.CreateConsumer(ctx, js.ConsumerConfig{Durable: "plain", AckPolicy: js.AckExplicitPolicy, MaxAckPending: 64, FilterSubject: "mp." + r.name + ".read.*.out"})
-	if err != nil {
-		return 0, err
-	}
-	left := make(chan struct{}, r.jobs*(perJob+1))
-	for range r.jobs * (perJob + 1) {
-		left <- struct{}{}
-	}
-	close(left)
-	start := time.Now()
-	var hands errgroup.Group
-	for range inFlight {
-		hands.Go(func() error {
-			messages, err := c.Messages(js.PullMaxMessages(8))
-			if err != nil {
-				return err
-			}
-			defer messages.Stop()
-			for range left {
-				m, err := messages.Next()
-				if err != nil {
-					return err
-				}
-				if _, err := r.s.js.PublishMsg(ctx, &nats.Msg{Subject: "plain.out", Header: own(m.Headers()), Data: m.Data()}); err != nil {
-					return err
-				}
-				if err := m.Ack(); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err := hands.Wait(); err != nil {
-		return 0, err
-	}
-	took := time.Since(start)
-	return took, r.s.js.DeleteStream(ctx, target)
-}
-
-// own are the headers of an event itself, without what its place in the first stream was expected to be.
-func own(h nats.Header) nats.Header {
-	kept := nats.Header{}
-	for name, values := range h {
-		if !strings.HasPrefix(name, "Nats-") {
-			kept[name] = values
+	count := uint64(r.size.perJob)
+	for n := range count {
+		e := event(n+1, eventType, contentType, data)
+		e.Time = time.Unix(int64(n), 0).UTC()
+		if !documents(r.size.bytes) {
+			e.Tables = 1
+		}
+		if _, err := chain.Append(ctx, transport.Record{Kind: transport.Out, Event: e}); err != nil {
+			return err
 		}
 	}
-	return kept
+	end := schemas.End{Out: count + 1, Consumed: count}
+	text, err := json.Marshal(end)
+	if err != nil {
+		return err
+	}
+	control, err := json.Marshal(schemas.Control{Kind: schemas.ControlEnd, End: &end})
+	if err != nil {
+		return err
+	}
+	_, err = chain.Append(ctx, transport.Record{Kind: transport.Out, Event: event(count+1, schemas.TypeEnd, schemas.ContentJSON, text)},
+		transport.Record{Kind: transport.Control, Cursor: &schemas.Cursor{}, Event: event(count+1, schemas.TypeControl, schemas.ContentJSON, control)})
+	return err
 }
 
 // stage runs the stage over all jobs.
@@ -226,23 +167,22 @@ func (r *round) stage(ctx context.Context) (time.Duration, error) {
 	var g errgroup.Group
 	g.Go(func() error { return r.engine.Run(work) })
 	g.Go(func() error { return manager.Run(work) })
-	start := time.Now()
 	_, err = manager.Submit(ctx, r.ids...)
 	if err == nil {
 		err = r.ended(ctx)
 	}
-	took := time.Since(start)
+	took := time.Since(time.Unix(0, r.first.Load()))
 	stop()
 	return took, errors.Join(err, g.Wait())
 }
 
-// ended waits until the stage has closed every chain.
+// ended waits until the stage has closed every chain, which is the last thing it stores there.
 func (r *round) ended(ctx context.Context) error {
 	log, err := r.broker.Log(ctx, transport.LogConfig{Pipeline: r.name, Stage: "pass"})
 	if err != nil {
 		return err
 	}
-	w, err := log.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Headers: true})
+	w, err := log.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Control}})
 	if err != nil {
 		return err
 	}
@@ -252,25 +192,28 @@ func (r *round) ended(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if s.Event.Type == schemas.TypeEnd {
+		var c schemas.Control
+		if err := json.Unmarshal(s.Event.Data, &c); err != nil {
+			return err
+		}
+		if c.Kind == schemas.ControlEnd {
 			n++
 		}
 	}
 	return nil
 }
 
-// remove takes the round's streams away.
-func (r *round) remove(ctx context.Context) error {
-	err := errors.Join(r.engine.Close(), r.broker.Close())
-	list := r.s.js.StreamNames(ctx)
-	for name := range list.Name() {
-		err = errors.Join(err, r.s.js.DeleteStream(ctx, name))
-	}
-	return errors.Join(err, list.Err())
-}
+// documents says whether events of so many bytes are JSON documents; larger ones are tables.
+func documents(bytes int) bool { return bytes < 16<<10 }
 
-func fullEvent() (data []byte, contentType string, err error) {
-	const rows = eventBytes / 16
+// fullEvent is a document or a table of about so many bytes.
+func fullEvent(bytes int) (data []byte, contentType string, err error) {
+	if documents(bytes) {
+		doc := []byte(`{"t":1.5,"ego_speed":20.25,"target_dist":12.125,"note":"` + strings.Repeat("x", bytes-60) + `"}`)
+		data, contentType = schemas.EncodeDocs([]json.RawMessage{doc})
+		return data, contentType, nil
+	}
+	rows := bytes / 16
 	t, v := make([]int64, rows), make([]float64, rows)
 	for k := range t {
 		t[k], v[k] = int64(k), float64(k)
@@ -288,7 +231,7 @@ type fullConfig struct {
 
 // fullType stands for a reader; what it would read is written beforehand.
 var fullType = pipeline.ReaderType[fullConfig]{
-	Name: "reader/full", Summary: "events of 256 KiB", Emits: []string{eventType},
+	Name: "reader/full", Summary: "events of one size", Emits: []string{eventType},
 	List: func(_ context.Context, c fullConfig) (items []pipeline.Item, err error) {
 		for k := range c.Items {
 			items = append(items, pipeline.Item{Name: fmt.Sprintf("drive%03d", k), Identity: fmt.Sprint(k)})
@@ -301,15 +244,23 @@ var fullType = pipeline.ReaderType[fullConfig]{
 }
 
 // pass emits what it gets.
-type pass struct{ pipeline.Stateless }
-
-func (pass) Process(ctx context.Context, in pipeline.Batch, out pipeline.Emitter) error {
-	return out.Emit(ctx, pipeline.Batch{Type: in.Type, Tables: in.Tables})
+type pass struct {
+	pipeline.Stateless
+	first *atomic.Int64
 }
 
-var passType = pipeline.ProcessorType[struct{}]{
-	Name: "process/pass", Summary: "emits what it gets", Accepts: []string{eventType}, Emits: []string{eventType},
-	Build: func(context.Context, struct{}) (pipeline.Open[pipeline.Processor], error) {
-		return func(context.Context, pipeline.Item) (pipeline.Processor, error) { return pass{}, nil }, nil
-	},
+func (p pass) Process(ctx context.Context, in pipeline.Batch, out pipeline.Emitter) error {
+	if p.first.Load() == 0 {
+		p.first.CompareAndSwap(0, time.Now().UnixNano())
+	}
+	return out.Emit(ctx, pipeline.Batch{Type: in.Type, Tables: in.Tables, Docs: in.Docs})
+}
+
+func (r *round) passType() pipeline.ProcessorType[struct{}] {
+	return pipeline.ProcessorType[struct{}]{
+		Name: "process/pass", Summary: "emits what it gets", Accepts: []string{eventType}, Emits: []string{eventType},
+		Build: func(context.Context, struct{}) (pipeline.Open[pipeline.Processor], error) {
+			return func(context.Context, pipeline.Item) (pipeline.Processor, error) { return pass{first: &r.first}, nil }, nil
+		},
+	}
 }
