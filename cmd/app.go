@@ -161,8 +161,12 @@ func dropTime(groups []string, at slog.Attr) slog.Attr {
 	return at
 }
 
-// terminal says whether w is a terminal that a person looks at.
-func terminal(w io.Writer) bool {
+// attended says whether w is a terminal that a person looks at.
+func attended(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("CI") == "" && os.Getenv("NO_COLOR") == ""
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("CI") == ""
 }
+
+// redrawn says whether what was written to w may be written over: https://no-color.org, which people also set for terminals and
+// screen readers that show every change as new text.
+func redrawn(w io.Writer) bool { return attended(w) && os.Getenv("NO_COLOR") == "" }

@@ -40,7 +40,7 @@ func (a *app) newProgress(mode string) (*progress, error) {
 	switch mode {
 	case "auto":
 		mode = "plain"
-		if terminal(a.stderr) {
+		if redrawn(a.stderr) {
 			mode = "block"
 		}
 	case "plain", "json", "none":

@@ -96,7 +96,7 @@ func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) e
 	err = a.follow(w.alive, x, p)
 	if err == nil {
 		a.summary(ctx, x, time.Since(started))
-		if terminal(a.stderr) && !f.exit {
+		if attended(a.stderr) && !f.exit {
 			fmt.Fprintf(a.stderr, "  dashboard stays     %s   (Ctrl-C to leave)\n", server.url(x.engine.Pipelines()[0]))
 			<-w.alive.Done()
 		}

@@ -118,3 +118,14 @@ func TestACancelledJobGoesAgainWhenItIsRetried(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 }
+
+func TestAWorkerWithoutWorkIsRefusedBeforeItConnects(t *testing.T) {
+	l := setup(t)
+	for _, c := range []struct{ command, says string }{
+		{"--stages aebb,kpi", `no stage "aebb" in `}, {"--stages aebb,kpi", `(aeb/read, aeb/aeb, aeb/kpi) [E-ref]`}, {"--stages aebb,kpi", `did you mean "aeb"?`},
+		{"--stages aeb/kpj", `did you mean "aeb/kpi"?`}, {"nopipe", `no pipeline "nopipe"`}, {"aebb --stages kp", `did you mean "aeb"?`},
+	} {
+		l.run(2, append(strings.Fields("worker "+c.command), "--transport", "nats://127.0.0.1:1")...)
+		l.wants(l.stderr.String(), c.says)
+	}
+}

@@ -32,6 +32,9 @@ func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naiv
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(s.CheckNames(pipelines), s.CheckStages(stages, pipelines)); err != nil {
+		return exit(ExitUsage, err)
+	}
 	if kind := s.Transport.Kind(); kind == "embedded" || kind == "memory" {
 		return exit(ExitUsage, fmt.Errorf("a worker needs a broker that other processes reach, not transport %s [E-transport]\n"+
 			"  next: milepost worker --transport nats://127.0.0.1:4222", kind))

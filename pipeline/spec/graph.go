@@ -55,12 +55,31 @@ func (s *Spec) CheckNames(names []string) error {
 	for i, p := range s.Pipelines {
 		all[i] = p.Name
 	}
+	return s.checkNames("pipeline", names, all, all)
+}
+
+// CheckStages does the same with stages of these pipelines (none is all), by name or pipeline/name.
+func (s *Spec) CheckStages(names, pipelines []string) error {
+	var short, refs []string
+	for _, p := range s.Pipelines {
+		if len(pipelines) > 0 && !slices.Contains(pipelines, p.Name) {
+			continue
+		}
+		for _, st := range p.Stages {
+			short, refs = append(short, st.Name), append(refs, st.Ref().String())
+		}
+	}
+	return s.checkNames("stage", names, refs, append(short, refs...))
+}
+
+// checkNames refuses names that are not among all; listed is what a message says there is.
+func (s *Spec) checkNames(what string, names, listed, all []string) error {
 	var errs []error
 	for _, n := range names {
 		if slices.Contains(all, n) {
 			continue
 		}
-		err := fmt.Errorf("no pipeline %q in %s (%s) [E-ref]", n, strings.Join(s.Files, ", "), strings.Join(all, ", "))
+		err := fmt.Errorf("no %s %q in %s (%s) [E-ref]", what, n, strings.Join(s.Files, ", "), strings.Join(listed, ", "))
 		if near := pipeline.Nearest(n, all); near != "" {
 			err = fmt.Errorf("%w\n  did you mean %q?", err, near)
 		}
