@@ -33,7 +33,9 @@ func (a *app) decodeAll(ctx context.Context, file, database string) error {
 	defer f.Close()
 	var v decodeView
 	if database != "" {
-		v, err = decodeBus(ctx, f, database)
+		var warnings []error
+		v, warnings, err = decodeBus(ctx, f, database)
+		a.warn(file, warnings)
 	} else {
 		v, err = decodeChannels(ctx, f)
 	}
@@ -114,10 +116,10 @@ func total(x []float64) float64 {
 	return a + b + (c + d)
 }
 
-func decodeBus(ctx context.Context, f *mdf.File, database string) (v decodeView, err error) {
+func decodeBus(ctx context.Context, f *mdf.File, database string) (v decodeView, warnings []error, err error) {
 	db, err := loadDBC(database)
 	if err != nil {
-		return v, err
+		return v, nil, err
 	}
 	var selected []mdf.Selection
 	for _, g := range f.Groups {
@@ -133,9 +135,10 @@ func decodeBus(ctx context.Context, f *mdf.File, database string) (v decodeView,
 		return workers[worker].decode(b)
 	}, selected...)
 	var tallies [][]tally
+	var decoders []*dbc.Decoder
 	found := map[dbc.FrameID][]bool{}
 	for _, w := range workers {
-		tallies = append(tallies, w.tallies)
+		tallies, decoders = append(tallies, w.tallies), append(decoders, w.decoder)
 		for id, signals := range w.found {
 			found[id] = append(found[id], make([]bool, len(signals)-len(found[id]))...)
 			for i, has := range signals {
@@ -151,14 +154,17 @@ func decodeBus(ctx context.Context, f *mdf.File, database string) (v decodeView,
 		}
 	}
 	v.add(tallies)
-	return v, err
+	if err == nil {
+		warnings = unmatched(db, decoders...)
+	}
+	return v, warnings, err
 }
 
 // A busWorker decodes the frames of one of the goroutines of a scan.
 type busWorker struct {
 	decoder *dbc.Decoder
 	frames  mdf.Frames
-	bus     []uint8
+	bus     buses
 	tallies []tally
 	found   map[dbc.FrameID][]bool // signals that had a value
 }
@@ -169,7 +175,7 @@ func (w *busWorker) decode(b *mdf.Block) error {
 	}
 	f := &w.frames
 	t := tally{group: b.Group.Index, first: b.First}
-	in := dbc.Frames{Times: f.Times, Bus: w.buses(b), ID: f.ID, Extended: f.Extended, Offsets: f.Offsets, Data: f.Data}
+	in := dbc.Frames{Times: f.Times, Bus: w.bus.of(b.Group, f), ID: f.ID, Extended: f.Extended, Offsets: f.Offsets, Data: f.Data}
 	for _, g := range w.decoder.Decode(&in) {
 		found := w.found[g.FrameID]
 		if found == nil {
@@ -185,20 +191,6 @@ func (w *busWorker) decode(b *mdf.Block) error {
 	}
 	w.tallies = append(w.tallies, t)
 	return nil
-}
-
-// buses are those of the frames, or that of the group where its frames do not say.
-func (w *busWorker) buses(b *mdf.Block) []uint8 {
-	bus := w.frames.Bus
-	n := b.Group.BusChannel()
-	if n == 0 || slices.ContainsFunc(bus, func(k uint8) bool { return k != 0 }) {
-		return bus
-	}
-	w.bus = w.bus[:0]
-	for range b.N {
-		w.bus = append(w.bus, n)
-	}
-	return w.bus
 }
 
 // valid counts and adds up the values that are there.

@@ -41,7 +41,7 @@ func (a *app) inspectCommand() *cobra.Command {
 	c.Flags().DurationVar(&o.gap, "gap", 100*time.Millisecond, "report gaps in a group's times longer than this")
 	c.Flags().BoolVar(&o.digest, "digest", false, "print digests of every channel's values as JSON lines; with --dbc, of the bus signals")
 	c.Flags().BoolVar(&o.decodeAll, "decode-all", false, "decode every sample and print one JSON line of sums; with --dbc, of the bus signals")
-	c.Flags().StringVar(&o.dbc, "dbc", "", "database that describes the CAN frames")
+	c.Flags().StringVar(&o.dbc, "dbc", "", "database that describes the CAN frames: list the messages that the recording has")
 	return c
 }
 
@@ -74,6 +74,7 @@ type fileView struct {
 	Comment   string      `json:"comment,omitempty"`
 	Seconds   float64     `json:"seconds"` // from the first to the last time of any group
 	Groups    []groupView `json:"groups"`
+	Bus       []busView   `json:"bus,omitempty"` // with --dbc
 
 	History     []historyView    `json:"history,omitempty"`
 	Attachments []attachmentView `json:"attachments,omitempty"`
@@ -143,6 +144,17 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 	if err := v.addMetadata(f); err != nil && v.Error == "" {
 		v.Error = err.Error()
 	}
+	if o.dbc != "" {
+		db, err := loadDBC(o.dbc)
+		if err != nil {
+			return err
+		}
+		var warnings []error
+		if v.Bus, warnings, err = viewBus(ctx, f, db); err != nil && v.Error == "" {
+			v.Error = err.Error()
+		}
+		a.warn(file, warnings)
+	}
 	if a.structured() {
 		err = a.document(v)
 	} else {
@@ -161,9 +173,7 @@ func (a *app) digestBus(ctx context.Context, file, database string) error {
 		return err
 	}
 	warnings, err := digest.Bus(ctx, a.stdout, file, filepath.ToSlash(file), db, filepath.ToSlash(database))
-	for _, w := range warnings {
-		fmt.Fprintf(a.stderr, "warning: %s: %v [W-dbc]\n", file, w)
-	}
+	a.warn(file, warnings)
 	return err
 }
 
@@ -249,6 +259,9 @@ func (a *app) printFile(v fileView) error {
 		rows = append(rows, g.blockRows()...)
 	}
 	if err := table(a.stdout, []string{"", "group", "channels", "samples", "rate", "master"}, rows); err != nil {
+		return err
+	}
+	if err := a.printBus(v.Bus); err != nil {
 		return err
 	}
 	v.printGaps(a.stdout)
