@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -37,6 +36,7 @@ type app struct {
 	output    string
 	logLevel  string
 	history   string
+	role      jetstream.Role    // of this process
 	recorder  *history.Recorder // of what this process asks of its broker; nil unless a test wants to know
 }
 
@@ -97,7 +97,13 @@ func (a *app) broker(ctx context.Context, s *spec.Spec, log *slog.Logger) (trans
 		return nil, ctx.Err()
 	}
 	if errors.Is(err, transport.ErrUnreachable) {
-		err = fmt.Errorf("%w [E-transport]\n  next: is the server up?\n        no server?  milepost run --transport embedded", err)
+		what, next, advised := strings.Cut(err.Error(), "\n")
+		if !advised {
+			next = "  next: is the server up?  milepost doctor\n        no server?         milepost run --transport embedded"
+		}
+		return nil, exit(ExitUnreachable, errors.New(what+" [E-transport]\n"+next))
+	}
+	if errors.Is(err, transport.ErrDenied) {
 		return nil, exit(ExitUnreachable, err)
 	}
 	if err == nil && a.history != "" {
@@ -119,7 +125,7 @@ func (a *app) open(ctx context.Context, s *spec.Spec, log *slog.Logger) (transpo
 	t := s.Transport
 	switch {
 	case t.NATS != nil:
-		return jetstream.Connect(ctx, jetstream.Config{URL: strings.Join(t.NATS.URL, ","), Replicas: t.NATS.Replicas, Options: login(t.NATS), Log: log})
+		return openNATS(ctx, t.NATS, a.role, log)
 	case t.Kafka != nil:
 		return openKafka(ctx, t.Kafka, log)
 	case t.Memory != nil:
@@ -131,17 +137,6 @@ func (a *app) open(ctx context.Context, s *spec.Spec, log *slog.Logger) (transpo
 	}
 	return jetstream.Embedded(ctx, jetstream.EmbeddedConfig{Dir: filepath.Join(a.stateFolder(s), "jetstream"), Sync: sync,
 		SyncEvery: t.Embedded.Sync.Interval, Log: log})
-}
-
-// login is how a client says who it is.
-func login(t *spec.NATS) (options []nats.Option) {
-	if t.User != "" {
-		options = append(options, nats.UserInfo(t.User, t.Password))
-	}
-	if t.Token != "" {
-		options = append(options, nats.Token(t.Token))
-	}
-	return options
 }
 
 // logger writes to stderr at the level asked for.

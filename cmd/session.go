@@ -72,7 +72,7 @@ func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, l
 	x.engine, err = engine.New(ctx, engine.Settings{Spec: s, Broker: x.broker, Pipelines: o.pipelines, Store: x.store, Retain: o.retain,
 		Naive: o.naive, Appended: o.appended, Reran: a.reran, Log: log})
 	if err != nil {
-		return nil, exit(ExitUsage, err)
+		return nil, builtWrong(err)
 	}
 	for _, name := range x.engine.Pipelines() {
 		if x.managers[name], err = x.engine.Jobs(ctx, name); err != nil {
@@ -81,6 +81,14 @@ func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, l
 		x.attach(name)
 	}
 	return x, nil
+}
+
+// builtWrong gives the error of engine.New its exit code: the broker's, or else it is the file that asks for what cannot be.
+func builtWrong(err error) error {
+	if errors.Is(err, transport.ErrDenied) || errors.Is(err, transport.ErrUnreachable) {
+		return exit(ExitUnreachable, err)
+	}
+	return exit(ExitUsage, err)
 }
 
 // attach makes the jobs of a pipeline that reads another one's events follow that one's, which is open already.

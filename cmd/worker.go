@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/milepost-dev/milepost/pipeline/engine"
+	"github.com/milepost-dev/milepost/transport/jetstream"
 )
 
 func (a *app) workerCommand() *cobra.Command {
@@ -28,6 +29,7 @@ func (a *app) workerCommand() *cobra.Command {
 }
 
 func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naive bool) error {
+	a.role = jetstream.RoleWorker
 	s, err := a.loadAlone(ctx)
 	if err != nil {
 		return err
@@ -51,7 +53,7 @@ func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naiv
 	e, err := engine.New(ctx, engine.Settings{Spec: s, Broker: broker, Pipelines: pipelines, Stages: stages, Retain: retain,
 		Naive: naive, Reran: a.reran, Log: log})
 	if err != nil {
-		return exit(ExitUsage, err)
+		return builtWrong(err)
 	}
 	log.Info("working", "transport", broker.Describe().Address, "stages", stages)
 	err = errors.Join(e.Run(ctx), e.Close())

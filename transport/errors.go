@@ -11,6 +11,7 @@ var (
 	ErrLost        = errors.New("the log lost events that it had stored")        // its disk forgot: find the place by sequence
 	ErrTooLarge    = errors.New("the event is larger than the broker takes")     // permanent
 	ErrUnreachable = errors.New("the broker cannot be reached")                  // exit code 3 at start, retry later
+	ErrDenied      = errors.New("the broker does not permit this")               // names what is missing; at start give up, else again
 	ErrClosed      = errors.New("the broker was closed")                         // by this process; stop
 	ErrNeedsBody   = errors.New("the cursor stands in the body")                 // of Message.Decode: fetch the whole record
 )

@@ -262,7 +262,7 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 		}
 		alias := ""
 		if i := slices.IndexFunc(st.Sinks, func(sk *spec.Sink) bool { return sk.Info.Name == storeSink }); i >= 0 {
-			alias = st.Sinks[i].Name + "@" + st.Name
+			alias = sinkNode(st.Sinks[i].Name, st.Name)
 		}
 		if err := b.store(ctx, l, n, alias); err != nil {
 			return err
@@ -308,7 +308,7 @@ func (b *builder) stage(ctx context.Context, l *line, st *spec.Stage) (*node, er
 }
 
 func (b *builder) sink(ctx context.Context, l *line, from *node, sk *spec.Sink) error {
-	n := &node{pipeline: l.spec.Name, name: sk.Name + "@" + from.name, info: sk.Info, settings: spec.DefaultSettings()}
+	n := &node{pipeline: l.spec.Name, name: sinkNode(sk.Name, from.name), info: sk.Info, settings: spec.DefaultSettings()}
 	n.settings.Parallelism = from.settings.Parallelism
 	b.connect(from, n)
 	n.parts.Sink = b.sinks[sk.Name]
@@ -326,8 +326,12 @@ func (b *builder) sink(ctx context.Context, l *line, from *node, sk *spec.Sink) 
 // `to:`, and in every process the node is known, since what it has read decides what may be trimmed.
 const storeSink = "sink/dashboard"
 
+// storeNode and sinkNode are the names of the nodes behind a stage.
+func storeNode(stage string) string      { return sinkNode("dashboard", stage) }
+func sinkNode(sink, stage string) string { return sink + "@" + stage }
+
 func (b *builder) store(ctx context.Context, l *line, from *node, alias string) error {
-	n := &node{pipeline: l.spec.Name, name: "dashboard@" + from.name, alias: alias, settings: spec.DefaultSettings(), hidden: true,
+	n := &node{pipeline: l.spec.Name, name: storeNode(from.name), alias: alias, settings: spec.DefaultSettings(), hidden: true,
 		info: pipeline.Info{Name: storeSink, Role: pipeline.RoleSink, Accepts: []string{pipeline.Any}, Local: true}}
 	n.settings.Parallelism = from.settings.Parallelism
 	n.parts.Sink = b.s.Store
@@ -361,7 +365,10 @@ func (b *builder) add(ctx context.Context, l *line, n *node, stage string) (err 
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", n.key(), err)
 	}
-	return nil
+	if n.info.Role == pipeline.RoleSink && b.s.Store != nil && b.s.Spec.Transport.Shared() {
+		_, err = n.floorLog(ctx) // a worker may not be permitted to make it
+	}
+	return err
 }
 
 // wanted says whether this process runs the node; a sink goes with its stage.

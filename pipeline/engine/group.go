@@ -52,10 +52,12 @@ func (b *builder) group(ctx context.Context, st *spec.Stage, wanted bool) (membe
 }
 
 // chainedTo are the stages of the group whose last one is st, st among them.
-func (b *builder) chainedTo(st *spec.Stage) []*spec.Stage {
+func (b *builder) chainedTo(st *spec.Stage) []*spec.Stage { return chainedTo(b.s.Spec, st) }
+
+func chainedTo(s *spec.Spec, st *spec.Stage) []*spec.Stage {
 	stages := []*spec.Stage{st}
 	for len(st.Inputs) == 1 {
-		if st = b.s.Spec.Stage(st.Inputs[0]); !st.Chained {
+		if st = s.Stage(st.Inputs[0]); !st.Chained {
 			break
 		}
 		stages = append(stages, st)

@@ -159,7 +159,9 @@ func (i *instance) consumed(c schemas.Cursor) {
 }
 
 // floorStage is the log where a sink writes how far its store is: its own chain holds decisions only.
-func (n *node) floorStage() string { return n.name + ".floor" }
+func (n *node) floorStage() string { return n.name + floorSuffix }
+
+const floorSuffix = ".floor"
 
 // floorLog opens that log, which only processes that do not hold both ends of an edge need.
 func (n *node) floorLog(ctx context.Context) (transport.Log, error) {

@@ -56,6 +56,7 @@ func (l *loader) transportOf(t *Transport, f *field) {
 		t.NATS = defaultNATS()
 		d.decode(f.value, reflect.ValueOf(t.NATS).Elem())
 		t.NATS.URL = splitCommas(t.NATS.URL)
+		l.nats(f.value, t.NATS)
 	case "kafka":
 		t.Kafka = defaultKafka()
 		d.decode(f.value, reflect.ValueOf(t.Kafka).Elem())
@@ -65,6 +66,43 @@ func (l *loader) transportOf(t *Transport, f *field) {
 	case "memory":
 		t.Memory = &Memory{}
 		d.decode(f.value, reflect.ValueOf(t.Memory).Elem())
+	}
+}
+
+// nats refuses logins that cannot be meant, and hides passwords and tokens that stand in addresses.
+func (l *loader) nats(n *node, t *NATS) {
+	var ways []string
+	for _, w := range []struct{ key, value string }{{"creds", t.Creds}, {"nkey", t.NKey}, {"token", t.Token}, {"user", t.User}} {
+		if w.value != "" {
+			ways = append(ways, w.key)
+		}
+	}
+	if len(ways) > 1 {
+		l.report(n.get(ways[1]).pos, CodeValue, "transport.nats: %s both say who we are: give one", strings.Join(ways, " and "))
+	}
+	if t.Password != "" && t.User == "" {
+		l.report(n.get("password").pos, CodeField, "transport.nats: password without user")
+	}
+	for _, w := range []struct{ key, value, has, file string }{{"creds", t.Creds, "BEGIN NATS USER JWT", "secrets/nats.creds"}, {"nkey", t.NKey, "SU", "secrets/user.nk"}} {
+		if at := n.get(w.key); w.value != "" && at != nil && !at.broken && !strings.Contains(w.value, w.has) {
+			p := l.report(at.pos, CodeValue, "transport.nats: %s is the text of the file, and this is not", w.key)
+			p.Hint = "want \"${file:" + w.file + "}\""
+		}
+	}
+	if tls := t.TLS; tls != nil && (tls.Cert == "") != (tls.Key == "") {
+		l.report(n.get("tls").pos, CodeField, "transport.nats.tls: cert and key go together")
+	}
+	hideLogins(n.get("url"))
+}
+
+// hideLogins marks addresses with a user in them as secret.
+func hideLogins(n *node) {
+	if n == nil {
+		return
+	}
+	n.secret = n.secret || n.scalar() && strings.Contains(n.text, "@")
+	for _, i := range n.items {
+		hideLogins(i)
 	}
 }
 

@@ -28,6 +28,9 @@ func (t Transport) Kind() string {
 	return "memory"
 }
 
+// Shared says whether other processes reach the transport too.
+func (t Transport) Shared() bool { return t.NATS != nil || t.Kafka != nil }
+
 // Limits are those of the kind that is set.
 func (t Transport) Limits() Limits {
 	switch {
@@ -54,9 +57,10 @@ type Embedded struct {
 type NATS struct {
 	URL      pipeline.Strings `yaml:"url" required:"true" doc:"Addresses, nats://host:port."`
 	Creds    string           `yaml:"creds" secret:"true" doc:"Content of a .creds file: \"${file:secrets/nats.creds}\"."`
-	User     string           `yaml:"user" doc:"User name."`
+	NKey     string           `yaml:"nkey" secret:"true" doc:"Seed of a user's nkey, in place of creds: \"${file:secrets/user.nk}\"."`
+	User     string           `yaml:"user" doc:"User name, in place of creds."`
 	Password string           `yaml:"password" secret:"true" doc:"Password of the user."`
-	Token    string           `yaml:"token" secret:"true" doc:"Token, in place of a user."`
+	Token    string           `yaml:"token" secret:"true" doc:"Token, in place of creds."`
 	TLS      *TLS             `yaml:"tls" doc:"Certificates; an address tls://host:port uses TLS without this block too."`
 	Replicas int              `yaml:"replicas" enum:"1,3,5" doc:"Copies of every log."`
 	Limits   Limits           `yaml:"limits" doc:"How much is kept."`

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,8 @@ type Broker struct {
 	timeout  time.Duration  // of one request
 	slog     *slog.Logger
 
+	refused refusals
+
 	ctx    context.Context // ends with the Broker
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of goroutines that tails and readers run
@@ -43,24 +46,38 @@ var _ transport.Broker = (*Broker)(nil)
 // A Config names a NATS server.
 type Config struct {
 	URL      string        // nats://host:port, several with commas; user and password or token may stand in it
+	Login    Login         // who we are; the zero value is nobody
+	TLS      *tls.Config   // nil: only where the server wants it, with the system's authorities
 	Replicas int           // copies of each stream that this process makes; 0 is one
 	Timeout  time.Duration // how long one request to the server may take; 0 is 10 s
 	Name     string        // of the connection, as the server's monitoring shows it; "" is milepost
-	Options  []nats.Option // more of the client's own, such as credentials and TLS
+	Role     Role          // whose inbox answers come to, so that no other role can listen (Inbox); "" is RoleRun
+	Options  []nats.Option // more of the client's own
 	Log      *slog.Logger  // connection lost and found; nil is slog.Default
 }
 
-// Connect connects to a NATS server. When it cannot be reached within the context, or has no JetStream, the error is
-// ErrUnreachable and names the address. A connection that is lost later comes back by itself, however long it takes.
+// Connect connects to a NATS server. When it cannot be reached within the context, does not let us in, is too old or has no
+// JetStream, the error is ErrUnreachable, names the address and says what to change. A connection that is lost later comes back
+// by itself, however long it takes, also where the server refuses the login for a while.
 func Connect(ctx context.Context, c Config) (*Broker, error) {
 	b := newBroker(c.Log, c.Timeout)
-	b.address, b.replicas = c.URL, c.Replicas
+	b.address, b.replicas = redact(c.URL), c.Replicas
 	if c.Name == "" {
 		c.Name = "milepost"
 	}
-	options := append(b.options(ctx), nats.Name(c.Name))
+	options, err := c.Login.options()
+	if err != nil {
+		return nil, err
+	}
+	options = append(append(b.options(ctx), nats.Name(c.Name), nats.CustomInboxPrefix(c.Role.Inbox())), options...)
+	if c.TLS != nil {
+		options = append(options, nats.Secure(c.TLS))
+	}
 	if err := b.connect(ctx, c.URL, append(options, c.Options...)); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w (%w)", c.URL, transport.ErrUnreachable, err)
+		if errors.Is(err, transport.ErrDenied) {
+			return nil, fmt.Errorf("connect to NATS at %s: %w", b.address, err)
+		}
+		return nil, fmt.Errorf("connect to NATS at %s: %w (%w)%s", b.address, transport.ErrUnreachable, err, advice(err, &c))
 	}
 	b.address = b.nc.ConnectedUrlRedacted()
 	return b, nil
@@ -93,7 +110,9 @@ func (b *Broker) options(ctx context.Context) []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(backoff),
 		nats.SyncQueueLen(queueLen),
-		nats.ReconnectBufSize(-1), // a publish while disconnected fails at once instead of coming late
+		nats.ReconnectBufSize(-1),   // a publish while disconnected fails at once instead of coming late
+		nats.IgnoreAuthErrorAbort(), // an account that is locked may be open again later; only the first login has to succeed
+		nats.LameDuckModeHandler(b.leave),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil && b.ctx.Err() == nil {
 				b.slog.Warn("connection to NATS lost", "address", b.address, "error", err)
@@ -103,6 +122,12 @@ func (b *Broker) options(ctx context.Context) []nats.Option {
 			b.slog.Info("connection to NATS found again", "address", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if denied := deniedBy(err); denied != nil {
+				if b.refused.tell(denied, time.Now()) {
+					b.slog.Warn("no permission: it is tried again", "to", denied.Verb, "subject", denied.Subject, "address", b.address, "next", denied.next())
+				}
+				return
+			}
 			b.slog.Warn("error on the connection to NATS", "address", b.address, "error", err)
 		}),
 	}
@@ -122,10 +147,14 @@ func (b *Broker) connect(ctx context.Context, url string, options []nats.Option)
 	if b.nc, err = dial(ctx, url, options); err != nil {
 		return err
 	}
-	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(b.timeout)); err == nil {
-		ctx, cancel := b.limit(ctx)
-		defer cancel()
-		_, err = b.js.AccountInfo(ctx)
+	if err = checkVersion(b.nc.ConnectedServerVersion()); err == nil {
+		b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(b.timeout))
+	}
+	if err == nil {
+		limited, done := b.limitAPI(ctx, "")
+		defer done()
+		_, err = b.js.AccountInfo(limited)
+		err = whyDenied(limited, err)
 	}
 	if err != nil {
 		b.nc.Close()
@@ -183,6 +212,34 @@ func dialTimeout(options []nats.Option) time.Duration {
 	}
 	return o.Timeout
 }
+
+// leave goes to another server when this one says that it is about to shut down (lame duck mode), each client after a time of its
+// own. Requests on their way are lost with the connection, as they would be a little later; who made them looks what was stored.
+// The only server there is, is stayed with: it cuts the connection when it goes.
+func (b *Broker) leave(nc *nats.Conn) {
+	others := b.others()
+	b.slog.Info("the NATS server is about to shut down", "address", nc.ConnectedUrlRedacted(), "others", others)
+	if !others {
+		return
+	}
+	b.run(func(ctx context.Context) {
+		t := time.NewTimer(rand.N(leaveWithin))
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+			if err := nc.ForceReconnect(); err != nil {
+				b.slog.Warn("leaving a NATS server", "error", err)
+			}
+		}
+	})
+}
+
+// others says whether another server is known to go to.
+func (b *Broker) others() bool { return len(b.nc.Servers()) > 1 }
+
+// leaveWithin is how long the clients of a server that shuts down take to leave it; its own grace is 10 s.
+const leaveWithin = 2 * time.Second
 
 // limit is the context of one request.
 func (b *Broker) limit(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -150,7 +150,7 @@ func (b *Broker) send(ctx context.Context, m *nats.Msg) (schemas.Position, error
 	if !b.connected(ctx) {
 		return 0, fmt.Errorf("%w: not connected to %s", transport.ErrUnknown, b.address)
 	}
-	answer, err := b.nc.RequestMsgWithContext(ctx, m)
+	answer, err := b.request(ctx, m)
 	if err != nil {
 		return 0, sendError(err)
 	}

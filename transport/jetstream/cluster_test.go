@@ -3,8 +3,10 @@ package jetstream
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +34,7 @@ func cluster(t *testing.T) []*server.Server {
 	for i, port := range ports {
 		o := &server.Options{
 			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+			LameDuckDuration: 11 * time.Second, LameDuckGracePeriod: 10 * time.Second,
 			Cluster: server.ClusterOpts{Name: "suite", Host: "127.0.0.1", Port: port}, Routes: routes,
 		}
 		s, err := server.NewServer(o)
@@ -74,4 +77,52 @@ func TestCluster(t *testing.T) {
 	f.Client = func(t testing.TB, _ transport.Broker) transport.Broker { return open(t) }
 	f.Reopen, f.Lag = nil, true
 	transporttest.Run(t, open, f)
+}
+
+// TestLameDuck: clients leave a server of a cluster that is about to shut down, before it cuts them, and go on at another one.
+func TestLameDuck(t *testing.T) {
+	t.Parallel()
+	servers := cluster(t)
+	for _, s := range servers {
+		s.Start()
+	}
+	for _, s := range servers {
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("a server does not come up")
+		}
+	}
+	left := make(chan string, 10)
+	words := slog.New(slog.NewTextHandler(lines(func(line string) {
+		if strings.Contains(line, "found again") {
+			left <- line
+		}
+	}), nil))
+	var b *Broker
+	for b == nil { // JetStream answers once the cluster has a leader
+		b, _ = Connect(t.Context(), Config{URL: servers[0].ClientURL(), Replicas: 3, Log: words})
+	}
+	defer b.Close()
+	log, ch, _, err := openCrash(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch = insist(t, log, ch, 1)
+	for !b.others() {
+		if err := b.nc.Flush(); err != nil { // the server tells of the others as it hears of them
+			t.Fatal(err)
+		}
+	}
+	gone, address := make(chan struct{}), servers[0].Addr().String()
+	go func() { defer close(gone); servers[0].LameDuckShutdown() }()
+	if line := <-left; strings.Contains(line, address) {
+		t.Errorf("it went back: %s", line)
+	}
+	select {
+	case <-gone:
+		t.Error("the server was gone before its client")
+	default:
+	}
+	ch = insist(t, log, ch, 2)
+	insist(t, log, ch, 3)
+	<-gone
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -63,10 +64,10 @@ func (c *consumer) iterator(ctx context.Context) (*puller, error) {
 	if messages != nil {
 		return messages, nil
 	}
-	limited, cancel := c.log.broker.limit(ctx)
-	defer cancel()
+	limited, done := c.log.broker.limitAPI(ctx, c.log.stream)
+	defer done()
 	if _, err := c.log.broker.js.CreateOrUpdateConsumer(limited, c.log.stream, c.config); err != nil {
-		return nil, err
+		return nil, whyDenied(limited, err)
 	}
 	messages, err := c.log.broker.newPuller(c.log.stream, c.config.Durable, 1, 0)
 	if err != nil {
@@ -165,7 +166,7 @@ func (d *delivery) Event() transport.Stored { return d.event }
 func (d *delivery) Ack(ctx context.Context) error {
 	limited, cancel := d.broker.limit(ctx)
 	defer cancel()
-	_, err := d.broker.nc.RequestWithContext(limited, d.reply, []byte("+ACK"))
+	_, err := d.broker.request(limited, &nats.Msg{Subject: d.reply, Data: []byte("+ACK")})
 	return d.settled(ctx, "ack", err)
 }
 

@@ -51,6 +51,9 @@ func sendError(err error) error {
 
 // unreachable is what the error of a request that reads means: the end of ctx or of the Broker, or a server that does not answer.
 func (b *Broker) unreachable(ctx context.Context, err error) error {
+	if errors.Is(err, transport.ErrDenied) {
+		return err
+	}
 	if e := b.check(ctx); e != nil {
 		return e
 	}
@@ -60,7 +63,7 @@ func (b *Broker) unreachable(ctx context.Context, err error) error {
 // apiError is the same for a call of the client's JetStream interface, whose refusals stay what they are.
 func (b *Broker) apiError(ctx context.Context, err error) error {
 	var refused *jetstream.APIError
-	if errors.As(err, &refused) {
+	if err = whyDenied(ctx, err); errors.As(err, &refused) || errors.Is(err, transport.ErrDenied) {
 		return err
 	}
 	if passing(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrConnectionClosed) || b.check(ctx) != nil {

@@ -95,7 +95,7 @@ func (l *log) ask(ctx context.Context, subject string, what map[string]any) (*na
 	limited, cancel := l.broker.limit(ctx)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		m, err := l.broker.nc.RequestMsgWithContext(limited, &nats.Msg{Subject: subject, Data: body})
+		m, err := l.broker.request(limited, &nats.Msg{Subject: subject, Data: body})
 		if err == nil {
 			return m, nil
 		}

@@ -42,8 +42,8 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 		return nil, fmt.Errorf("log %q of pipeline %q: no name", c.Stage, c.Pipeline)
 	}
 	n := newNames(c.Pipeline, c.Stage)
-	ctx, cancel := b.limit(ctx)
-	defer cancel()
+	ctx, done := b.limitAPI(ctx, n.stream)
+	defer done()
 	info, err := b.stream(ctx, n, c)
 	if err != nil {
 		return nil, fmt.Errorf("log %s/%s: %w", c.Pipeline, c.Stage, b.apiError(ctx, err))
@@ -135,8 +135,8 @@ func (l *log) checkChain(ctx context.Context, id schemas.ChainID) error {
 
 // info asks the server about the stream.
 func (l *log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := l.broker.limit(ctx)
-	defer cancel()
+	ctx, done := l.broker.limitAPI(ctx, l.stream)
+	defer done()
 	s, err := l.broker.js.Stream(ctx, l.stream)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", l.stream, l.broker.apiError(ctx, err))

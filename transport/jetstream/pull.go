@@ -32,7 +32,9 @@ var errSilent = errors.New("no sign of life of the consumer")
 // One goroutine calls next; any may call close.
 type puller struct {
 	nc       *nats.Conn
-	subject  string // of requests
+	subject  string          // of requests
+	refused  context.Context // whose cause is the server's refusal of the subject
+	forget   func()          // ends it
 	batch    int
 	bytes    int // 0: no limit
 	patience time.Duration
@@ -54,10 +56,12 @@ type puller struct {
 // newPuller sends the first request.
 func (b *Broker) newPuller(stream, consumer string, batch, bytes int) (*puller, error) {
 	p := &puller{nc: b.nc, subject: "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer, batch: batch, bytes: bytes, patience: minPatience}
-	if err := p.subscribe(); err != nil {
-		return nil, err
+	p.refused, p.forget = b.refused.wait(b.ctx, &waiter{subject: p.subject})
+	err := p.subscribe()
+	if err == nil {
+		err = p.ask()
 	}
-	if err := p.ask(); err != nil {
+	if err != nil {
 		p.close()
 		return nil, err
 	}
@@ -106,6 +110,8 @@ func (p *puller) next(ctx context.Context) (*nats.Msg, error) {
 		}
 		m, err := p.receive(ctx)
 		switch {
+		case errors.Is(err, errSilent) && p.refused.Err() != nil:
+			return nil, whyDenied(p.refused, err)
 		case errors.Is(err, errSilent) && silent < pullRetries:
 			silent++
 			err = p.again()
@@ -174,6 +180,7 @@ func (p *puller) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	p.forget()
 	if p.sub != nil {
 		_ = p.sub.Unsubscribe() // it can only fail when the connection is closed
 	}

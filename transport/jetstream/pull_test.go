@@ -27,6 +27,7 @@ func lost(t *testing.T, b *Broker) *puller {
 		t.Fatal(err)
 	}
 	p := &puller{nc: b.nc, subject: "$JS.API.CONSUMER.MSG.NEXT.S.d", batch: 1, patience: minPatience, request: 1, left: 1}
+	p.refused, p.forget = b.refused.wait(b.ctx, &waiter{subject: p.subject})
 	if err := p.subscribe(); err != nil {
 		t.Fatal(err)
 	}

@@ -72,14 +72,17 @@ func (r *span) try(ctx context.Context, bytes, messages int, f func(*raw) error)
 	if err != nil {
 		return err
 	}
-	if err := r.log.broker.nc.PublishRequest("$JS.API.DIRECT.GET."+r.log.stream, r.inbox+token, body); err != nil {
+	subject := "$JS.API.DIRECT.GET." + r.log.stream
+	ctx, done := r.log.broker.refused.wait(ctx, &waiter{subject: subject})
+	defer done()
+	if err := r.log.broker.nc.PublishRequest(subject, r.inbox+token, body); err != nil {
 		return err
 	}
 	var previous string
 	for {
 		m, err := r.answer(ctx, token)
 		if err != nil {
-			return err
+			return whyDenied(ctx, err)
 		}
 		if end, err := r.end(m, previous); end || err != nil {
 			return err

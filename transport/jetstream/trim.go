@@ -24,7 +24,7 @@ func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Positi
 	return nil
 }
 
-func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) error {
+func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) (err error) {
 	last, err := l.get(ctx, prefix+">")
 	if err != nil || last == nil {
 		return err
@@ -33,8 +33,9 @@ func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) e
 	if err != nil {
 		return err
 	}
-	ctx, cancel := l.broker.limit(ctx)
-	defer cancel()
+	ctx, done := l.broker.limitAPI(ctx, l.stream)
+	defer done()
+	defer func() { err = whyDenied(ctx, err) }()
 	s, err := l.broker.js.Stream(ctx, l.stream)
 	if err != nil {
 		return err
@@ -61,8 +62,8 @@ func (l *log) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.P
 	if err != nil || last == nil {
 		return 0, err
 	}
-	ctx, cancel := l.broker.limit(ctx)
-	defer cancel()
+	ctx, done := l.broker.limitAPI(ctx, l.stream)
+	defer done()
 	s, err := l.broker.js.Stream(ctx, l.stream)
 	if err != nil {
 		return 0, fmt.Errorf("stream %s: %w", l.stream, l.broker.apiError(ctx, err))

@@ -97,8 +97,8 @@ func (w *watcher) findEnd(ctx context.Context) error {
 
 // start makes the consumer, behind what was handed out already.
 func (w *watcher) start(ctx context.Context) error {
-	ctx, cancel := w.log.broker.limit(ctx)
-	defer cancel()
+	ctx, done := w.log.broker.limitAPI(ctx, w.log.stream)
+	defer done()
 	c := jetstream.ConsumerConfig{
 		Name: rand.Text(), FilterSubjects: w.subjects, HeadersOnly: w.config.Headers, InactiveThreshold: watchIdle,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
@@ -109,7 +109,7 @@ func (w *watcher) start(ctx context.Context) error {
 	}
 	consumer, err := w.log.broker.js.CreateConsumer(ctx, w.log.stream, c)
 	if err != nil {
-		return err
+		return whyDenied(ctx, err)
 	}
 	if info := consumer.CachedInfo(); w.config.Drain && info != nil && info.NumPending == 0 {
 		if w.ended, err = w.endGone(ctx); err != nil {
@@ -168,7 +168,7 @@ func (w *watcher) next(ctx context.Context) (*raw, error) {
 			return nil, err
 		}
 		m, err := w.take(ctx)
-		if err == nil || errors.Is(err, io.EOF) {
+		if err == nil || errors.Is(err, io.EOF) || w.config.Drain && errors.Is(err, transport.ErrDenied) {
 			return m, err
 		}
 		if w.check(ctx) == nil {
