@@ -31,6 +31,7 @@ var allowed = []struct {
 	{"transport/memory", []string{"transport", "schemas"}},
 	{"transport/jetstream", []string{"transport", "schemas"}},
 	{"transport/kafka", []string{"transport", "schemas"}},
+	{"transport/mirror", []string{"transport", "schemas"}},
 	{"transport/history", []string{"transport", "schemas"}},
 	{"transport/transporttest", []string{"transport", "schemas"}},
 	{"pipeline/job", []string{"transport", "schemas"}},

@@ -169,6 +169,6 @@ func (a *app) root() *cobra.Command {
 	}
 	a.flags(root)
 	root.AddCommand(a.runCommand(), a.workerCommand(), a.lintCommand(), a.graphCommand(), a.schemaCommand(), a.stagesCommand(),
-		a.inspectCommand(), a.exportCommand(), a.finalizeCommand(), a.jobsCommand(), a.dlqCommand(), a.statusCommand(), a.doctorCommand(), a.configCommand(), a.versionCommand())
+		a.inspectCommand(), a.exportCommand(), a.finalizeCommand(), a.jobsCommand(), a.dlqCommand(), a.statusCommand(), a.doctorCommand(), a.mirrorCommand(), a.renderCommand(), a.configCommand(), a.versionCommand())
 	return root
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/transport"
@@ -35,6 +36,19 @@ func Uses(s *spec.Spec, p Part) []transport.LogUse {
 		}
 	}
 	return u.all
+}
+
+// Logs lists the logs of all pipelines as New opens them, inputs before who reads them.
+func Logs(s *spec.Spec) (all []transport.LogConfig) {
+	most := int64(s.Transport.Limits().MaxBytes)
+	for _, u := range Uses(s, Part{Owner: true}) {
+		c := transport.LogConfig{Pipeline: u.Pipeline, Stage: u.Stage}
+		if u.Stage != transport.JobStage && !strings.HasSuffix(u.Stage, floorSuffix) {
+			c.MaxBytes, c.Reserve = most, most/logReserve
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // uses are collected log by log.

@@ -154,12 +154,23 @@ func (b *Broker) connect(ctx context.Context, url string, options []nats.Option)
 		limited, done := b.limitAPI(ctx, "")
 		defer done()
 		_, err = b.js.AccountInfo(limited)
+		for attempt := 1; leaderless(err) && b.pause(limited, attempt); attempt++ {
+			if _, again := b.js.AccountInfo(limited); limited.Err() == nil || again == nil {
+				err = again
+			}
+		}
 		err = whyDenied(limited, err)
 	}
 	if err != nil {
 		b.nc.Close()
 	}
 	return err
+}
+
+// leaderless says whether a cluster has not agreed on a leader yet, as in its first seconds.
+func leaderless(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && refused.ErrorCode == codeNoLeader
 }
 
 // dialTries is how often a server that is not there is dialled: one that is being started answers within seconds.

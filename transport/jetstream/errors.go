@@ -17,6 +17,7 @@ const (
 	codeWrongLast         = 10071 // the last record under the prefix is another
 	codeWrongLastConstant = 10164 // the same, found while another append with the same expectation is on its way to replicas
 	codeStoreFailed       = 10077 // among others: the stream's MaxBytes with DiscardNew
+	codeNoLeader          = 10008 // of the cluster, yet
 	codeNoResources       = 10023 // the server's
 	codeNoStorage         = 10047 // the account's storage is used up
 	codeMessageTooLarge   = 10054

@@ -129,3 +129,17 @@ func (ch *chain) restore(ctx context.Context, m *raw) (*transport.Checkpoint, er
 	}
 	return c, nil
 }
+
+// Adopt is transport.Adopter: the header mp-chain of the first record says what came before, at position 0.
+func (l *log) Adopt(ctx context.Context, id schemas.ChainID, out, bytes uint64) (transport.Chain, error) {
+	opened, _, err := l.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	ch := opened.(*chain)
+	if ch.last != 0 {
+		return nil, fmt.Errorf("adopt %s: it has a record at %d: %w", id, ch.last, transport.ErrStale)
+	}
+	ch.before = before{out: out, bytes: bytes}
+	return ch, nil
+}

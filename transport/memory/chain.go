@@ -179,3 +179,19 @@ func clone(c transport.Checkpoint) transport.Checkpoint {
 	c.Cursor, c.Snapshot, c.Pages, c.InputHash = c.Cursor.Clone(), slices.Clone(c.Snapshot), slices.Clone(c.Pages), slices.Clone(c.InputHash)
 	return c
 }
+
+// Adopt is transport.Adopter.
+func (c *logClient) Adopt(ctx context.Context, id schemas.ChainID, out, bytes uint64) (transport.Chain, error) {
+	if err := c.checkChain(ctx, id); err != nil {
+		return nil, err
+	}
+	l := c.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.chain(id.Job)
+	if s.last != 0 {
+		return nil, fmt.Errorf("adopt %s: it has a record at %d: %w", id, s.last, transport.ErrStale)
+	}
+	s.out, s.outBytes = out, bytes
+	return &chain{client: c, id: id, out: out}, nil
+}

@@ -1,0 +1,111 @@
+//go:build e2e
+
+package kill
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/milepost-dev/milepost/e2e/internal/process"
+	"github.com/milepost-dev/milepost/e2e/internal/results"
+	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/jetstream"
+)
+
+// natsCluster is three nats-servers, each log of which has three copies.
+type natsCluster struct {
+	nodes  []*natsServer
+	routes []string
+}
+
+func buildCluster(t *testing.T) *natsCluster {
+	t.Helper()
+	first := buildServer(t)
+	c := &natsCluster{}
+	for range 3 {
+		c.nodes = append(c.nodes, &natsServer{binary: first.binary, address: freeAddress(t), store: t.TempDir()})
+		c.routes = append(c.routes, "nats://"+freeAddress(t))
+	}
+	return c
+}
+
+// start runs the three until they have a leader.
+func (c *natsCluster) start(t *testing.T) {
+	t.Helper()
+	for i, n := range c.nodes {
+		host, port, _ := strings.Cut(n.address, ":")
+		n.process = start(t, n.store, n.binary, "-js", "-sd", n.store, "-a", host, "-p", port, "-n", "n"+strconv.Itoa(i),
+			"--cluster_name", "kill", "--cluster", c.routes[i], "--routes", strings.Join(c.routes, ","))
+		if !n.process.Until(process.Contains("Server is ready")) {
+			t.Fatalf("nats-server did not start:\n%s", n.process.Tail())
+		}
+		n.process.Drain() // else the server would wait for a reader of its log
+	}
+	if err := c.connect(t).Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *natsCluster) url() string {
+	var all []string
+	for _, n := range c.nodes {
+		all = append(all, n.url())
+	}
+	return strings.Join(all, ",")
+}
+
+// kill ends one of the three, which the others do not need.
+func (c *natsCluster) kill(*testing.T) { c.nodes[0].process.kill() }
+
+func (c *natsCluster) connect(t *testing.T) transport.Broker {
+	t.Helper()
+	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: c.url(), Replicas: 3, Timeout: hung})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A place is a transport that the same file is run on, by --transport alone.
+type place struct {
+	name  string
+	start func(t *testing.T) server
+	flags []string
+}
+
+// places are all but Kafka, which needs another build tag: TestSameBytesOnKafka.
+var places = []place{
+	{"one server", func(t *testing.T) server { return buildServer(t) }, nil},
+	{"three servers, three copies", func(t *testing.T) server { return buildCluster(t) }, []string{"--set", "transport.nats.replicas=3"}},
+}
+
+// TestSameBytes runs the same file on each transport: every event with all its attributes, every result file and every row is
+// that of embedded JetStream.
+func TestSameBytes(t *testing.T) {
+	p := samples()
+	want, _ := p.undisturbed(t)
+	for _, at := range places {
+		t.Run(at.name, func(t *testing.T) { p.same(t, at, want) })
+	}
+}
+
+func (p plan) same(t *testing.T, at place, want results.Results) {
+	t.Helper()
+	s := at.start(t)
+	s.start(t)
+	dir := p.folder(t)
+	run := p.start(t, dir, append([]string{"--transport", s.url()}, at.flags...)...)
+	run.Appends(0) // to its end
+	if code := run.wait(); code != 0 {
+		t.Fatalf("the run ended with %d:\n%s", code, run.Tail())
+	}
+	b := s.connect(t)
+	defer b.Close()
+	for _, d := range p.collectFrom(t, dir, b).Diff(want) {
+		t.Error(d)
+	}
+	if len(want) == 0 {
+		t.Error("there are no results")
+	}
+}
