@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint kafka test-kafka e2e-kafka mutants fuzz bench bench-mf4 asammdf corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-power e2e-browser e2e-plugin chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
+.PHONY: help build test race lint kafka test-kafka e2e-kafka mutants fuzz bench bench-mf4 asammdf corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-power e2e-browser e2e-plugin e2e-containers e2e-local image up down chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,32 @@ race: ## the same under the race detector (needs a C compiler), without the long
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w these files"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags 'asammdf corpus e2e browser kafka mutants' ./...
+	$(GO) vet -tags 'asammdf corpus e2e browser kafka mutants containers'
+	$(GO) vet -tags local ./e2e/containers ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+image: ## milepost:latest, a static image FROM scratch; no registry is asked
+	GOOS=linux $(GO) build -o bin/image/milepost ./cmd/milepost
+	@for f in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do \
+	  if [ -e $$f ]; then cp -L $$f bin/image/ca-certificates.crt; exit 0; fi; done; echo "no certificate authorities on this machine" >&2; exit 1
+	docker build -q -t $(or $(MILEPOST_IMAGE),milepost:latest) -f Dockerfile bin/image
+
+COMPOSE ?= docker compose
+BROKER  ?= nats
+WORKERS ?= 2
+up down: export MILEPOST_USER ?= $(shell id -u):$(shell id -g)
+up down: export PIPELINES_DIR ?= $(CURDIR)
+up: image ## broker (BROKER=nats|kafka), WORKERS=2, Prometheus and Grafana in containers; then milepost run --transport nats://127.0.0.1:4222
+	$(COMPOSE) --profile $(BROKER) up -d --scale worker-$(BROKER)=$(WORKERS)
+
+down: ## stop what `make up` started; DATA=1 removes what brokers have stored, too
+	$(COMPOSE) --profile nats --profile kafka down $(if $(DATA),--volumes)
+
+e2e-containers: image ## whole pipelines on NATS and Kafka in containers; NATS_IMAGE, KAFKA_IMAGE name others, e2e/containers/images builds some
+	$(GO) test -tags containers -count=1 -timeout 20m ./e2e/containers
+
+e2e-local: ## the same cases on processes
+	$(GO) test -tags local -count=1 -timeout 20m ./e2e/containers
 
 kafka: ## one Apache Kafka broker on loopback until Ctrl-C; apt-get install maven openjdk-17-jre-headless
 	$(GO) run ./transport/kafka/kafkatest/cmd/kafka
@@ -85,7 +109,6 @@ e2e-power: build ## cut the power, with and without written-through files, and g
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m -run PowerCut ./e2e/kill
 
 DURATION ?= 60s
-BROKER   ?= nats
 chaos: ## kill, freeze, cut off and mislead everything for DURATION, compare every byte; SEED, BROKER=embedded|nats|r3; needs root
 	$(GO) run ./e2e/chaos -broker $(BROKER) -seed $(SEED) -duration $(DURATION) -keep "$(KEEP)"
 
@@ -99,8 +122,10 @@ corpus-chaos: build ## make corpus while milepost is killed 20 times; compared w
 soak: build ## full load for DURATION: memory, goroutines, files and streams must not grow
 	$(GO) run ./bench/soak -milepost bin/milepost -duration $(DURATION)
 
-bench-price: ## what the guarantee costs: a stage against a plain pull, publish, ack loop on the same server
-	$(GO) run ./bench/price
+ON    ?= embedded
+SIZES ?= 256
+bench-price: ## what the guarantee costs: a stage against a loop written by hand; ON=embedded,nats,kafka SIZES=256,1 (KiB)
+	$(GO) run ./bench/price -on $(ON) -sizes $(SIZES)
 
 e2e-browser: build ## the dashboard in a real Chromium; apt-get install chromium fonts-dejavu-core
 	$(GO) test -tags browser -count=1 ./e2e/browser/...

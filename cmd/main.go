@@ -168,7 +168,7 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	a.flags(root)
-	root.AddCommand(a.runCommand(), a.workerCommand(), a.lintCommand(), a.graphCommand(), a.schemaCommand(), a.stagesCommand(),
+	root.AddCommand(a.runCommand(), a.workerCommand(), a.healthCommand(), a.lintCommand(), a.graphCommand(), a.schemaCommand(), a.stagesCommand(),
 		a.inspectCommand(), a.exportCommand(), a.finalizeCommand(), a.jobsCommand(), a.dlqCommand(), a.statusCommand(), a.doctorCommand(), a.mirrorCommand(), a.renderCommand(), a.configCommand(), a.versionCommand())
 	return root
 }

@@ -25,6 +25,7 @@ type runFlags struct {
 	again    bool
 	progress string
 	listen   string
+	metrics  string
 	retain   bool
 	naive    bool
 }
@@ -41,6 +42,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.again, "again", false, "run finished items again, as another generation")
 	c.Flags().StringVar(&f.progress, "progress", "auto", "auto, plain, json or none")
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7070", "address of dashboard and API on loopback; a taken port is replaced by a free one")
+	monitorFlag(c, &f.metrics)
 	c.Flags().BoolVar(&f.retain, "retain", false, "keep every event in the streams instead of trimming what all have read")
 	c.Flags().BoolVar(&f.naive, "naive", false, "at least once, as everybody does it: for the test that tells the difference")
 	if err := c.Flags().MarkHidden("naive"); err != nil {
@@ -90,6 +92,11 @@ func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) e
 		return exit(ExitFailed, err)
 	}
 	defer server.close()
+	watched, err := monitor(f.metrics, x.api(""))
+	if err != nil {
+		return err
+	}
+	defer watched()
 	fmt.Fprintf(a.stderr, "milepost %s   %s   transport %s\ndashboard        %s\n\n", Version, a.files[len(a.files)-1], a.describe(x), server.url(x.engine.Pipelines()[0]))
 	w := x.begin(ctx)
 	started := time.Now()

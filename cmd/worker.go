@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/milepost-dev/milepost/cmd/internal/api"
 	"github.com/milepost-dev/milepost/pipeline/engine"
 	"github.com/milepost-dev/milepost/transport/jetstream"
 )
@@ -14,11 +15,15 @@ import (
 func (a *app) workerCommand() *cobra.Command {
 	var stages []string
 	var retain, naive bool
+	var metrics string
 	c := &cobra.Command{
 		Use: "worker [pipeline...]", Short: "only consume: one more process for the same pipelines",
 		Long: "Worker takes jobs of stages from a broker that others reach too; `milepost run` on the same broker owns the jobs and the results.",
-		RunE: func(c *cobra.Command, args []string) error { return a.work(c.Context(), args, stages, retain, naive) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.work(c.Context(), args, stages, retain, naive, metrics)
+		},
 	}
+	monitorFlag(c, &metrics)
 	c.Flags().StringSliceVar(&stages, "stages", nil, "only these stages, by name or pipeline/name")
 	c.Flags().BoolVar(&retain, "retain", false, "keep every event in the streams instead of trimming what all have read")
 	c.Flags().BoolVar(&naive, "naive", false, "at least once, as everybody does it: for the test that tells the difference")
@@ -28,7 +33,7 @@ func (a *app) workerCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naive bool) error {
+func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naive bool, metrics string) error {
 	a.role = jetstream.RoleWorker
 	s, err := a.loadAlone(ctx)
 	if err != nil {
@@ -55,8 +60,12 @@ func (a *app) work(ctx context.Context, pipelines, stages []string, retain, naiv
 	if err != nil {
 		return builtWrong(err)
 	}
+	watched, err := monitor(metrics, api.New(api.Config{Spec: s, Engine: e, Broker: broker.Describe(), Version: Version, Log: log}))
+	if err != nil {
+		return errors.Join(err, e.Close())
+	}
 	log.Info("working", "transport", broker.Describe().Address, "stages", stages)
-	err = errors.Join(e.Run(ctx), e.Close())
+	err = errors.Join(e.Run(ctx), e.Close(), watched())
 	if err == nil && ctx.Err() != nil {
 		return exitError{code: ExitInterrupted}
 	}

@@ -82,7 +82,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	jobs := c.s.everyCurrent()
 	standings := c.s.c.Engine.Standings(jobs)
 	for _, n := range c.s.c.Engine.Status() {
-		if n.Takes {
+		if n.Takes && c.s.c.Managers != nil { // a worker does not know the jobs
 			ch <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, float64(standings[n.Pipeline+"/"+n.Node].Lag), n.Pipeline, n.Stage)
 		}
 		for _, m := range stageMetrics {

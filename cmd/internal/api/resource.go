@@ -84,17 +84,17 @@ func (s *Server) routes(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("GET /api/v1/events", s.events)
 	mux.Handle("GET /metrics", s.metrics())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, map[string]string{"status": "ok"}) })
+	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, notFound("no %s %s", r.Method, r.URL.Path))
 	})
 }
 
-// ready says whether the process can take work: its logs can be read.
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+// ready says whether the process can take work: its logs can be read. A worker, which has no managers, has opened them before.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	for _, name := range s.c.Engine.Pipelines() {
-		if s.c.Managers[name] == nil {
+		if s.c.Managers != nil && s.c.Managers[name] == nil {
 			refuse(w, &apiError{http.StatusServiceUnavailable, guard.Refusal{Message: "pipeline " + name + " is still being opened", Code: "E-not-ready"}})
 			return
 		}
