@@ -115,3 +115,22 @@ func TestNothingFromElsewhere(t *testing.T) {
 		t.Errorf("policy %q", p)
 	}
 }
+
+// TestAPageThatCannotBeLoadedKeepsSayingSo: what else changes on the page takes nothing of that away.
+func TestAPageThatCannotBeLoadedKeepsSayingSo(t *testing.T) {
+	p := replaying(t)
+	none := open(t, p, "/p/aeb-replay/r/none.mf4")
+	none.until("document.querySelector('[data-key=trouble]')")
+	none.run(chromedp.Evaluate[chromedp.Void](`window.cleared = 0; new MutationObserver(() => {
+		if (!document.querySelector("[data-key=trouble]")) window.cleared++;
+	}).observe(document.getElementById("content"), { childList: true, subtree: true })`))
+	pipelines := open(t, p, "/p/aeb-replay")
+	for range 3 {
+		pipelines.until(`document.querySelector("[data-figure=Events] small")`)
+		pipelines.run(chromedp.Evaluate[chromedp.Void](`window.first = document.querySelector("[data-figure=Events] small").textContent`))
+		pipelines.until(`document.querySelector("[data-figure=Events] small").textContent !== first`)
+	}
+	if n := eval[int](none, "window.cleared"); n != 0 || !strings.Contains(none.text(), "none.mf4") {
+		t.Errorf("what is wrong was taken away %d times; the page says %q", n, none.text())
+	}
+}

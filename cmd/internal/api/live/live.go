@@ -49,6 +49,7 @@ type page struct {
 	parts    []part
 	version  uint64 // of the newest part
 	loaded   time.Time
+	trouble  error     // of the first section that could not be loaded then
 	users    int       // guarded by Hub.mu
 	lastUsed time.Time // guarded by Hub.mu
 }
@@ -73,7 +74,7 @@ func (h *Hub) Close() { h.once.Do(func() { close(h.closed) }) }
 // sections. Messages:
 //
 //	event: update   id: <boot>-<version>   data: {"sections": {name: JSON}}   what changed since the last one
-//	event: problem                         data: {"section": name, "error": text}   a section could not be loaded
+//	event: problem                         data: {"section": name, "error": text}   a section could not be loaded; "" as error: it can be again
 //	event: beat                            data: {"at": RFC 3339}   every five seconds
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, key string, sections []Section) {
 	p := h.enter(key, sections)
@@ -132,7 +133,11 @@ func (h *Hub) leave(p *page) {
 func (p *page) changed(ctx context.Context, sent uint64) (map[string]json.RawMessage, uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.load(ctx)
+	if time.Since(p.loaded) >= Every/2 {
+		if err := p.load(ctx); ctx.Err() == nil { // the end of one client is no trouble of the others
+			p.trouble, p.loaded = err, time.Now()
+		}
+	}
 	if sent > p.version {
 		sent = 0 // of the page as it was before it was forgotten
 	}
@@ -142,13 +147,10 @@ func (p *page) changed(ctx context.Context, sent uint64) (map[string]json.RawMes
 			news[s.Name] = s.body
 		}
 	}
-	return news, p.version, err
+	return news, p.version, p.trouble
 }
 
 func (p *page) load(ctx context.Context) error {
-	if time.Since(p.loaded) < Every/2 {
-		return nil
-	}
 	var first error
 	for i := range p.parts {
 		s := &p.parts[i]
@@ -161,7 +163,6 @@ func (p *page) load(ctx context.Context) error {
 			s.body, s.version = body, p.version
 		}
 	}
-	p.loaded = time.Now()
 	return first
 }
 
@@ -203,37 +204,36 @@ func (s *stream) run(ctx context.Context) {
 	}
 }
 
-// update sends what changed; the first one is sent even when nothing did, so that the client knows that it is up to date.
+// update sends what changed; the first one is sent even when nothing did, so that the client knows that it is up to date. What
+// could not be loaded is told behind it: the update may hold an older state of the same section.
 func (s *stream) update(ctx context.Context) error {
-	news, version, err := s.page.changed(ctx, s.sent)
+	news, version, problem := s.page.changed(ctx, s.sent)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil {
-		if err := s.report(err); err != nil {
+	if len(news) > 0 || s.first {
+		s.first, s.sent = false, version
+		if err := s.event("update", fmt.Sprintf("%s-%d", s.hub.boot, version), map[string]any{"sections": news}); err != nil {
 			return err
 		}
-	} else {
-		s.trouble = ""
 	}
-	if len(news) == 0 && !s.first {
-		return nil
-	}
-	s.first, s.sent = false, version
-	return s.event("update", fmt.Sprintf("%s-%d", s.hub.boot, version), map[string]any{"sections": news})
+	return s.report(problem)
 }
 
-// report tells the client of a section that cannot be loaded, once for as long as the reason stays the same.
+// report tells the client of a section that cannot be loaded, once for as long as the reason stays the same, and when none is left.
 func (s *stream) report(err error) error {
-	if s.trouble == err.Error() {
+	text, section := "", ""
+	if err != nil {
+		text = err.Error()
+	}
+	if s.trouble == text {
 		return nil
 	}
-	s.trouble = err.Error()
-	section := ""
+	s.trouble = text
 	if p, ok := err.(*problem); ok {
 		section = p.section
 	}
-	return s.event("problem", "", map[string]any{"section": section, "error": err.Error()})
+	return s.event("problem", "", map[string]any{"section": section, "error": text})
 }
 
 func (s *stream) event(name, id string, data any) error {

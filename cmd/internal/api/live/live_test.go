@@ -204,15 +204,59 @@ func TestStream(t *testing.T) {
 			a := newValue("")
 			c := watch(t, New(), "", a.section("a"))
 			defer c.leave()
+			c.sections(t)
 			m, err := c.next()
 			if err != nil || m.event != "problem" || !strings.Contains(m.data, "the store is away") || !strings.Contains(m.data, `"a"`) {
 				t.Fatalf("%v: %+v", err, m)
 			}
-			c.sections(t)
 			time.Sleep(4 * Every)
 			a.v.Store("5")
 			if got, _ := c.sections(t); got["a"] != "5" {
 				t.Error(got)
+			}
+			if m, err := c.next(); err != nil || m.event != "problem" || !strings.Contains(m.data, `"error":""`) {
+				t.Errorf("%v: %+v", err, m)
+			}
+		})
+	})
+	t.Run("a section that is there again as it was is told of too, and others change meanwhile", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newValue("1"), newValue("2")
+			c := watch(t, New(), "", a.section("a"), b.section("b"))
+			defer c.leave()
+			c.sections(t)
+			a.v.Store("")
+			if m, err := c.next(); err != nil || m.event != "problem" {
+				t.Fatalf("%v: %+v", err, m)
+			}
+			b.v.Store("3")
+			if got, _ := c.sections(t); len(got) != 1 || got["b"] != "3" {
+				t.Error(got)
+			}
+			a.v.Store("1")
+			if m, err := c.next(); err != nil || m.event != "problem" || !strings.Contains(m.data, `"error":""`) {
+				t.Errorf("%v: %+v", err, m)
+			}
+		})
+	})
+	t.Run("each of two tabs is told once of a section that cannot be loaded", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h, a, b := New(), newValue(""), newValue("2")
+			one := watch(t, h, "", a.section("a"), b.section("b"))
+			defer one.leave()
+			time.Sleep(Every / 4)
+			two := watch(t, h, "", a.section("a"), b.section("b"))
+			defer two.leave()
+			for _, c := range []*client{one, two} {
+				c.sections(t)
+				if m, err := c.next(); err != nil || m.event != "problem" {
+					t.Fatalf("%v: %+v", err, m)
+				}
+			}
+			time.Sleep(4 * Every)
+			b.v.Store("3")
+			for _, c := range []*client{one, two} {
+				c.sections(t) // and nothing before it
 			}
 		})
 	})

@@ -63,18 +63,24 @@ function start(page, params) {
   let stream = null;
   function listen() {
     stream?.close();
+    ctx.problem = null;
     const want = page.stream(ctx);
     const shared = [...ctx.query].filter(([k]) => !page.local?.includes(k));
     stream = open(want.page, { ...Object.fromEntries(shared), ...want.params }, {
       update(sections) {
         link.at = Date.now();
-        ctx.problem = null;
+        if (ctx.problem && ctx.problem.section in sections) ctx.problem = null;
         Object.assign(ctx.data, sections);
         if (sections.shell) shell = sections.shell;
         schedule();
       },
-      problem(p) { link.at = Date.now(); ctx.problem = p.error; schedule(); },
-      state(state) { if (link.state === "live") link.at = Date.now(); link.state = state; drawLink(); },
+      problem(p) { link.at = Date.now(); ctx.problem = p.error ? p : null; schedule(); },
+      state(state) {
+        if (link.state === "live") link.at = Date.now();
+        if (state === "live") ctx.problem = null; // a new stream tells of it again
+        link.state = state;
+        drawLink();
+      },
     });
   }
   listen();
@@ -101,8 +107,8 @@ function draw() {
 }
 
 function body(page, ctx) {
-  if (page.ready(ctx)) return [ctx.problem && trouble(ctx.problem), page.draw(ctx)];
-  if (ctx.problem) return trouble(ctx.problem);
+  if (page.ready(ctx)) return [ctx.problem && trouble(ctx.problem.error), page.draw(ctx)];
+  if (ctx.problem) return trouble(ctx.problem.error);
   return h("div", { class: "loading", "aria-busy": "true", "data-key": "loading" }, h("p", {}, "Loading…"), [1, 2, 3].map(() => h("div", { class: "bone", "aria-hidden": "true" })));
 }
 
