@@ -359,7 +359,11 @@ func (a *Array) offset(i int) int {
 // check sets err when the field does not lie in the record or its width is impossible. The file opens
 // nevertheless: its other channels can be read.
 func (c *Channel) check(off int64) {
-	if c.err != nil || c.Type == VirtualMaster || c.Type == VirtualData {
+	virtual := c.Type == VirtualMaster || c.Type == VirtualData
+	if c.err == nil && c.Array != nil && (virtual || int64(c.Array.Elements) > int64(c.Group.DataBytes)) {
+		c.err = corrupt(off, "##CA", "gives %q %d elements in a record of %d bytes", c.Name, c.Array.Elements, c.Group.DataBytes)
+	}
+	if c.err != nil || virtual {
 		return
 	}
 	if c.DataType > ComplexBE || c.Type > VirtualData {

@@ -37,7 +37,8 @@ type decoder struct {
 	ch     *Channel
 	col    *Column
 	raw    bool
-	nums   []number // of one record; of Text and Bytes none, of VLSD the offset
+	nums   []number // of a record, or of an element of an array; of Text and Bytes none, of VLSD the offset
+	elems  []uint32 // where the elements of an array begin in the record; nil before the first record
 	size   number   // MLSD: the number of bytes
 	blobs  *blobs   // VLSD
 	field  [2]int   // Text, Bytes: the bytes of the record
@@ -90,17 +91,17 @@ func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
 
 // setNumbers sets the numeric fields of a record.
 func (d *decoder) setNumbers(off int) {
-	c := d.ch
-	switch {
-	case c.Array != nil:
-		for i := range c.Array.Elements {
-			d.addNumbers(off + c.Array.offset(i))
-		}
-	default:
-		d.addNumbers(off)
+	if d.isArray() {
+		d.addNumbers(0)
+		d.col.Width = len(d.nums) * d.ch.Array.Elements
+		return
 	}
+	d.addNumbers(off)
 	d.col.Width = len(d.nums)
 }
+
+// isArray says that the values of a record are elements; an array of one is like a scalar.
+func (d *decoder) isArray() bool { return d.ch.Array != nil && d.ch.Array.Elements > 1 }
 
 // addNumbers adds the one or two numeric fields of a value.
 func (d *decoder) addNumbers(off int) {
@@ -118,8 +119,13 @@ func (d *decoder) addNumbers(off int) {
 
 // bytes yields the parts of a record that decode reads, the invalidation byte included.
 func (d *decoder) bytes(yield func(from, to int)) {
+	from, to := 0, 0
+	if d.isArray() { // all from the lowest to the highest element
+		low, high := d.ch.Array.reach()
+		from, to = int(d.ch.ByteOffset)+int(low), int(d.ch.ByteOffset)+int(high)
+	}
 	for i := range d.nums {
-		yield(d.nums[i].off, d.nums[i].off+d.nums[i].nbytes)
+		yield(from+d.nums[i].off, to+d.nums[i].off+d.nums[i].nbytes)
 	}
 	yield(d.field[0], d.field[1])
 	yield(d.size.off, d.size.off+d.size.nbytes)
@@ -160,10 +166,27 @@ func (d *decoder) decodeNumbers(r *rows, n int, first uint64) {
 	case c.Width == 1:
 		d.nums[0].decode(c.Values, r.data, r.stride)
 	default:
-		for i := range n {
-			rec := r.data[i*r.stride:]
+		d.decodeElements(r, n)
+	}
+}
+
+// decodeElements decodes arrays and complex numbers.
+func (d *decoder) decodeElements(r *rows, n int) {
+	if d.elems == nil {
+		d.elems = make([]uint32, d.col.Width/len(d.nums))
+		for i := range d.elems {
+			if d.isArray() {
+				d.elems[i] = uint32(int(d.ch.ByteOffset) + d.ch.Array.offset(i))
+			}
+		}
+	}
+	values := d.col.Values
+	for i := range n {
+		rec := r.data[i*r.stride:]
+		for _, at := range d.elems {
 			for k := range d.nums {
-				d.nums[k].decode(c.Values[i*c.Width+k:i*c.Width+k+1], rec, 0)
+				d.nums[k].decode(values[:1], rec[at:], 0)
+				values = values[1:]
 			}
 		}
 	}

@@ -13,13 +13,13 @@ type planes struct {
 
 // A columnSet is the bytes of a row that are wanted.
 type columnSet struct {
-	slots   []int // by column: its number among the wanted ones, −1 if it is not wanted
-	columns []int // that are wanted, ascending
+	slots   []int32 // by column: its number among the wanted ones, −1 if it is not wanted
+	columns []int   // that are wanted, ascending
 }
 
 // newColumnSet makes the set of the given bytes of rows of size bytes; nil if that is all of them.
 func newColumnSet(size int, wanted func(yield func(from, to int))) *columnSet {
-	c := &columnSet{slots: make([]int, size)}
+	c := &columnSet{slots: make([]int32, size)}
 	wanted(func(from, to int) {
 		for i := from; i < min(to, size); i++ {
 			c.slots[i] = 1
@@ -28,7 +28,7 @@ func newColumnSet(size int, wanted func(yield func(from, to int))) *columnSet {
 	for i, w := range c.slots {
 		c.slots[i] = -1
 		if w > 0 {
-			c.slots[i] = len(c.columns)
+			c.slots[i] = int32(len(c.columns))
 			c.columns = append(c.columns, i)
 		}
 	}
@@ -109,7 +109,7 @@ func (p *planes) slot(col int) int {
 	if p.wanted == nil {
 		return col
 	}
-	return p.wanted.slots[col]
+	return int(p.wanted.slots[col])
 }
 
 // takeColumn keeps the rows from..to of a column, of which b has those from row on.

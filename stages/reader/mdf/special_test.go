@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -84,6 +85,26 @@ func TestArraysOfArraysComplexNumbersAndColumnMajorOnes(t *testing.T) {
 	}
 	if !slices.Equal(group.Channels[0].Array.Dims, []int{2, 3}) || !errors.Is(group.Channels[3].Err(), ErrUnsupported) {
 		t.Errorf("%v, %v", group.Channels[0].Array.Dims, group.Channels[3].Err())
+	}
+}
+
+// Elements that all lie at one place would take any memory, whatever the size of the file.
+func TestArraysOfMoreElementsThanARecordHoldsAreRefused(t *testing.T) {
+	for name, c := range map[string]cn{"of one place": {name: "a", dt: UintLE, bits: 8}, "of record numbers": {name: "a", typ: VirtualData, dt: UintLE}} {
+		for _, dims := range [][]uint64{{1<<31 - 1}, {2, 3, 6}, {46340, 46340}} {
+			b := newBuilder(0)
+			c.comp = caBlock(b, 0, 0, 0, dims...)
+			first := b.channels(c, cn{name: "x", dt: UintLE, bits: 8})
+			g := b.groups(cg{cycles: 1, data: 32, first: first[0]})
+			b.dg(0, g[0], b.append("DT", nil, make([]byte, 32)))
+			group := mustOpen(t, &b.memory).Groups[0]
+			if err := group.Channels[0].Err(); err == nil || !strings.Contains(err.Error(), "elements in a record of 32 bytes") {
+				t.Errorf("%s, %v: error %v", name, dims, err)
+			}
+			if _, err := readAll(group, ReadOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
