@@ -105,7 +105,9 @@ func (a *app) replay(ctx context.Context, x *session, f runFlags, p *progress) e
 		a.summary(ctx, x, time.Since(started))
 		if attended(a.stderr) && !f.exit {
 			fmt.Fprintf(a.stderr, "  dashboard stays     %s   (Ctrl-C to leave)\n", server.url(x.engine.Pipelines()[0]))
+			stopFleet := x.keepFleet(w.alive)
 			<-w.alive.Done()
+			stopFleet()
 		}
 	}
 	p.totals(x, time.Since(started))

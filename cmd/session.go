@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,6 +38,7 @@ type session struct {
 	again    bool // a finished version is made another generation of
 
 	run       string                      // this run's name, which its jobs give it
+	mu        sync.Mutex                  // of submitted, once that is complete
 	submitted map[string][]job.Submission // per pipeline, the jobs of this run
 	before    map[schemas.JobID]bool      // of those, the ones that were finished before this run
 }
@@ -322,12 +324,51 @@ func (x *session) stopped(name string, id schemas.JobID) bool {
 
 // jobs lists the run's jobs of one pipeline, in the order of submission.
 func (x *session) jobs(name string) (jobs []job.Job) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	for _, s := range x.submitted[name] {
 		if j, ok := x.managers[name].Job(s.ID); ok {
 			jobs = append(jobs, j)
 		}
 	}
 	return jobs
+}
+
+// renew puts a recording's newest job into the place of the one that was submitted: a redrive after a skip queues another
+// generation, whose results replace the old.
+func (x *session) renew() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, name := range x.engine.Pipelines() { // those that others read come first
+		from := x.spec.Pipeline(name).From
+		for i := range x.submitted[name] {
+			s := &x.submitted[name][i]
+			if len(from) > 0 {
+				s.Upstream = x.submitted[from[0].Pipeline][i].ID
+				s.ID = x.engine.Derived(name, s.Upstream)
+			} else {
+				s.ID = x.newest(name, *s)
+			}
+		}
+	}
+}
+
+// newest is the last known generation behind a submitted job; itself, when there is none.
+func (x *session) newest(name string, s job.Submission) schemas.JobID {
+	var it pipeline.Item
+	if err := json.Unmarshal(s.Source, &it); err != nil {
+		return s.ID // it was made of an item a moment ago
+	}
+	last, passed := s.ID, false
+	for generation := 0; ; generation++ {
+		id := x.engine.JobID(name, it, generation)
+		if _, ok := x.managers[name].Job(id); !ok {
+			return last
+		}
+		if passed = passed || id == s.ID; passed {
+			last = id
+		}
+	}
 }
 
 // standings says how far every node is with the run's jobs, whoever works on them.
@@ -365,7 +406,8 @@ func (x *session) fleet(ctx context.Context) error {
 // fleetEvery is how often the fleet results are folded anew while jobs finish.
 const fleetEvery = 2 * time.Second
 
-// keepFleet folds the fleet results anew as jobs finish, until the function that it returns is called.
+// keepFleet folds the fleet results anew as jobs finish, and are finished once more after a redrive, until the function that it
+// returns is called.
 func (x *session) keepFleet(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	gone := make(chan struct{})
@@ -373,14 +415,15 @@ func (x *session) keepFleet(ctx context.Context) (stop func()) {
 		defer close(gone)
 		t := time.NewTicker(fleetEvery)
 		defer t.Stop()
-		for folded := 0; ; {
+		for folded := x.finished(); ; {
 			select {
 			case <-ctx.Done():
 				return
 			case <-t.C:
 			}
-			if n := x.finished(); n != folded {
-				folded = n
+			x.renew()
+			if now := x.finished(); !slices.Equal(now, folded) {
+				folded = now
 				if err := x.fleet(ctx); err != nil && ctx.Err() == nil {
 					x.log.Warn("the fleet results were not made", "error", err)
 				}
@@ -390,12 +433,16 @@ func (x *session) keepFleet(ctx context.Context) (stop func()) {
 	return func() { cancel(); <-gone }
 }
 
-// finished is how many jobs of the run are finished.
-func (x *session) finished() (n int) {
+// finished are the jobs of the run that are.
+func (x *session) finished() (ids []schemas.JobID) {
 	for _, name := range x.engine.Pipelines() {
-		n += count(x.jobs(name))[schemas.JobFinished]
+		for _, j := range x.jobs(name) {
+			if j.State == schemas.JobFinished {
+				ids = append(ids, j.ID)
+			}
+		}
 	}
-	return n
+	return ids
 }
 
 // results reads what a stage emitted for a job from the result store.

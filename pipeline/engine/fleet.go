@@ -18,18 +18,46 @@ type Results func(ctx context.Context, job schemas.JobID, stage, eventType strin
 
 // Fleet folds the results of a run's finished jobs into the fleet results of a pipeline, and replaces them in every sink of
 // the stage that can hold them, under the run's name. It is recomputed from all results each time, in order of item name:
-// sums of floats that come in another order are other sums.
+// sums of floats that come in another order are other sums. A finished job whose results another process has stored is an
+// error: what would be folded is not the run's result.
 func (e *Engine) Fleet(ctx context.Context, pipelineName, run string, jobs []job.Job, results Results) error {
 	var errs []error
 	for _, n := range e.mine {
 		if n.pipeline != pipelineName || n.parts.Fold == nil {
 			continue
 		}
-		if err := n.fold(ctx, run, jobs, results); err != nil {
+		err := e.withOthers(ctx, pipelineName, jobs)
+		if err == nil {
+			err = n.fold(ctx, run, jobs, results)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("fleet result of %s: %w", n.key(), err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// withOthers is an error that names the finished jobs whose results are not in this process's stores.
+func (e *Engine) withOthers(ctx context.Context, pipelineName string, jobs []job.Job) error {
+	var names []string
+	for _, j := range jobs {
+		if j.State != schemas.JobFinished {
+			continue
+		}
+		lost, err := e.Lost(ctx, pipelineName, j)
+		if err != nil {
+			return err
+		}
+		if lost {
+			names = append(names, j.Item)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return fmt.Errorf("the results of %d of its recordings are with another process, %s first: two runs of this pipeline share the broker\n"+
+		"  next: stop one of them, and run the other one again; more processes for the same work are `milepost worker`", len(names), names[0])
 }
 
 func (n *node) fold(ctx context.Context, run string, jobs []job.Job, read Results) error {
