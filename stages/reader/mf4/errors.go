@@ -148,6 +148,12 @@ func openError(recording string, err error) error {
 	return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]", recording, err))
 }
 
+// changedError says that a recording is not any more what its job was made for. It is permanent.
+func changedError(recording string) error {
+	return pipeline.Permanent(fmt.Errorf("%s: the recording has changed since it was listed [E-changed]\n"+
+		"  next: `milepost run` replays it as it is now, as a job of its own; to go on with this one, put the old file back and redrive", recording))
+}
+
 // isDamage says whether the file, not the reading of it, is at fault.
 func isDamage(err error) bool {
 	var path *fs.PathError

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -164,4 +165,26 @@ func TestATruncatedRecordingFails(t *testing.T) {
 			t.Errorf("cut to %v: error is not permanent", share)
 		}
 	}
+}
+
+func TestARecordingThatWasReplacedIsNotGoneOnWith(t *testing.T) {
+	cfg := setup(t, "", group{"a", []mdf.ChannelSpec{signal("V", "m/s")}, [][]float64{{0, 1}, {1, 2}}, nil})
+	cfg.Signals = signals(`{v: {channel: V}}`)
+	items, open := build(t, cfg)
+	file := items[0].URL
+	old, err := os.ReadFile(file)
+	must(t, err)
+	for what, b := range map[string][]byte{"longer": append(slices.Clone(old), 0), "of the same size": append(slices.Clone(old[:len(old)-1]), old[len(old)-1]^1)} {
+		must(t, os.WriteFile(file, b, 0o600))
+		_, err := open(t.Context(), items[0])
+		if !pipeline.IsPermanent(err) {
+			t.Errorf("%s: error %v, want a permanent one", what, err)
+			continue
+		}
+		wantText(t, err, "a.mf4: the recording has changed since it was listed [E-changed]", "next: `milepost run`")
+	}
+	must(t, os.WriteFile(file, old, 0o600))
+	r, err := open(t.Context(), items[0])
+	must(t, err)
+	must(t, r.Close())
 }

@@ -199,9 +199,36 @@ func (l *lister) item(ctx context.Context, lib *library, c Config, name, file st
 			it.Params[ParamDuplicateOf], _ = json.Marshal(choice.DuplicateOf)
 		}
 	}
-	it.Identity = content + " binding:" + lib.fingerprint(choice)
+	it.Identity = content + ofBinding + lib.fingerprint(choice)
 	return it, nil
 }
+
+// ofBinding stands in an item's identity between what stands for the file's content and what stands for its binding.
+const ofBinding = " binding:"
+
+// hasChanged says whether a file is another one than the item that was listed: going on in the middle of it would make results of
+// two recordings. Of a large file only the size is compared: another machine's copy has a time of change of its own, which is
+// part of what stands for its content.
+func (l *lister) hasChanged(ctx context.Context, it pipeline.Item, file string) (bool, error) {
+	listed, _, ok := strings.Cut(it.Identity, ofBinding)
+	if !ok || listed == unreadable {
+		return false, nil // not of this lister, or nothing is known of it
+	}
+	st, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return false, nil // opening it will say why
+	case st.Size() != it.Bytes:
+		return true, nil
+	case st.Size() > wholeBytes:
+		return false, nil
+	}
+	now, _, err := l.identify(ctx, file)
+	return err == nil && now != listed, ctx.Err()
+}
+
+// unreadable is the identity of what cannot be read.
+const unreadable = "unreadable"
 
 // Files up to wholeBytes are identified by all of their content; of larger ones, reading which would take longer than
 // replaying the part that is wanted, size, time of change and sampled blocks are.
@@ -215,7 +242,7 @@ const (
 func (l *lister) identify(ctx context.Context, file string) (string, int64, error) {
 	st, err := os.Stat(file)
 	if err != nil {
-		return "unreadable", 0, err
+		return unreadable, 0, err
 	}
 	l.mu.Lock()
 	k, ok := l.known[file]
@@ -224,7 +251,7 @@ func (l *lister) identify(ctx context.Context, file string) (string, int64, erro
 		return k.identity, k.size, nil
 	}
 	if !st.Mode().IsRegular() {
-		return "unreadable", 0, errNoFile
+		return unreadable, 0, errNoFile
 	}
 	identity, size, err := identify(ctx, file)
 	if err != nil || size != st.Size() || time.Since(st.ModTime()) < settled {
@@ -248,12 +275,12 @@ var errNoFile = errors.New("not a regular file")
 func identify(ctx context.Context, file string) (string, int64, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "unreadable", 0, err
+		return unreadable, 0, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return "unreadable", 0, err
+		return unreadable, 0, err
 	}
 	h := sha256.New()
 	if st.Size() <= wholeBytes {
@@ -263,7 +290,7 @@ func identify(ctx context.Context, file string) (string, int64, error) {
 		err = hashSamples(ctx, h, f, st)
 	}
 	if err != nil {
-		return "unreadable", st.Size(), err
+		return unreadable, st.Size(), err
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), st.Size(), nil
 }

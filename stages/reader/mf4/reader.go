@@ -21,7 +21,7 @@ var Type = pipeline.ReaderType[Config]{
 	Name: "reader/mf4", Summary: "replays recordings in MDF 4 files as physical signals", Version: "1",
 	Emits:   []string{schemas.Signals},
 	Default: Defaults,
-	List:    new(lister).list,
+	List:    listing.list,
 	Build: func(_ context.Context, c Config) (pipeline.Open[pipeline.Reader], error) {
 		lib, err := newLibrary(c)
 		if err != nil {
@@ -32,9 +32,14 @@ var Type = pipeline.ReaderType[Config]{
 			return nil, err
 		}
 		lib.hold = mdf.NewHold(holdBytes)
-		return func(_ context.Context, it pipeline.Item) (pipeline.Reader, error) { return open(lib, c, speed, it) }, nil
+		return func(ctx context.Context, it pipeline.Item) (pipeline.Reader, error) {
+			return open(ctx, lib, c, speed, it)
+		}, nil
 	},
 }
+
+// listing knows the recordings of this process.
+var listing = new(lister)
 
 // holdBytes bounds the inflated blocks of all recordings that a stage reads at a time.
 const holdBytes = 16 << 20
@@ -64,10 +69,15 @@ type recordingReader struct {
 	origin    *int64 // start of the first slice
 }
 
-func open(lib *library, c Config, speed float64, it pipeline.Item) (*recordingReader, error) {
+func open(ctx context.Context, lib *library, c Config, speed float64, it pipeline.Item) (*recordingReader, error) {
 	name := strings.TrimPrefix(it.URL, "file://")
 	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
 		return nil, openError(it.Name, errNoFile)
+	}
+	if changed, err := listing.hasChanged(ctx, it, name); err != nil {
+		return nil, err
+	} else if changed {
+		return nil, changedError(it.Name)
 	}
 	file, err := os.Open(name)
 	if err != nil {
