@@ -79,6 +79,11 @@ func (n *node) run(ctx context.Context) error {
 // own: what one makes nothing of is then not held back from another one, nor handed to this one again and again.
 func (n *node) durable() string { return n.name + "-" + n.line.version }
 
+// Durable is the name of the consumer of the pipeline's jobs that a stage's workers share, for those who scale by its lag.
+func Durable(p *spec.Pipeline, stage string) string {
+	return stage + "-" + schemas.Version(p.Identity())
+}
+
 // takeJobs takes deliveries until ctx ends or the broker is closed. A consumer that breaks later is made anew.
 func (n *node) takeJobs(ctx context.Context) error {
 	for first := true; ; first = false {

@@ -252,6 +252,9 @@ func (b *Broker) others() bool { return len(b.nc.Servers()) > 1 }
 // leaveWithin is how long the clients of a server that shuts down take to leave it; its own grace is 10 s.
 const leaveWithin = 2 * time.Second
 
+// Connected says whether there is a connection now.
+func (b *Broker) Connected() bool { return b.nc.IsConnected() }
+
 // limit is the context of one request.
 func (b *Broker) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, b.timeout)

@@ -58,6 +58,12 @@ func newNames(pipeline, stage string) names {
 	return names{stream: "MP_" + p + "_" + s, prefix: root + "." + p + "." + s + "."}
 }
 
+// StreamName is what a log's stream is called on the server.
+func StreamName(pipeline, stage string) string { return newNames(pipeline, stage).stream }
+
+// ConsumerName is what a durable consumer is called on the server.
+func ConsumerName(durable string) string { return encode(durable) }
+
 // chain is the prefix of a chain's subjects, with the dot.
 func (n names) chain(job schemas.JobID) string { return n.prefix + encode(string(job)) + "." }
 
