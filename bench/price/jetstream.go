@@ -145,6 +145,8 @@ func newEmbedded(dir string, always bool) (system, error) {
 	return e, e.connect("", nats.InProcessServer(s))
 }
 
+func (e *embedded) pid() int { return 0 }
+
 func (e *embedded) name() string { return "embedded, sync " + e.sync }
 
 // loop publishes each event and waits for the answer: at least once.
@@ -204,6 +206,8 @@ func (e *external) ready(ctx context.Context) error {
 		}
 	}
 }
+
+func (e *external) pid() int { return e.process.Process.Pid }
 
 func (e *external) name() string { return "nats-server" }
 

@@ -39,6 +39,8 @@ func newKafka(ctx context.Context, dir string) (system, error) {
 	return &realKafka{server: server, client: c, admin: kadm.NewClient(c)}, nil
 }
 
+func (k *realKafka) pid() int { return k.server.Pid() }
+
 func (k *realKafka) name() string { return "Kafka " + kafkatest.Version }
 
 // broker is a new client as a milepost process has it.

@@ -12,11 +12,13 @@
 //     (Nats-Expected-Last-Subject-Sequence): exactly once, and a zombie is shut out, as for a stage.
 //   - kafka: a real broker; transactions that read, process and write, kgo.GroupTransactSession, of the length that a stage's have.
 //
-// It prints a Markdown table; exit code 1 when a stage's share of the loop's rate is below -least.
+// It prints a Markdown table; exit code 1 when a stage's share of the loop's rate is below -least. Beside the rates, which on a busy
+// machine say how long threads waited for each other, stands what an event costs in CPU time, the broker's included.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -41,8 +43,12 @@ type system interface {
 	// remove takes away what a round made.
 	remove(ctx context.Context, r *round) error
 	opener
+	pid() int // of the broker's process; 0: this one
 	close() error
 }
+
+// spent is the time and the CPU time that a round took.
+type spent struct{ took, cpu time.Duration }
 
 // size is what an event's data is about, and how many a job has: below what a stage may be ahead of consumers that are not there.
 type size struct{ bytes, perJob int }
@@ -108,8 +114,8 @@ func run(ctx context.Context, on, sizes, profile string, f flags) (worst float64
 	}
 	fmt.Printf("%d jobs a round, %d of them at a time, %d rounds of both, medians; %s, %d cores\n\n",
 		f.jobs, inFlight, f.rounds, runtime.Version(), runtime.GOMAXPROCS(0))
-	fmt.Println("| broker | event | by hand | a stage, exactly once | share |")
-	fmt.Println("|---|---|---:|---:|---:|")
+	fmt.Println("| broker | event | by hand | a stage, exactly once | share | CPU of an event by hand | in a stage | share |")
+	fmt.Println("|---|---|---:|---:|---:|---:|---:|---:|")
 	worst = 1e9
 	for name := range strings.SplitSeq(on, ",") {
 		makers := systems[name]
@@ -154,48 +160,104 @@ func bench(ctx context.Context, open func(context.Context, string) (system, erro
 			return 0, err
 		}
 		if f.stageOnly {
-			fmt.Printf("| %s | %d KiB | | %s | |\n", s.name(), size.bytes>>10, rate(median(stage), size, f.jobs))
+			fmt.Printf("| %s | %d KiB | | %s | | | %s | |\n", s.name(), size.bytes>>10, rate(median(stage).took, size, f.jobs), each(median(stage).cpu, size, f.jobs))
 			continue
 		}
-		share := median(loop).Seconds() / median(stage).Seconds()
-		fmt.Printf("| %s | %d KiB | %s | %s | %.2f |\n", s.name(), size.bytes>>10, rate(median(loop), size, f.jobs), rate(median(stage), size, f.jobs), share)
+		l, e := median(loop), median(stage)
+		share := l.took.Seconds() / e.took.Seconds()
+		fmt.Printf("| %s | %d KiB | %s | %s | %.2f | %s | %s | %.2f |\n", s.name(), size.bytes>>10, rate(l.took, size, f.jobs), rate(e.took, size, f.jobs), share,
+			each(l.cpu, size, f.jobs), each(e.cpu, size, f.jobs), l.cpu.Seconds()/e.cpu.Seconds())
 		worst = min(worst, share)
 	}
 	return worst, nil
 }
 
-func compare(ctx context.Context, s system, dir string, n int, size size, f flags) (loop, stage []time.Duration, err error) {
+func compare(ctx context.Context, s system, dir string, n int, size size, f flags) (loop, stage []spent, err error) {
 	for k := range f.rounds + 1 { // the first warms up
 		r, err := newRound(ctx, s, dir, fmt.Sprintf("p%d-%d", n, k), size, f.jobs)
 		if err != nil {
 			return nil, nil, err
 		}
-		l := time.Duration(0)
+		var l spent
 		if !f.stageOnly {
-			if l, err = s.loop(ctx, r); err != nil {
+			if l, err = measured(s, func() (time.Duration, error) { return s.loop(ctx, r) }); err != nil {
 				return nil, nil, fmt.Errorf("the loop: %w", err)
 			}
 		}
-		e, err := r.stage(ctx)
+		e, err := measured(s, func() (time.Duration, error) { return r.stage(ctx) })
 		if err != nil {
 			return nil, nil, fmt.Errorf("the stage: %w", err)
 		}
 		if k > 0 {
 			loop, stage = append(loop, l), append(stage, e)
 		}
-		if err := r.close(); err != nil {
-			return nil, nil, err
-		}
-		if err := s.remove(ctx, r); err != nil {
+		if err := errors.Join(r.close(), s.remove(ctx, r)); err != nil {
 			return nil, nil, err
 		}
 	}
 	return loop, stage, nil
 }
 
-func median(list []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(list))
-	return sorted[len(sorted)/2]
+// measured adds the CPU time that this process and the broker's have used meanwhile.
+func measured(s system, f func() (time.Duration, error)) (spent, error) {
+	before, err := used(s.pid())
+	if err != nil {
+		return spent{}, err
+	}
+	took, err := f()
+	if err != nil {
+		return spent{}, err
+	}
+	after, err := used(s.pid())
+	return spent{took, after - before}, err
+}
+
+// used is the CPU time of this process, and of another one.
+func used(pid int) (time.Duration, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, err
+	}
+	own := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	if pid == 0 {
+		return own, nil
+	}
+	// proc(5): utime and stime are the 14th and 15th field, in hundredths of a second; the second one may hold anything in brackets.
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat is %q", pid, text)
+	}
+	ticks := 0
+	for _, f := range fields[11:13] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return own + time.Duration(ticks)*10*time.Millisecond, nil
+}
+
+// median takes the median of the times and that of the CPU times.
+func median(list []spent) spent {
+	of := func(f func(spent) time.Duration) time.Duration {
+		var all []time.Duration
+		for _, s := range list {
+			all = append(all, f(s))
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	return spent{of(func(s spent) time.Duration { return s.took }), of(func(s spent) time.Duration { return s.cpu })}
+}
+
+func each(cpu time.Duration, s size, jobs int) string {
+	return fmt.Sprintf("%.0f µs", float64(cpu.Microseconds())/float64(jobs*s.perJob))
 }
 
 func rate(d time.Duration, s size, jobs int) string {

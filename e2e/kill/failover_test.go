@@ -5,9 +5,9 @@ package kill
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/milepost-dev/milepost/e2e/internal/process"
 	"github.com/milepost-dev/milepost/e2e/internal/results"
 	"github.com/milepost-dev/milepost/transport"
-	"github.com/milepost-dev/milepost/transport/jetstream"
 )
 
 // TestFailover: what holds the events is killed in the middle of a run, and everything comes out as without. How long nothing
@@ -45,8 +43,9 @@ func TestFailover(t *testing.T) {
 		p.compare(t, dir, b, want)
 	})
 	t.Run("three nats-servers, the one that leads", func(t *testing.T) {
-		c := startCluster(t)
-		p.failover(t, c, want, fmt.Sprintf("transport: { nats: { url: [%s], replicas: 3 } }", strings.Join(c.urls, ", ")), func() { c.killLeader(t, "MP_drives_read") })
+		c := buildCluster(t)
+		c.start(t)
+		p.failover(t, c, want, fmt.Sprintf("transport: { nats: { url: [\"%s\"], replicas: 3 } }", strings.ReplaceAll(c.url(), ",", `", "`)), func() { c.killLeader(t, "MP_drives_read") })
 	})
 	t.Run("Kafka, the broker", func(t *testing.T) {
 		s := startKafka(t)
@@ -83,17 +82,19 @@ func (p plan) failover(t *testing.T, s interface {
 // waitFor waits until so many out events lie in a stage's log.
 func waitFor(t *testing.T, b transport.Broker, stage string, n int) {
 	t.Helper()
-	log, err := b.Log(t.Context(), transport.LogConfig{Pipeline: planPipeline, Stage: stage})
+	ctx, cancel := context.WithTimeout(t.Context(), hung)
+	defer cancel()
+	log, err := b.Log(ctx, transport.LogConfig{Pipeline: planPipeline, Stage: stage})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := log.Watch(t.Context(), transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Headers: true})
+	w, err := log.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Headers: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
 	for range n {
-		if _, err := w.Next(t.Context()); err != nil {
+		if _, err := w.Next(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,61 +124,10 @@ func (p plan) compare(t *testing.T, dir string, b transport.Broker, want results
 	t.Logf("%s: %s without an event stored, of %s in all, %d events", t.Name(), longest.Round(time.Millisecond), stored[len(stored)-1].Sub(stored[0]).Round(time.Millisecond), len(stored))
 }
 
-// A cluster is three nats-servers.
-type cluster struct {
-	urls  []string
-	nodes []*clusterNode
-}
-
-type clusterNode struct {
-	name, dir, config, binary string
-	process                   *program
-}
-
-func startCluster(t *testing.T) *cluster {
+// killLeader kills the server that leads a stream; the two others go on without it.
+func (c *natsCluster) killLeader(t *testing.T, stream string) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "nats-server")
-	if err := process.Build(t.Context(), binary, "github.com/nats-io/nats-server/v2"); err != nil {
-		t.Fatal(err)
-	}
-	c, routes := &cluster{}, []string{}
-	for range 3 {
-		c.urls = append(c.urls, "nats://"+freeAddress(t))
-		routes = append(routes, freeAddress(t))
-	}
-	quoted := make([]string, len(routes))
-	for k, r := range routes {
-		quoted[k] = fmt.Sprintf("%q", "nats-route://"+r)
-	}
-	for k := range 3 {
-		n := &clusterNode{name: fmt.Sprintf("n%d", k+1), dir: t.TempDir(), binary: binary}
-		text := fmt.Sprintf("server_name: %s\nlisten: %q\njetstream { store_dir: %q }\ncluster { name: failover, listen: %q, routes: [%s] }\n", n.name, strings.TrimPrefix(c.urls[k], "nats://"), n.dir, routes[k], strings.Join(quoted, ", "))
-		n.config = filepath.Join(n.dir, "node.conf")
-		if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c.nodes = append(c.nodes, n)
-	}
-	for _, n := range c.nodes {
-		n.start(t)
-	}
-	c.ready(t)
-	return c
-}
-
-func (n *clusterNode) start(t *testing.T) {
-	t.Helper()
-	n.process = start(t, n.dir, n.binary, "-c", n.config)
-	if !n.process.Until(process.Contains("Server is ready")) {
-		t.Fatalf("nats-server did not start:\n%s", n.process.Tail())
-	}
-	n.process.Drain()
-}
-
-// ask has a client of the cluster.
-func (c *cluster) ask(t *testing.T, f func(ctx context.Context, j js.JetStream) error) {
-	t.Helper()
-	nc, err := nats.Connect(strings.Join(c.urls, ","))
+	nc, err := nats.Connect(c.url())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,55 +136,14 @@ func (c *cluster) ask(t *testing.T, f func(ctx context.Context, j js.JetStream) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	for err = f(ctx, j); err != nil && ctx.Err() == nil; {
-		err = f(ctx, j)
-	}
+	s, err := j.Stream(t.Context(), stream)
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// ready waits until the three can hold a stream.
-func (c *cluster) ready(t *testing.T) {
-	t.Helper()
-	c.ask(t, func(ctx context.Context, j js.JetStream) error {
-		short, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		if _, err := j.CreateOrUpdateStream(short, js.StreamConfig{Name: "READY", Subjects: []string{"ready"}, Replicas: 3}); err != nil {
-			return err
-		}
-		return j.DeleteStream(short, "READY")
-	})
-}
-
-// killLeader kills the server that leads a stream; the two others go on without it.
-func (c *cluster) killLeader(t *testing.T, stream string) {
-	t.Helper()
-	leader := ""
-	c.ask(t, func(ctx context.Context, j js.JetStream) error {
-		s, err := j.Stream(ctx, stream)
-		if err != nil {
-			return err
-		}
-		leader = s.CachedInfo().Cluster.Leader
-		return nil
-	})
-	for _, n := range c.nodes {
-		if n.name == leader {
-			n.process.kill()
-			return
-		}
+	leader := s.CachedInfo().Cluster.Leader
+	n, err := strconv.Atoi(strings.TrimPrefix(leader, "n"))
+	if err != nil || n >= len(c.nodes) {
+		t.Fatalf("%q leads stream %s, and is no server of ours", leader, stream)
 	}
-	t.Fatalf("%q leads stream %s, and is no server of ours", leader, stream)
-}
-
-func (c *cluster) connect(t *testing.T) transport.Broker {
-	t.Helper()
-	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: strings.Join(c.urls, ","), Replicas: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	c.nodes[n].process.kill()
 }

@@ -65,3 +65,15 @@ func TestRoadlogsOnKafka(t *testing.T) {
 	want, _ := p.undisturbed(t)
 	p.drawn(t, startKafka(t), want)
 }
+
+// running is a broker that is up already.
+type running struct{ kafkaServer }
+
+func (running) start(*testing.T) {}
+
+// TestSameBytesOnKafka is TestSameBytes on Kafka: the same file with another --transport, undisturbed.
+func TestSameBytesOnKafka(t *testing.T) {
+	p := samples()
+	want, _ := p.undisturbed(t)
+	p.same(t, place{"Kafka", func(t *testing.T) server { return running{startKafka(t)} }, nil}, want)
+}
