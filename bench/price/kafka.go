@@ -72,7 +72,7 @@ func (k *realKafka) loop(ctx context.Context, r *round) (time.Duration, error) {
 	}
 	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(k.server.Address), kgo.ConsumerGroup(group), kgo.ConsumeTopics(source),
 		kgo.TransactionalID(group), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.RequireStableFetchOffsets(), kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(kafka.DefaultMaxMessageBytes), kgo.FetchMaxBytes(32<<20), kgo.FetchMaxPartitionBytes(8<<20),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics())
 	if err != nil {

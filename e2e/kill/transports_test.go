@@ -3,9 +3,11 @@
 package kill
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/milepost-dev/milepost/e2e/internal/process"
 	"github.com/milepost-dev/milepost/e2e/internal/results"
@@ -58,13 +60,20 @@ func (c *natsCluster) url() string {
 // kill ends one of the three, which the others do not need.
 func (c *natsCluster) kill(*testing.T) { c.nodes[0].process.kill() }
 
+// connect tries again: what is asked while the three agree on a leader may never be answered.
 func (c *natsCluster) connect(t *testing.T) transport.Broker {
 	t.Helper()
-	b, err := jetstream.Connect(t.Context(), jetstream.Config{URL: c.url(), Replicas: 3, Timeout: hung})
-	if err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), hung)
+	defer cancel()
+	for {
+		b, err := jetstream.Connect(ctx, jetstream.Config{URL: c.url(), Replicas: 3, Timeout: 30 * time.Second})
+		if err == nil {
+			return b
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
 	}
-	return b
 }
 
 // A place is a transport that the same file is run on, by --transport alone.

@@ -86,7 +86,8 @@ func (p *part) take(ctx context.Context) error {
 	}
 	id := fmt.Sprintf("%s/%d", p.log.topics[outTopic], p.n)
 	b := p.log.broker
-	c, err := b.newClient(kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+	// It lingers as long as a transaction may be open, since a commit flushes: else every small event was a request of its own.
+	c, err := b.newClient(kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(b.config.AheadInterval),
 		kgo.ProducerBatchMaxBytes(int32(b.config.MaxMessageBytes)), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.MaxBufferedBytes(2*aheadBytes), kgo.TransactionTimeout(b.config.Timeout))
 	if err != nil {
