@@ -100,9 +100,26 @@ func (l *lab) made(partitions int32, settings map[string]string) {
 		_, err := l.admin.CreateTopic(l.ctx, partitions, 1, values, l.topic())
 		if !errors.Is(err, kerr.TopicAlreadyExists) { // being deleted
 			l.must(err)
-			return
+			break
 		}
 	}
+	for !l.shows(settings) {
+	}
+}
+
+// shows says whether the broker knows of the topic's settings, rather than of those of one that was deleted a moment ago.
+func (l *lab) shows(settings map[string]string) bool {
+	l.Helper()
+	described, err := l.admin.DescribeTopicConfigs(l.ctx, l.topic())
+	l.must(err)
+	r, err := described.On(l.topic(), nil)
+	l.must(err)
+	for _, c := range r.Configs {
+		if want, ok := settings[c.Key]; ok && (c.Value == nil || *c.Value != want) {
+			return false
+		}
+	}
+	return r.Err == nil
 }
 
 // TestTopicsThatDoNotFit: each is told what to change, and is taken when that is done.
