@@ -54,6 +54,40 @@ func TestAnotherConfigurationLeavesUnfinishedJobsAlone(t *testing.T) {
 	}
 }
 
+// While a release is rolled out, workers of both configurations take jobs of the same pipeline from the same broker.
+func TestTwoConfigurationsAtOnceDoNotMix(t *testing.T) {
+	edited := strings.Replace(joined, "uses: process/sum,", "uses: process/sum, with: { fail_at: 1000 },", 1)
+	var want []string
+	for _, yaml := range []string{joined, edited} {
+		alone := start(t, yaml, memory.New(), newMemorySink())
+		alone.finish()
+		want = append(want, alone.sink.sorted()...)
+	}
+	slices.Sort(want)
+	b, sink := memory.New(), newMemorySink()
+	var processes []*process
+	for _, yaml := range []string{joined, edited} {
+		for range 2 { // whose jobs are they, and a worker beside it
+			worker := len(processes)%2 == 1
+			processes = append(processes, boot(t, setup{yaml: yaml, broker: b.Client(), store: sink, retain: true, worker: worker}))
+		}
+	}
+	old, next := processes[0], processes[2]
+	ids := old.submit()
+	if err := next.manager.Wait(t.Context(), next.submit()); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.manager.Wait(t.Context(), ids); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
+		p.stop()
+	}
+	if got := sink.sorted(); !slices.Equal(got, want) {
+		t.Errorf("%d documents of both, want %d, or they differ", len(got), len(want))
+	}
+}
+
 // recorded is a broker that counts how often each event of a job was delivered to each consumer.
 func recorded(t *testing.T, b transport.Broker) (transport.Broker, func() map[string]int) {
 	t.Helper()
