@@ -52,7 +52,11 @@ func (a *attack) processes(ctx context.Context, rng *rand.Rand) {
 	var frozen sync.WaitGroup
 	defer frozen.Wait()
 	freezing := make(chan struct{}, 1)
-	for n := 0; pause(ctx, between(rng, 300*time.Millisecond, 1700*time.Millisecond)) == nil; n++ {
+	most := 1700 * time.Millisecond
+	if !a.system.shared() { // the only process: its jobs are to begin before it dies again, not only to be opened
+		most = 5 * time.Second
+	}
+	for n := 0; pause(ctx, between(rng, 300*time.Millisecond, most)) == nil; n++ {
 		m := a.crew.members[rng.IntN(len(a.crew.members))]
 		switch k := rng.IntN(10); {
 		case n == 0 && a.calm > 0: // a first one while nothing else happens

@@ -22,7 +22,7 @@ const pipelinesFile = "pipelines.yaml"
 // test. %s are the transport and the folder of the samples.
 const workload = `version: 1
 transport: %s
-defaults: { retry: { attempts: 6, backoff: 20ms, max_backoff: 300ms }, checkpoint: { inputs: 16, interval: 2s }, timeout: 3s }
+defaults: { retry: { attempts: 9, backoff: 20ms, max_backoff: 300ms }, checkpoint: { inputs: 16, interval: 2s }, timeout: 3s }
 sinks:
   documents: { json: { path: "./out/documents/{item}.json", form: document, types: [aeb.kpi.v1, aeb.fleet.v1] } }
   lines: { json: { path: "./out/{stage}/{item}.jsonl" } }
@@ -35,7 +35,7 @@ pipelines:
         uses: process/ordeal
         parallelism: 2
         on_error: skip
-        retry: { attempts: 4 }
+        retry: { attempts: 6 }
         with: { slow: 3ms, bad: 23, panic: 61, flaky: 17, twice: 5, hang: drive02/37, kill: drive03/50 }
         to: [lines, rows]
       - { name: some, uses: process/ordeal, from: read, parallelism: 2, on_error: skip, with: { slow: 1ms, only: 9, bad: 41, flaky: 29, weight: 400000 } }
