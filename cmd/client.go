@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/milepost-dev/milepost/cmd/internal/api"
+	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
 	"github.com/milepost-dev/milepost/pipeline/spec"
 )
 
@@ -27,13 +28,21 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 	}
 	x, err := a.openSession(ctx, s, sessionOptions{idle: true}, slog.New(slog.DiscardHandler))
 	if h, serving := servedBy(dir); errors.Is(err, errHeld) && serving {
-		return exit(ExitFailed, f(ctx, api.NewClient(h.endpoint())))
+		return answered(f(ctx, api.NewClient(h.endpoint())))
 	}
 	if err != nil {
 		return err
 	}
 	err = a.alone(ctx, x, f)
-	return exit(ExitFailed, errors.Join(err, x.close()))
+	return answered(errors.Join(err, x.close()))
+}
+
+// answered gives an error the exit code that it stands for: a name or value that cannot be is a fault of usage.
+func answered(err error) error {
+	if no := (guard.Refusal{}); errors.As(err, &no) && (no.Code == api.CodePipeline || no.Code == api.CodeParam) {
+		return exit(ExitUsage, err)
+	}
+	return exit(ExitFailed, err)
 }
 
 // local says whether the events are where no other process reaches them.

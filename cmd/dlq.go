@@ -166,5 +166,9 @@ func (a *app) showLetter(ctx context.Context, c *api.Client, pipeline, id string
 	if err != nil {
 		return err
 	}
+	if a.output == "name" {
+		_, err := fmt.Fprintln(a.stdout, d.ID)
+		return err
+	}
 	return a.document(d)
 }

@@ -155,9 +155,12 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 		}
 		a.warn(file, warnings)
 	}
-	if a.structured() {
+	switch {
+	case a.structured():
 		err = a.document(v)
-	} else {
+	case a.output == "name":
+		_, err = fmt.Fprintln(a.stdout, v.File)
+	default:
 		err = a.printFile(v)
 	}
 	if err == nil && v.Error != "" {

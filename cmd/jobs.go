@@ -84,6 +84,10 @@ func (a *app) showJob(ctx context.Context, c *api.Client, id string) error {
 	if a.structured() {
 		return a.document(j)
 	}
+	if a.output == "name" {
+		_, err := fmt.Fprintln(a.stdout, j.ID)
+		return err
+	}
 	rows := [][]string{{"job", string(j.ID)}, {"pipeline", j.Pipeline}, {"recording", j.Recording}, {"status", j.Status},
 		{"run", j.Run}, {"version", version(j)}, {"queued", j.Queued.Format(time.RFC3339)}, {"resumed", fmt.Sprint(j.Resumed)}}
 	if j.Started != nil {

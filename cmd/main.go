@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -154,10 +155,39 @@ func interruptible() (context.Context, func()) {
 func group(use, short string) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, RunE: func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return exit(ExitUsage, fmt.Errorf("unknown command %q for %q\n  %s --help", args[0], c.CommandPath(), c.CommandPath()))
+			meant := ""
+			if near := nearestCommand(c, args[0]); near != "" {
+				meant = fmt.Sprintf("did you mean %q?   ", near)
+			}
+			return exit(ExitUsage, fmt.Errorf("unknown command %q for %q\n  %s%s --help", args[0], c.CommandPath(), meant, c.CommandPath()))
 		}
 		return c.Help()
 	}}
+}
+
+func nearestCommand(c *cobra.Command, word string) string {
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return pipeline.Nearest(word, names)
+}
+
+// wordArguments has every command say with its own usage which arguments it takes.
+func wordArguments(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		wordArguments(sub)
+	}
+	check := c.Args
+	if check == nil {
+		return
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if check(c, args) == nil {
+			return nil
+		}
+		return exit(ExitUsage, fmt.Errorf("%s: want   milepost %s\n  %s --help", c.CommandPath(), strings.TrimPrefix(c.UseLine(), "milepost "), c.CommandPath()))
+	}
 }
 
 // root is the command that holds all others.
@@ -170,5 +200,6 @@ func (a *app) root() *cobra.Command {
 	a.flags(root)
 	root.AddCommand(a.runCommand(), a.workerCommand(), a.healthCommand(), a.lintCommand(), a.graphCommand(), a.schemaCommand(), a.stagesCommand(),
 		a.inspectCommand(), a.exportCommand(), a.finalizeCommand(), a.jobsCommand(), a.dlqCommand(), a.statusCommand(), a.doctorCommand(), a.mirrorCommand(), a.renderCommand(), a.configCommand(), a.versionCommand())
+	wordArguments(root)
 	return root
 }

@@ -106,6 +106,8 @@ func clockText(d time.Duration) string {
 // ageText writes how long ago something was: 4s, 6m, 3h, 12d.
 func ageText(d time.Duration) string {
 	switch {
+	case d < 0: // a clock was set back since
+		return "0s"
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < time.Hour:

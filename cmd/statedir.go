@@ -34,7 +34,7 @@ const (
 // holdState takes the directory, made if missing. errHeld, with pid and address, if another process has it and serves there.
 func holdState(ctx context.Context, path string) (*stateDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+		return nil, fmt.Errorf("make the state directory: %w\n  next: take another one with --state DIR", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

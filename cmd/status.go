@@ -31,6 +31,12 @@ func (a *app) printStatus(ctx context.Context, c *api.Client) error {
 			Detail []api.Pipeline `json:"detail"`
 		}{s, pipelines})
 	}
+	if a.output == "name" {
+		for _, p := range pipelines {
+			fmt.Fprintln(a.stdout, p.Name)
+		}
+		return nil
+	}
 	fmt.Fprintf(a.stdout, "milepost %s   process %d   transport %s %s\n", s.Version, s.PID, s.Transport.Kind, s.Transport.Address)
 	for _, p := range pipelines {
 		left := ""

@@ -119,6 +119,29 @@ func TestACancelledJobGoesAgainWhenItIsRetried(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeAskedForIsOfUsage(t *testing.T) {
+	l := setup(t)
+	l.run(0, "run", "--exit", "--listen", "127.0.0.1:0", "--progress", "none")
+	for _, c := range []struct{ command, says string }{
+		{"jobs ls --status bogus", `status="bogus" is not a state of a job`}, {"dlq ls --status bogus", `state="bogus" is not `},
+		{"dlq redrive aebb/kpi", `no pipeline "aebb"; there are aeb; did you mean "aeb"? [E-pipeline]`},
+		{"jobs show", "milepost jobs show: want   milepost jobs show JOB"}, {"jobs retyr", `did you mean "retry"?`},
+	} {
+		l.run(2, strings.Fields(c.command)...)
+		l.wants(l.stderr.String(), c.says)
+	}
+	if got := l.run(0, "status", "-o", "name"); got != "aeb\n" {
+		t.Errorf("status -o name: %q", got)
+	}
+	id := strings.Fields(l.run(0, "jobs", "ls", "-o", "name"))[0]
+	if got := l.run(0, "jobs", "show", id, "-o", "name"); got != id+"\n" {
+		t.Errorf("jobs show -o name: %q", got)
+	}
+	if got := l.with(t.Context(), 0, "inspect", "../samples/sim_full_braking.mf4", "-o", "name"); got != "../samples/sim_full_braking.mf4\n" {
+		t.Errorf("inspect -o name: %q", got)
+	}
+}
+
 func TestAWorkerWithoutWorkIsRefusedBeforeItConnects(t *testing.T) {
 	l := setup(t)
 	for _, c := range []struct{ command, says string }{

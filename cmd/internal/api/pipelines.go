@@ -3,8 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"strings"
 
+	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/engine"
 	"github.com/milepost-dev/milepost/pipeline/job"
@@ -131,8 +134,18 @@ func (s *Server) pipeline(ctx context.Context, q query) (any, error) {
 	return nil, s.noPipeline(q.Get("pipeline"))
 }
 
+// CodePipeline is the code of a refusal of a name that no pipeline has; CodeParam of a value that a parameter cannot have.
+const (
+	CodePipeline = "E-pipeline"
+	CodeParam    = "E-param"
+)
+
 func (s *Server) noPipeline(name string) error {
-	return notFound("no pipeline %q; there are %s", name, strings.Join(s.c.Engine.Pipelines(), ", "))
+	all, meant := s.c.Engine.Pipelines(), ""
+	if near := pipeline.Nearest(name, all); near != "" {
+		meant = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return &apiError{http.StatusNotFound, guard.Refusal{Message: fmt.Sprintf("no pipeline %q; there are %s%s", name, strings.Join(all, ", "), meant), Code: CodePipeline}}
 }
 
 // pipelines are those that the engine runs, upstream before downstream.

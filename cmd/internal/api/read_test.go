@@ -241,9 +241,9 @@ func (b *bundle) testRefusals(t *testing.T) {
 		code   string
 	}{
 		"/api/v1/nothing":                              {404, "E-not-found"},
-		"/api/v1/pipelines/none":                       {404, "E-not-found"},
-		"/api/v1/pipelines/none/recordings":            {404, "E-not-found"},
-		"/api/v1/pipelines/none/kpis":                  {404, "E-not-found"},
+		"/api/v1/pipelines/none":                       {404, "E-pipeline"},
+		"/api/v1/pipelines/none/recordings":            {404, "E-pipeline"},
+		"/api/v1/pipelines/none/kpis":                  {404, "E-pipeline"},
 		"/api/v1/pipelines/drives/stages/none/history": {404, "E-not-found"},
 		"/api/v1/pipelines/drives/recordings/none.mf4": {404, "E-not-found"},
 		"/api/v1/pipelines/drives/recordings/sim_full_braking.mf4/timeline?signal=none":  {404, "E-not-found"},
@@ -254,7 +254,7 @@ func (b *bundle) testRefusals(t *testing.T) {
 		"/api/v1/pipelines/drives/recordings?sort=colour":                                {400, "E-param"},
 		"/api/v1/pipelines/drives/recordings?label=colour":                               {400, "E-param"},
 		"/api/v1/jobs?status=happy":   {400, "E-param"},
-		"/api/v1/jobs?pipeline=none":  {404, "E-not-found"},
+		"/api/v1/jobs?pipeline=none":  {404, "E-pipeline"},
 		"/api/v1/jobs?limit=0":        {400, "E-param"},
 		"/api/v1/jobs?offset=-1":      {400, "E-param"},
 		"/api/v1/jobs/j-none":         {404, "E-not-found"},

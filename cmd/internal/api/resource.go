@@ -314,7 +314,7 @@ func notFound(format string, args ...any) error {
 }
 
 func badParam(name, value, want string) error {
-	return &apiError{http.StatusBadRequest, guard.Refusal{Message: fmt.Sprintf("%s=%q is not %s", name, value, want), Code: "E-param"}}
+	return &apiError{http.StatusBadRequest, guard.Refusal{Message: fmt.Sprintf("%s=%q is not %s", name, value, want), Code: CodeParam}}
 }
 
 func badBody(err error) error {
