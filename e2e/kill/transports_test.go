@@ -6,6 +6,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,11 +40,17 @@ func (c *natsCluster) start(t *testing.T) {
 		host, port, _ := strings.Cut(n.address, ":")
 		n.process = start(t, n.store, n.binary, "-js", "-sd", n.store, "-a", host, "-p", port, "-n", "n"+strconv.Itoa(i),
 			"--cluster_name", "kill", "--cluster", c.routes[i], "--routes", strings.Join(c.routes, ","))
-		if !n.process.Until(process.Contains("Server is ready")) {
-			t.Fatalf("nats-server did not start:\n%s", n.process.Tail())
-		}
-		n.process.Drain() // else the server would wait for a reader of its log
 	}
+	var ready sync.WaitGroup
+	for _, n := range c.nodes { // all at once: one that nobody reads waits, and the others for it
+		ready.Go(func() {
+			if !n.process.Until(process.Contains("Server is ready")) {
+				t.Errorf("nats-server did not start:\n%s", n.process.Tail())
+			}
+			n.process.Drain()
+		})
+	}
+	ready.Wait()
 	if err := c.connect(t).Close(); err != nil {
 		t.Fatal(err)
 	}

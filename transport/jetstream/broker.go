@@ -153,12 +153,7 @@ func (b *Broker) connect(ctx context.Context, url string, options []nats.Option)
 	if err == nil {
 		limited, done := b.limitAPI(ctx, "")
 		defer done()
-		_, err = b.js.AccountInfo(limited)
-		for attempt := 1; leaderless(err) && b.pause(limited, attempt); attempt++ {
-			if _, again := b.js.AccountInfo(limited); limited.Err() == nil || again == nil {
-				err = again
-			}
-		}
+		err = b.answers(limited)
 		err = whyDenied(limited, err)
 	}
 	if err != nil {
@@ -167,10 +162,24 @@ func (b *Broker) connect(ctx context.Context, url string, options []nats.Option)
 	return err
 }
 
-// leaderless says whether a cluster has not agreed on a leader yet, as in its first seconds.
-func leaderless(err error) bool {
-	var refused *jetstream.APIError
-	return errors.As(err, &refused) && refused.ErrorCode == codeNoLeader
+// answerWithin is how long JetStream is waited for before it is asked again: in a cluster's first seconds nobody may have heard.
+const answerWithin = 2 * time.Second
+
+// answers asks JetStream about the account until it answers, however long a cluster takes to agree on a leader.
+func (b *Broker) answers(ctx context.Context) (err error) {
+	for attempt := 1; ; attempt++ {
+		short, cancel := context.WithTimeout(ctx, answerWithin)
+		_, again := b.js.AccountInfo(short)
+		cancel()
+		if err == nil || ctx.Err() == nil {
+			err = again // the last that does not only say that time is over
+		}
+		var refused *jetstream.APIError
+		leaderless := errors.As(again, &refused) && refused.ErrorCode == codeNoLeader
+		if again == nil || ctx.Err() != nil || !leaderless && !errors.Is(again, context.DeadlineExceeded) || !b.pause(ctx, attempt) {
+			return err
+		}
+	}
 }
 
 // dialTries is how often a server that is not there is dialled: one that is being started answers within seconds.
