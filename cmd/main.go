@@ -14,13 +14,13 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/transport"
 )
 
 // Exit codes.
@@ -125,16 +125,38 @@ func (a *app) exitCode(err error) int {
 	return code
 }
 
-// cancelled says whether an error is that something was broken off and nothing else: everything joined in it is.
+// cancelled says whether an error says nothing but that its context ended, and that therefore nobody knows what became of what was
+// under way then: the next run looks.
 func cancelled(err error) bool {
-	switch e := err.(type) {
-	case interface{ Unwrap() []error }:
-		all := e.Unwrap()
-		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !cancelled(err) })
-	case interface{ Unwrap() error }:
-		return cancelled(e.Unwrap())
+	said := false
+	for _, e := range leaves(err) {
+		switch e {
+		case context.Canceled:
+			said = true
+		case transport.ErrUnknown:
+		default:
+			return false
+		}
 	}
-	return err == context.Canceled
+	return said
+}
+
+// leaves are the errors that an error is made of, those that wrap none.
+func leaves(err error) (all []error) {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			all = append(all, leaves(inner)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return leaves(inner)
+		}
+	}
+	return []error{err}
 }
 
 // interruptible is a context that ends with the first Ctrl-C or SIGTERM; the second ends the process at once.
