@@ -125,3 +125,43 @@ func (p plan) same(t *testing.T, at place, want results.Results) {
 		t.Error("there are no results")
 	}
 }
+
+// TestMirrorKilled: a run is killed in the middle and mirrored to a server, by a mirror that is killed again and again; what comes of it
+// there is what comes of a run that nobody disturbed.
+func TestMirrorKilled(t *testing.T) {
+	p := samples()
+	want, total := p.undisturbed(t)
+	s := buildServer(t)
+	s.start(t)
+	dir := p.folder(t)
+	run := p.start(t, dir)
+	if _, ok := run.Appends(total / 2); !ok {
+		t.Fatalf("the run ended before it was killed:\n%s", run.Tail())
+	}
+	run.kill()
+	args := []string{"mirror", "-f", "pipelines.yaml", "--state", "state", "--to", s.url()}
+	for logs := range 3 { // killed as soon as so many logs are copied, so in the next one
+		m := start(t, dir, milepost, args...)
+		for range logs + 1 {
+			if !m.Until(process.Contains("mirrored")) {
+				t.Fatalf("a mirror ended before it was killed:\n%s", m.Tail())
+			}
+		}
+		m.kill()
+	}
+	m := start(t, dir, milepost, args...)
+	m.Drain()
+	if code := m.wait(); code != 0 {
+		t.Fatalf("the mirror ended with %d:\n%s", code, m.Tail())
+	}
+	again := p.start(t, dir, "--transport", s.url())
+	again.Appends(0)
+	if code := again.wait(); code != 0 {
+		t.Fatalf("the run ended with %d:\n%s", code, again.Tail())
+	}
+	b := s.connect(t)
+	defer b.Close()
+	for _, d := range p.collectFrom(t, dir, b).Diff(want) {
+		t.Error(d)
+	}
+}

@@ -64,6 +64,11 @@ func (i *instance) load(ctx context.Context) settle.Input {
 		}
 		return err
 	})
+	if err == nil {
+		if c, err = i.placed(ctx, c); err != nil {
+			return settle.Input{Op: settle.Loaded, Outcome: i.outcomeOf("find the store's place in the chain", err)}
+		}
+	}
 	if err != nil && i.store.failed(err, i.n.settings.Retry.Attempts) {
 		// Nothing is known of what it holds: the first input that it would have to take is given up with this error.
 		return settle.Input{Op: settle.Loaded}
@@ -72,6 +77,30 @@ func (i *instance) load(ctx context.Context) settle.Input {
 		i.consumed(c)
 	}
 	return settle.Input{Op: settle.Loaded, Cursor: c, Outcome: i.outcomeOf("read the store's cursor", err)}
+}
+
+// placed is the store's cursor with positions of this broker. A store outlives a move to another one (milepost mirror), where its
+// position may be that of a later event, behind which nothing would ever come; any other wrong one is noticed by reading on.
+func (i *instance) placed(ctx context.Context, c schemas.Cursor) (schemas.Cursor, error) {
+	for k := range min(len(c.Edges), len(i.edges)) {
+		at := c.Edges[k]
+		if at.Sequence == 0 || at.Ended {
+			continue
+		}
+		var last transport.Stored
+		err := newest(ctx, i.edges[k].from.out, i.edges[k].id, func(s *transport.Stored) { last = *s }, transport.Out)
+		if err != nil {
+			return c, err
+		}
+		if last.Position != at.Position || last.Event.Sequence == at.Sequence {
+			continue
+		}
+		c = c.Clone()
+		if c.Edges[k].Position, err = i.edges[k].find(ctx, at.Sequence); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 // open opens the job's chain at this node, and the account of what its consumers have yet to take.
