@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
 
 	"github.com/milepost-dev/milepost/transport"
 )
@@ -99,6 +101,9 @@ func serverOptions(c EmbeddedConfig) *server.Options {
 	if c.MaxEvent == 0 {
 		c.MaxEvent = DefaultMaxEvent
 	}
+	if c.MaxStoreBytes == 0 {
+		c.MaxStoreBytes = capacity(c.Dir)
+	}
 	o := &server.Options{
 		ServerName: "milepost", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: c.Dir, JetStreamMaxStore: c.MaxStoreBytes,
@@ -109,6 +114,20 @@ func serverOptions(c EmbeddedConfig) *server.Options {
 		o.SyncInterval = min(c.SyncEvery, DefaultSyncEvery)
 	}
 	return o
+}
+
+// capacity is the size of the disk that a folder is to lie on, 0 if it cannot be told. The server would take three quarters of
+// what is free when it starts, and keep to that: on a disk that was full for a moment it would store nothing ever after.
+func capacity(dir string) int64 {
+	var fs unix.Statfs_t
+	for err := unix.Statfs(dir, &fs); err != nil; err = unix.Statfs(dir, &fs) { // it may still have to be made
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return 0
+		}
+		dir = parent
+	}
+	return int64(fs.Blocks) * int64(fs.Bsize)
 }
 
 // serverLog hands the server's words to slog. The server expects Fatalf to end the process; here the first is kept.
