@@ -3,7 +3,10 @@ package cmd
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"syscall"
+	"time"
 
 	"github.com/milepost-dev/milepost/cmd/internal/api"
 	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
@@ -26,15 +29,40 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 			return exit(ExitFailed, err)
 		}
 	}
-	x, err := a.openSession(ctx, s, sessionOptions{idle: true}, slog.New(slog.DiscardHandler))
-	if h, serving := servedBy(dir); errors.Is(err, errHeld) && serving {
-		return answered(f(ctx, api.NewClient(h.endpoint())))
+	for try := 1; ; try++ {
+		x, err := a.openSession(ctx, s, sessionOptions{idle: true}, slog.New(slog.DiscardHandler))
+		if h, serving := servedBy(dir); errors.Is(err, errHeld) && serving {
+			err = f(ctx, api.NewClient(h.endpoint()))
+			if hungUp(err) && try < askTries && wait(ctx, lookAgain*time.Duration(try)) {
+				continue
+			}
+			return answered(err)
+		}
+		if err != nil {
+			return err
+		}
+		err = a.alone(ctx, x, f)
+		return answered(errors.Join(err, x.close()))
 	}
-	if err != nil {
-		return err
+}
+
+// askTries is how often somebody else is asked who ends meanwhile.
+const askTries = 6
+
+// hungUp says whether a process ended while it was asked.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	err = a.alone(ctx, x, f)
-	return answered(errors.Join(err, x.close()))
 }
 
 // answered gives an error the exit code that it stands for: a name or value that cannot be is a fault of usage.
