@@ -364,9 +364,10 @@ func (i *instance) stored(r transport.Record) {
 	if i.flow != nil {
 		i.flow.produced(r.Event.Sequence, len(r.Event.Data))
 	}
-	// Of what lies behind the last checkpoint nothing can be trimmed: where the log is small, checkpoints come sooner.
+	// Of what lies behind the last checkpoint nothing can be trimmed: where the log is small, checkpoints come sooner. All jobs
+	// that are at work share the log: what lies behind all their checkpoints must leave room.
 	i.unsavedBytes += int64(len(r.Event.Data))
-	if limit := i.n.e.maxLog; limit > 0 && i.unsavedBytes > limit/logReserve {
+	if limit := i.n.e.maxLog; limit > 0 && i.unsavedBytes > limit/int64(max(logReserve, i.n.line.active())) {
 		i.due = true
 	}
 }
