@@ -16,7 +16,7 @@ func openKafka(ctx context.Context, k *spec.Kafka, log *slog.Logger) (transport.
 		MaxMessageBytes: int(k.MaxMessageBytes), MaxBytes: int64(k.Limits.MaxBytes), AheadEvents: k.Commit.Events, AheadInterval: k.Commit.Interval, Log: log}
 	if t := k.TLS; t != nil {
 		var err error
-		if c.TLS, err = (kafka.TLSFiles{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName}).Config(); err != nil {
+		if c.TLS, err = (transport.TLSFiles{Block: "transport.kafka.tls", CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName}).Config(); err != nil {
 			return nil, exit(ExitUsage, fmt.Errorf("%w [E-transport]", err))
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -44,26 +43,16 @@ func (e *Engine) Letters(ctx context.Context, pipelineName string) ([]Letter, er
 }
 
 func (n *node) letters(ctx context.Context) (letters []Letter, err error) {
-	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Drain: true})
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return letters, nil
-		}
-		if err != nil {
-			return letters, err
-		}
+	err = transport.Each(ctx, n.out, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Drain: true}, func(s *transport.Stored) error {
 		l := Letter{ID: fmt.Sprintf("d-%s-%d", n.name, s.Position), Pipeline: n.pipeline, Stage: n.name, Job: s.Chain.Job,
 			Item: s.Event.Item, Position: s.Position, At: s.At}
 		if err := json.Unmarshal(s.Event.Data, &l.Letter); err != nil {
-			return letters, fmt.Errorf("dead letter at position %d: %w", s.Position, err)
+			return fmt.Errorf("dead letter at position %d: %w", s.Position, err)
 		}
 		letters = append(letters, l)
-	}
+		return nil
+	})
+	return letters, err
 }
 
 // Purge removes a dead letter of a job that is over, ErrOpen otherwise. It is false when there was nothing to remove: somebody

@@ -2,9 +2,7 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -126,21 +124,8 @@ func (n *node) lastOut(ctx context.Context, job schemas.JobID) (last uint64, err
 
 // newest reads the headers of the last record of each of these kinds in a chain.
 func newest(ctx context.Context, log transport.Log, id schemas.ChainID, take func(*transport.Stored), kinds ...transport.Kind) error {
-	w, err := log.Watch(ctx, transport.WatchConfig{Kinds: kinds, Chain: &id, Headers: true, Newest: true, Drain: true})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		take(&s)
-	}
+	c := transport.WatchConfig{Kinds: kinds, Chain: &id, Headers: true, Newest: true, Drain: true}
+	return transport.Each(ctx, log, c, func(s *transport.Stored) error { take(s); return nil })
 }
 
 // consumed tells the producers how far this node's checkpoint or store is: when it is opened, since a producer that was

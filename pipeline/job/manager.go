@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -65,12 +64,12 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 	c.Active = max(c.Active, 1)
 	m := &Manager{c: c, turn: make(chan struct{}, 1), chains: map[schemas.JobID]transport.Chain{}, table: newTable(c.Version),
 		changed: make(chan struct{}), stopped: map[string]schemas.JobEvent{}}
-	if err := m.replay(ctx, c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true}, m.jobChanged); err != nil {
+	if err := transport.Each(ctx, c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true}, m.jobChanged); err != nil {
 		return nil, fmt.Errorf("read the jobs of %s: %w", c.Pipeline, err)
 	}
 	for stage, log := range c.Logs {
 		w := transport.WatchConfig{Kinds: decisions(), Newest: true, Drain: true}
-		err := m.replay(ctx, log, w, func(s transport.Stored) error { return m.stageDecided(stage, s) })
+		err := transport.Each(ctx, log, w, func(s *transport.Stored) error { return m.stageDecided(stage, s) })
 		if err != nil {
 			return nil, fmt.Errorf("read the decisions of %s/%s: %w", c.Pipeline, stage, err)
 		}
@@ -80,35 +79,15 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 
 func decisions() []transport.Kind { return []transport.Kind{transport.DeadLetter, transport.Control} }
 
-func (m *Manager) replay(ctx context.Context, log transport.Log, c transport.WatchConfig, fold func(transport.Stored) error) error {
-	w, err := log.Watch(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = fold(s)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // Run admits queued jobs and follows the stages until ctx ends. It returns nil then.
 func (m *Manager) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	follow := func(log transport.Log, c transport.WatchConfig, fold func(transport.Stored) error) {
+	follow := func(log transport.Log, c transport.WatchConfig, fold func(*transport.Stored) error) {
 		g.Go(func() error { return m.follow(ctx, log, c, fold) })
 	}
 	follow(m.c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Newest: true}, m.jobChanged)
 	for stage, log := range m.c.Logs {
-		follow(log, transport.WatchConfig{Kinds: decisions(), Newest: true}, func(s transport.Stored) error { return m.stageDecided(stage, s) })
+		follow(log, transport.WatchConfig{Kinds: decisions(), Newest: true}, func(s *transport.Stored) error { return m.stageDecided(stage, s) })
 	}
 	g.Go(func() error { return m.advance(ctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
@@ -118,9 +97,9 @@ func (m *Manager) Run(ctx context.Context) error {
 }
 
 // follow folds a log as it grows; a watch that breaks is begun again, which the folds bear.
-func (m *Manager) follow(ctx context.Context, log transport.Log, c transport.WatchConfig, fold func(transport.Stored) error) error {
+func (m *Manager) follow(ctx context.Context, log transport.Log, c transport.WatchConfig, fold func(*transport.Stored) error) error {
 	for ctx.Err() == nil {
-		err := m.replay(ctx, log, c, fold)
+		err := transport.Each(ctx, log, c, fold)
 		if err != nil && ctx.Err() == nil {
 			m.c.Log.Warn("following a log was interrupted", "pipeline", m.c.Pipeline, "error", err)
 			wait(ctx, time.Second)
@@ -138,18 +117,18 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (m *Manager) jobChanged(s transport.Stored) error {
+func (m *Manager) jobChanged(s *transport.Stored) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, err := m.table.changed(s)
+	_, err := m.table.changed(*s)
 	m.signal()
 	return err
 }
 
-func (m *Manager) stageDecided(stage string, s transport.Stored) error {
+func (m *Manager) stageDecided(stage string, s *transport.Stored) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, err := m.table.decided(stage, s)
+	_, err := m.table.decided(stage, *s)
 	m.signal()
 	return err
 }
@@ -296,7 +275,7 @@ func (m *Manager) append(ctx context.Context, id schemas.JobID, next func(*Job) 
 	if state.Over() {
 		delete(m.chains, id)
 	}
-	return m.jobChanged(transport.Stored{Chain: chain.ID(), Kind: transport.Out, Event: event})
+	return m.jobChanged(&transport.Stored{Chain: chain.ID(), Kind: transport.Out, Event: event})
 }
 
 // event makes the next event of a job's chain.
@@ -323,7 +302,8 @@ func (m *Manager) chain(ctx context.Context, id schemas.JobID) (transport.Chain,
 	if err != nil {
 		return nil, fmt.Errorf("open the chain of job %s: %w", id, err)
 	}
-	for _, s := range state.Behind {
+	for k := range state.Behind {
+		s := &state.Behind[k]
 		if s.Kind != transport.Out {
 			continue
 		}

@@ -2,11 +2,7 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
@@ -51,37 +47,4 @@ func BearerGrant(g ClientGrant) sasl.Mechanism {
 		}
 		return oauth.Auth{Token: t.AccessToken}, nil
 	})
-}
-
-// TLSFiles names certificates by file, as PEM; all are optional.
-type TLSFiles struct {
-	CA         string // authorities that servers are checked against; empty is the system's
-	Cert, Key  string // ours, for servers that ask
-	ServerName string // to expect in the server's certificate, if not that of the address
-}
-
-// Config reads the files.
-func (f TLSFiles) Config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.ServerName}
-	if f.CA != "" {
-		pem, err := os.ReadFile(f.CA)
-		if err != nil {
-			return nil, fmt.Errorf("read transport.kafka.tls.ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("transport.kafka.tls.ca: %s holds no certificate in PEM", f.CA)
-		}
-	}
-	if (f.Cert == "") != (f.Key == "") {
-		return nil, errors.New("transport.kafka.tls: cert and key go together")
-	}
-	if f.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-		if err != nil {
-			return nil, fmt.Errorf("read transport.kafka.tls.cert and key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

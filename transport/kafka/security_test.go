@@ -143,8 +143,8 @@ func TestSecurity(t *testing.T) {
 	b := guarded(t, a)
 	allow(t, b, everythingButTopics())
 	allow(t, b, kadm.NewACLs().Topics("mp.p.open").Operations(kmsg.ACLOperationAll))
-	files := TLSFiles{CA: a.File("ca.pem"), ServerName: hostName}
-	open := func(t *testing.T, listener string, f TLSFiles, m sasl.Mechanism) (*Broker, error) {
+	files := transport.TLSFiles{CA: a.File("ca.pem"), ServerName: hostName}
+	open := func(t *testing.T, listener string, f transport.TLSFiles, m sasl.Mechanism) (*Broker, error) {
 		t.Helper()
 		c := Config{Seeds: []string{b.Listeners[listener]}, Partitions: 1, SASL: m}
 		var err error
@@ -180,7 +180,7 @@ func TestSecurity(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	refused := func(name, listener string, f TLSFiles, m sasl.Mechanism, want string) {
+	refused := func(name, listener string, f transport.TLSFiles, m sasl.Mechanism, want string) {
 		t.Run(name, func(t *testing.T) {
 			client, err := open(t, listener, f, m)
 			if err == nil {
@@ -193,14 +193,14 @@ func TestSecurity(t *testing.T) {
 		})
 	}
 	refused("a wrong password", "LOGIN", files, ScramSHA256(user, "other"), "transport.kafka.sasl")
-	refused("a wrong CA", "LOGIN", TLSFiles{CA: newAuthority(t).File("ca.pem"), ServerName: hostName}, Plain(user, password), "transport.kafka.tls.ca")
-	refused("a wrong name", "LOGIN", TLSFiles{CA: a.File("ca.pem")}, Plain(user, password), "transport.kafka.tls.server_name")
+	refused("a wrong CA", "LOGIN", transport.TLSFiles{CA: newAuthority(t).File("ca.pem"), ServerName: hostName}, Plain(user, password), "transport.kafka.tls.ca")
+	refused("a wrong name", "LOGIN", transport.TLSFiles{CA: a.File("ca.pem")}, Plain(user, password), "transport.kafka.tls.server_name")
 	refused("no certificate of ours", "MUTUAL", files, nil, "transport.kafka.tls.cert")
 	t.Run("no permission on one topic", func(t *testing.T) { unpermitted(t, b, open, files) })
 }
 
 // unpermitted is told what to allow, and goes on once it is allowed, with nothing lost or twice.
-func unpermitted(t *testing.T, b *kafkatest.Broker, open func(*testing.T, string, TLSFiles, sasl.Mechanism) (*Broker, error), files TLSFiles) {
+func unpermitted(t *testing.T, b *kafkatest.Broker, open func(*testing.T, string, transport.TLSFiles, sasl.Mechanism) (*Broker, error), files transport.TLSFiles) {
 	client, err := open(t, "LOGIN", files, Plain(user, password))
 	if err != nil {
 		t.Fatal(err)

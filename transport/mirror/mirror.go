@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -111,23 +110,7 @@ func (m *mirror) readJobs(ctx context.Context) error {
 // drain hands on what a log holds now.
 func drain(ctx context.Context, log transport.Log, c transport.WatchConfig, f func(*transport.Stored) error) error {
 	c.Drain = true
-	w, err := log.Watch(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = f(&s)
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return transport.Each(ctx, log, c, f)
 }
 
 var everyKind = []transport.Kind{transport.Out, transport.DeadLetter, transport.Control, transport.Snapshot}

@@ -10,9 +10,7 @@ package linear
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"path/filepath"
@@ -136,11 +134,8 @@ func Content(ctx context.Context, b transport.Broker, lives []Life) (map[ChainID
 		if err != nil {
 			return nil, err
 		}
-		w, err := log.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out, transport.DeadLetter, transport.Control, transport.Snapshot}, Drain: true})
-		if err != nil {
-			return nil, err
-		}
-		err = each(ctx, w, func(s *transport.Stored) {
+		c := transport.WatchConfig{Kinds: []transport.Kind{transport.Out, transport.DeadLetter, transport.Control, transport.Snapshot}, Drain: true}
+		err = transport.Each(ctx, log, c, func(s *transport.Stored) error {
 			id, name := ChainID{names[0], s.Chain}, ""
 			if s.Kind == transport.Snapshot {
 				name = history.CheckpointFingerprint(s.Checkpoint)
@@ -148,26 +143,13 @@ func Content(ctx context.Context, b transport.Broker, lives []Life) (map[ChainID
 				name = history.Fingerprint(s.Kind, &s.Event, nil)
 			}
 			content[id] = append(content[id], name)
+			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
 	return content, nil
-}
-
-func each(ctx context.Context, w transport.Watcher, do func(*transport.Stored)) error {
-	defer w.Close()
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		do(&s)
-	}
 }
 
 // unbroken looks through a chain: is all in it that was answered, nothing that nobody wrote, and all in order?

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -96,21 +95,8 @@ func Records(ctx context.Context, b transport.Broker, pipeline, stage string, c 
 	if c.Drain = true; c.Kinds == nil {
 		c.Kinds = []transport.Kind{transport.Out}
 	}
-	w, err := log.Watch(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	for {
-		s, err := w.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, s)
-	}
+	err = transport.Each(ctx, log, c, func(s *transport.Stored) error { all = append(all, *s); return nil })
+	return all, err
 }
 
 // AddEvents adds the out events of the stages' logs, of which each must have some.
