@@ -367,7 +367,7 @@ func (i *instance) stored(r transport.Record) {
 	// Of what lies behind the last checkpoint nothing can be trimmed: where the log is small, checkpoints come sooner. All jobs
 	// that are at work share the log: what lies behind all their checkpoints must leave room.
 	i.unsavedBytes += int64(len(r.Event.Data))
-	if limit := i.n.e.maxLog; limit > 0 && i.unsavedBytes > limit/int64(max(logReserve, i.n.line.active())) {
+	if share := i.n.share(); share > 0 && i.unsavedBytes > share {
 		i.due = true
 	}
 }
@@ -510,7 +510,11 @@ func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 	i.consumed(c)
 	i.savedOut, i.unsavedBytes = out, 0
 	if i.flow != nil && !i.n.e.retain && !i.n.keeps {
-		i.trim(ctx, trimStep)
+		step := trimStep
+		if share := i.n.share(); share > 0 {
+			step = min(step, uint64(share))
+		}
+		i.trim(ctx, step)
 	}
 }
 

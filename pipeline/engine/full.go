@@ -22,15 +22,15 @@ type alarm struct {
 // alarmEvery is how often the same alarm is logged: a log that is full has room now and then.
 const alarmEvery = 10 * time.Second
 
-// raise says whether it is to be logged.
-func (a *alarm) raise(now time.Time) bool {
+// raise says whether it stands only now, and whether it is to be logged.
+func (a *alarm) raise(now time.Time) (rose, log bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.is = true; now.Sub(a.logged) < alarmEvery {
-		return false
+	rose, a.is = !a.is, true
+	if log = now.Sub(a.logged) >= alarmEvery; log {
+		a.logged = now
 	}
-	a.logged = now
-	return true
+	return rose, log
 }
 
 func (a *alarm) end() {
@@ -48,9 +48,24 @@ func (a *alarm) stands() bool {
 // isFull raises the alarm, and makes what room there can be: what consumers have taken is trimmed at once, however little it is.
 // The stage waits then, and whatever feeds it waits for it, up to the reader.
 func (i *instance) isFull(ctx context.Context) {
-	if i.n.full.raise(time.Now()) {
+	rose, log := i.n.full.raise(time.Now())
+	if rose {
+		i.h.pokeAll()
+	}
+	if log {
 		i.n.log.Warn("the log is full: the stage waits until its consumers have taken more, and what feeds it waits too", "recording", i.w.item.Name)
 	}
+	i.makeRoom(ctx)
+}
+
+// share is what one job may hold of a limited log that cannot be trimmed, or is not worth a trim; 0 where there is no limit. Half
+// of the log is for all jobs that may be at work: a step, and the reserve, come on top.
+func (n *node) share() int64 { return n.e.maxLog / int64(2*max(logReserve, n.line.active())) }
+
+// makeRoom trims what consumers have taken of this chain, however little it is. An instance with nothing to do does so as long
+// as its log is full: it may hold what others lack.
+func (i *instance) makeRoom(ctx context.Context) {
+	i.roomMade = time.Now()
 	if i.flow == nil || i.n.e.retain || i.n.keeps {
 		return
 	}

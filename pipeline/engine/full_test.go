@@ -60,6 +60,41 @@ func TestAFullLogThrottlesTheReader(t *testing.T) {
 	})
 }
 
+// Jobs that wait for input hold events in a small log that others lack the room of: as many jobs as may be at work, events that
+// are small beside what each may hold.
+func TestASmallLogIsSharedByAllJobsAtWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		p := boot(t, setup{yaml: `
+version: 1
+transport: { memory: { limits: { max_bytes: 1MiB } } }
+defaults: { retry: { backoff: 10ms, max_backoff: 1s } }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/gen, parallelism: 9, with: { items: 18, rows: 200, bytes: 5000 } }
+      - { name: pass, uses: process/script, parallelism: 18, with: { bytes: 5000 } }
+      - { name: count, uses: process/script, parallelism: 18, with: { part: count } }
+`, quiet: true, broker: memory.New(), store: newMemorySink(), parts: parts{"count": {
+			step: func(ctx context.Context, s *scripted, in pipeline.Batch, out pipeline.Emitter) error {
+				<-hold
+				return s.echo(ctx, in, out)
+			}}}})
+		ids := p.submit()
+		time.Sleep(20 * time.Second) // of the bubble: until both logs are full
+		close(hold)
+		ctx, stop := context.WithTimeout(t.Context(), 2*time.Hour)
+		defer stop()
+		if err := p.manager.Wait(ctx, ids); err != nil {
+			for _, s := range p.engine.Status() {
+				t.Logf("%s: full %v, %d events out, %d active", s.Stage, s.Full, s.Out, s.Active)
+			}
+			t.Errorf("%d jobs in a log of 1 MiB: %v", len(ids), err)
+		}
+		p.stop()
+	})
+}
+
 // A sink that does not answer is given up like a step; what it was to store is a dead letter, and other jobs go on.
 func TestASinkThatHangsIsADeadLetter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

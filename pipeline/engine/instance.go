@@ -62,6 +62,7 @@ type instance struct {
 	taken        int                         // inputs since
 	due          bool                        // a checkpoint is to be asked for
 	trimmed      uint64                      // when the log was full: up to which event it was trimmed
+	roomMade     time.Time                   // when it was last trimmed for that
 	savedOut     uint64                      // sequence of the last out event before the last checkpoint
 	unsavedBytes int64                       // of out events behind it
 	parking      bool                        // the instance is to leave a failed job
@@ -271,6 +272,9 @@ func (i *instance) chore(begun time.Time) (in time.Duration, ok bool) {
 	if i.taken > 0 {
 		next(begun.Add(idleCheckpoint))
 	}
+	if i.n.full.stands() {
+		next(i.roomMade.Add(pollFloors))
+	}
 	if i.unpublished != nil {
 		next(i.published.Add(pollFloors))
 	}
@@ -284,6 +288,9 @@ func (i *instance) chore(begun time.Time) (in time.Duration, ok bool) {
 // for the room, and told to producers elsewhere. It is true when the core is to be told of it.
 func (i *instance) idle(ctx context.Context, begun time.Time) bool {
 	i.publish(ctx, pollFloors)
+	if i.n.full.stands() {
+		i.makeRoom(ctx)
+	}
 	if i.taken > 0 && time.Since(begun) >= idleCheckpoint {
 		i.due = true
 	}

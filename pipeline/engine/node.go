@@ -164,6 +164,15 @@ func (w *holding) poke() {
 	}
 }
 
+// pokeAll wakes every instance of the node that waits.
+func (h *held) pokeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range h.jobs {
+		w.poke()
+	}
+}
+
 // order is what a job's event asks of a stage that works on it; the zero order asks nothing but to work.
 type order struct {
 	cancel bool
