@@ -32,8 +32,9 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 	for try := 1; ; try++ {
 		x, err := a.openSession(ctx, s, sessionOptions{idle: true}, slog.New(slog.DiscardHandler))
 		if h, serving := servedBy(dir); errors.Is(err, errHeld) && serving {
-			err = f(ctx, api.NewClient(h.endpoint()))
-			if hungUp(err) && try < askTries && wait(ctx, lookAgain*time.Duration(try)) {
+			c := api.NewClient(h.endpoint())
+			err = f(ctx, c)
+			if hungUp(err) && !c.Ordered() && try < askTries && wait(ctx, lookAgain*time.Duration(try)) {
 				continue
 			}
 			return answered(err)
@@ -46,7 +47,7 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 	}
 }
 
-// askTries is how often somebody else is asked who ends meanwhile.
+// askTries is how often somebody else is asked who ends meanwhile; nobody is, once a command may have arrived.
 const askTries = 6
 
 // hungUp says whether a process ended while it was asked.

@@ -34,7 +34,8 @@ func (a *app) jobsCommand() *cobra.Command {
 		Use: "watch [pipeline]", Short: "print each job as its state changes, until nothing more can change", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f := api.JobFilter{Pipeline: first(args)}
-			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.watchJobs(ctx, client, f) })
+			told := map[string]string{} // also when another process has to be asked
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.watchJobs(ctx, client, f, told) })
 		},
 	}, a.cancelCommand(), a.retryCommand())
 	return c
@@ -116,9 +117,8 @@ func version(j api.Job) string {
 // watchEvery is how often jobs watch asks.
 const watchEvery = 500 * time.Millisecond
 
-// watchJobs prints changes until nothing that it waits for can move: every job is over, or nobody works on those that are not.
-func (a *app) watchJobs(ctx context.Context, c *api.Client, f api.JobFilter) error {
-	told := map[string]string{}
+// watchJobs prints changes of what was told until nothing that it waits for can move: every job is over, or nobody works on those that are not.
+func (a *app) watchJobs(ctx context.Context, c *api.Client, f api.JobFilter, told map[string]string) error {
 	for {
 		st, err := c.Status(ctx)
 		if err != nil {

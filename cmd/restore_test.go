@@ -76,7 +76,7 @@ func TestResultsOfFinishedRecordingsAreThereAfterEveryRun(t *testing.T) {
 	l.remove("out")
 	again()
 	l.same(want, "folder removed")
-	l.wants(l.stderr.String(), "it is replayed again")
+	l.wants(l.stderr.String(), "result files written again")
 
 	l.remove("state/results.db", "state/results.db-wal", "state/results.db-shm")
 	again()

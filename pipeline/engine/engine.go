@@ -57,11 +57,12 @@ type Engine struct {
 
 // line is one pipeline: its jobs log and its nodes.
 type line struct {
-	e       *Engine
-	spec    *spec.Pipeline
-	version string // of its configuration, as the jobs made with it say
-	jobs    transport.Log
-	nodes   []*node
+	e        *Engine
+	spec     *spec.Pipeline
+	identity string // of its configuration, in full
+	version  string // of its configuration, as the jobs made with it say
+	jobs     transport.Log
+	nodes    []*node
 
 	mu       sync.Mutex
 	finished []schemas.JobID          // the last ones
@@ -199,7 +200,7 @@ func (e *Engine) List(ctx context.Context, pipelineName string) ([]pipeline.Item
 // JobID is the job of an item in a pipeline; a higher generation is another job for the same version.
 func (e *Engine) JobID(pipelineName string, it pipeline.Item, generation int) schemas.JobID {
 	l := e.pipelines[pipelineName]
-	return schemas.NewJobID(pipelineName, it.Name, it.Identity, l.spec.Identity(), fmt.Sprint(generation))
+	return schemas.NewJobID(pipelineName, it.Name, it.Identity, l.identity, fmt.Sprint(generation))
 }
 
 // Derived is the job of a pipeline that reads another one's events, made from that one's job.
@@ -208,7 +209,7 @@ func (e *Engine) Derived(pipelineName string, upstream schemas.JobID) schemas.Jo
 }
 
 func (l *line) derive(upstream schemas.JobID) schemas.JobID {
-	return schemas.NewJobID(l.spec.Name, string(upstream), l.spec.Identity())
+	return schemas.NewJobID(l.spec.Name, string(upstream), l.identity)
 }
 
 // A builder makes the nodes of a Spec.
@@ -249,7 +250,8 @@ func (b *builder) line(ctx context.Context, p *spec.Pipeline) error {
 	if err != nil {
 		return fmt.Errorf("open the jobs of %s: %w", p.Name, err)
 	}
-	l := &line{e: b.e, spec: p, version: schemas.Version(p.Identity()), jobs: jobs, failed: map[schemas.JobID]uint64{}}
+	identity := p.Identity()
+	l := &line{e: b.e, spec: p, identity: identity, version: schemas.Version(identity), jobs: jobs, failed: map[schemas.JobID]uint64{}}
 	b.e.pipelines[p.Name] = l
 	b.e.order = append(b.e.order, p.Name)
 	for _, st := range p.Stages {

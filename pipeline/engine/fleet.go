@@ -26,38 +26,11 @@ func (e *Engine) Fleet(ctx context.Context, pipelineName, run string, jobs []job
 		if n.pipeline != pipelineName || n.parts.Fold == nil {
 			continue
 		}
-		err := e.withOthers(ctx, pipelineName, jobs)
-		if err == nil {
-			err = n.fold(ctx, run, jobs, results)
-		}
-		if err != nil {
+		if err := n.fold(ctx, run, jobs, results); err != nil {
 			errs = append(errs, fmt.Errorf("fleet result of %s: %w", n.key(), err))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// withOthers is an error that names the finished jobs whose results are not in this process's stores.
-func (e *Engine) withOthers(ctx context.Context, pipelineName string, jobs []job.Job) error {
-	var names []string
-	for _, j := range jobs {
-		if j.State != schemas.JobFinished {
-			continue
-		}
-		lost, err := e.Lost(ctx, pipelineName, j)
-		if err != nil {
-			return err
-		}
-		if lost {
-			names = append(names, j.Item)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	slices.Sort(names)
-	return fmt.Errorf("the results of %d of its recordings are with another process, %s first: two runs of this pipeline share the broker\n"+
-		"  next: stop one of them, and run the other one again; more processes for the same work are `milepost worker`", len(names), names[0])
 }
 
 func (n *node) fold(ctx context.Context, run string, jobs []job.Job, read Results) error {
@@ -83,6 +56,7 @@ func (n *node) fold(ctx context.Context, run string, jobs []job.Job, read Result
 }
 
 func (n *node) results(ctx context.Context, jobs []job.Job, read Results) (results []pipeline.Result, err error) {
+	var elsewhere []string
 	for _, j := range jobs {
 		if j.State != schemas.JobFinished {
 			continue
@@ -96,8 +70,34 @@ func (n *node) results(ctx context.Context, jobs []job.Job, read Results) (resul
 		}
 		if len(r.Docs) > 0 {
 			results = append(results, r)
+			continue
 		}
+		lost, err := n.elsewhere(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		if lost {
+			elsewhere = append(elsewhere, j.Item)
+		}
+	}
+	if len(elsewhere) > 0 {
+		slices.Sort(elsewhere)
+		return nil, fmt.Errorf("the results of %d of its recordings are with another process, %s first: two runs of this pipeline share the broker\n"+
+			"  next: stop one of them, and run the other one again; more processes for the same work are `milepost worker`", len(elsewhere), elsewhere[0])
 	}
 	slices.SortFunc(results, func(a, b pipeline.Result) int { return strings.Compare(a.Item.Name, b.Item.Name) })
 	return results, nil
+}
+
+// elsewhere says whether this process's result store knows nothing of what the stage emitted for a finished job.
+func (n *node) elsewhere(ctx context.Context, j job.Job) (bool, error) {
+	for _, c := range n.consumers {
+		if !c.info.Local {
+			continue
+		}
+		if lost, err := c.lost(ctx, j); lost || err != nil {
+			return lost, err
+		}
+	}
+	return false, nil
 }

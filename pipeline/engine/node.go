@@ -77,7 +77,7 @@ func (n *node) run(ctx context.Context) error {
 
 // durable names the consumer that spreads the node's jobs over all workers with this configuration. Each configuration has its
 // own: what one makes nothing of is then not held back from another one, nor handed to this one again and again.
-func (n *node) durable() string { return n.name + "-" + n.line.version }
+func (n *node) durable() string { return Durable(n.line.spec, n.name) }
 
 // Durable is the name of the consumer of the pipeline's jobs that a stage's workers share, for those who scale by its lag.
 func Durable(p *spec.Pipeline, stage string) string {

@@ -16,19 +16,27 @@ type Batches func(ctx context.Context, job schemas.JobID, stage string) ([]pipel
 // removed, or is another one. The job cannot be shown then, only done again.
 func (e *Engine) Lost(ctx context.Context, pipelineName string, j job.Job) (bool, error) {
 	for _, n := range e.mine {
-		end, ok := j.End(n.name)
-		if n.pipeline != pipelineName || n.parts.Sink == nil || !ok || len(end.Edges) == 0 || end.Edges[0].Sequence == 0 {
-			continue
+		if _, restores := n.parts.Sink.(pipeline.RestoringSink); restores || n.pipeline != pipelineName || n.parts.Sink == nil {
+			continue // Restore puts back what is gone: no reason to do the job again, nor what a worker wrote to a disk of its own
 		}
-		c, err := n.parts.Sink.Cursor(ctx, n.chainOf(j))
-		if err != nil {
-			return false, fmt.Errorf("what %s holds of job %s: %w", n.key(), j.ID, err)
-		}
-		if len(c.Edges) == 0 {
-			return true, nil
+		if lost, err := n.lost(ctx, j); lost || err != nil {
+			return lost, err
 		}
 	}
 	return false, nil
+}
+
+// lost says whether a sink's store that was filled for a finished job knows nothing of it.
+func (n *node) lost(ctx context.Context, j job.Job) (bool, error) {
+	end, ok := j.End(n.name)
+	if !ok || len(end.Edges) == 0 || end.Edges[0].Sequence == 0 {
+		return false, nil
+	}
+	c, err := n.parts.Sink.Cursor(ctx, n.chainOf(j))
+	if err != nil {
+		return false, fmt.Errorf("what %s holds of job %s: %w", n.key(), j.ID, err)
+	}
+	return len(c.Edges) == 0, nil
 }
 
 // Restore has every sink of the pipeline put back what it stored for a finished job and what is not there any more, or is

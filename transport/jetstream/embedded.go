@@ -116,8 +116,9 @@ func serverOptions(c EmbeddedConfig) *server.Options {
 	return o
 }
 
-// capacity is the size of the disk that a folder is to lie on, 0 if it cannot be told. The server would take three quarters of
-// what is free when it starts, and keep to that: on a disk that was full for a moment it would store nothing ever after.
+// capacity is most of the size of the disk that a folder is to lie on, 0 if it cannot be told. The server would take three quarters of
+// what is free when it starts, and keep to that: on a disk that was full for a moment it would store nothing ever after. A tenth
+// is left to the results that lie on the same disk.
 func capacity(dir string) int64 {
 	var fs unix.Statfs_t
 	for err := unix.Statfs(dir, &fs); err != nil; err = unix.Statfs(dir, &fs) { // it may still have to be made
@@ -127,7 +128,7 @@ func capacity(dir string) int64 {
 		}
 		dir = parent
 	}
-	return int64(fs.Blocks) * int64(fs.Bsize)
+	return int64(fs.Blocks) / 10 * 9 * int64(fs.Bsize)
 }
 
 // serverLog hands the server's words to slog. The server expects Fatalf to end the process; here the first is kept.

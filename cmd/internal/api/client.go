@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
 	"github.com/milepost-dev/milepost/pipeline/view"
@@ -20,7 +23,11 @@ import (
 type Client struct {
 	base, token string
 	http        *http.Client
+	ordered     atomic.Bool
 }
+
+// Ordered says whether something was sent that may change anything, and may have arrived: it must not be sent again unseen.
+func (c *Client) Ordered() bool { return c.ordered.Load() }
 
 // NewClient makes a client of an endpoint. It connects at the first call.
 func NewClient(e Endpoint) *Client {
@@ -204,6 +211,9 @@ func call[T any](ctx context.Context, c *Client, method, address string, body []
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	res, err := c.http.Do(r)
+	if method != http.MethodGet && !errors.Is(err, syscall.ECONNREFUSED) {
+		c.ordered.Store(true)
+	}
 	if err != nil {
 		return v, fmt.Errorf("ask the running milepost: %w", err)
 	}

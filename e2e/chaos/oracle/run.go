@@ -103,10 +103,10 @@ func (r *run) read(ctx context.Context) error {
 	defer func() { s.Close() }()
 	for n := uint64(1); ; n++ {
 		b, err := s.Read(ctx)
-		for try := 1; err != nil && !errors.Is(err, io.EOF) && !pipeline.IsPermanent(err) && try < tries; try++ {
+		for try := 1; err != nil && err != io.EOF && !pipeline.IsPermanent(err) && try < tries; try++ {
 			b, err = s.Read(ctx)
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			return r.end()
 		}
 		if err != nil {
