@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -16,7 +17,7 @@ type faults struct {
 	rng    *rand.Rand
 	frozen chan struct{}      // closed when the process may write again
 	full   map[string]bool    // logs without room for out events, by stage
-	deaf   string             // the durable that this process is told nothing for
+	deaf   string             // the stage that this process is told nothing for
 	chance map[string]float64 // of a fault, by what it is
 }
 
@@ -182,7 +183,7 @@ type shakyConsumer struct {
 }
 
 func (c *shakyConsumer) Next(ctx context.Context) (transport.Delivery, error) {
-	if c.durable == c.f.deaf {
+	if c.f.deaf != "" && strings.HasPrefix(c.durable, c.f.deaf+"-") {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}

@@ -49,6 +49,9 @@
 //   - A log that is full (limits.max_bytes, somebody else's limit) makes its stage wait, and what feeds it, up to the reader. What
 //     consumers have taken is trimmed at once then, up to the chain's own last checkpoint, whose place is looked up: a stage
 //     with outputs in hand cannot write another one. Checkpoints come sooner where a log is small, and have a reserve (full.go).
+//   - What a worker died of before is tried by one job at a time in a process (suspects.go): a step that kills takes its whole
+//     process with it, and its neighbours would be given up for its deaths. Who has the turn gives it back before it waits for
+//     anything: another suspect may have to come first.
 //   - A call on a sink that does not come back is given up, and no other about its chain is made until it does (store.go).
 //   - A wake token stands for something unheard, or is taken back (held.orders); a delivery that comes again wakes an instance,
 //     but asks nothing, and ends neither a pace nor the pause before a retry.

@@ -49,6 +49,7 @@ type Engine struct {
 	elsewhere atomic.Pointer[map[schemas.JobID]float64] // the same of readers in other processes, as Look found it
 	log       *slog.Logger
 	flows     *flows
+	suspects  suspects
 	nodes     []*node // inputs before consumers
 	mine      []*node // those that this process runs
 	pipelines map[string]*line
@@ -72,7 +73,7 @@ type line struct {
 // New builds every stage of the pipelines with its configuration and opens the logs. It starts nothing.
 func New(ctx context.Context, s Settings) (*Engine, error) {
 	e := &Engine{appended: s.Appended, reran: s.Reran, spec: s.Spec, broker: s.Broker, retain: s.Retain, naive: s.Naive, watched: s.Store == nil,
-		maxEvent: s.Broker.Describe().MaxEvent, maxLog: int64(s.Spec.Transport.Limits().MaxBytes), log: s.Log, flows: newFlows(), pipelines: map[string]*line{}}
+		maxEvent: s.Broker.Describe().MaxEvent, maxLog: int64(s.Spec.Transport.Limits().MaxBytes), log: s.Log, flows: newFlows(), suspects: newSuspects(), pipelines: map[string]*line{}}
 	if len(s.Stages) > 0 {
 		s.Stages = wholeGroups(s.Spec, s.Stages)
 	}

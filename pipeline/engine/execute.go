@@ -324,6 +324,9 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 	if w.Kind == settle.WriteControl && w.Control == schemas.ControlAttempt && w.Input.Sequence > 0 && !i.room(ctx) {
 		return settle.Input{Op: settle.Appended, Outcome: settle.Withheld} // its step would have to wait
 	}
+	if suspected(&w) && !i.isolate() {
+		return settle.Input{Op: settle.Appended, Outcome: settle.Withheld}
+	}
 	records, err := i.records(w)
 	if err != nil {
 		return settle.Input{Op: settle.Appended, Outcome: i.outcomeOf("make a record", err)}
@@ -334,6 +337,9 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 	i.n.stored(n)
 	for _, r := range records[:n] {
 		i.stored(r)
+	}
+	if err != nil || !suspected(&w) {
+		i.cleared()
 	}
 	switch {
 	case errors.Is(err, transport.ErrFull):
@@ -460,6 +466,7 @@ func (i *instance) save(ctx context.Context, a settle.Action) settle.Input {
 		}
 	}
 	err := i.trySave(ctx, c)
+	i.cleared()
 	if err == nil {
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
@@ -531,6 +538,7 @@ func (i *instance) trim(ctx context.Context, step uint64) {
 func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.Input {
 	start := time.Now()
 	err := i.store.call(ctx, func(ctx context.Context) error { return i.store.sink.Commit(ctx, i.store.of, from, to) })
+	i.cleared()
 	i.n.meter.Step.Since(start)
 	if err == nil {
 		i.store.fails = 0

@@ -70,6 +70,7 @@ type instance struct {
 	ended        bool                        // by this instance
 	parkSaid     bool                        // and the core knows
 	slot         bool
+	alone        func()        // of a suspect: lets the next one have its turn
 	began        time.Time     // of pacing: when this instance's first batch left
 	origin       time.Duration // and its place
 	paced        bool
@@ -237,6 +238,7 @@ func (i *instance) told() (commands []settle.Input) {
 // wait is idle until an event arrives or a command comes, and does meanwhile what is put off until then.
 func (i *instance) wait(ctx context.Context) settle.Input {
 	i.release()
+	i.cleared()
 	for begun := time.Now(); ; {
 		var due <-chan time.Time
 		d, ok := i.chore(begun)
@@ -367,6 +369,7 @@ func (i *instance) release() {
 // sleep waits, or less when something is asked or the process stops. A delivery that comes again asks nothing: it must not make
 // a paced drive faster, nor a retry.
 func (i *instance) sleep(d time.Duration) {
+	i.cleared()
 	for due := time.Now().Add(d); time.Until(due) > 0 && !i.stopping(); {
 		i.hear()
 		if slices.ContainsFunc(i.news, func(o order) bool { return o.cancel || o.resume != nil }) {
@@ -399,6 +402,7 @@ func (i *instance) stopping() bool {
 
 func (i *instance) close() {
 	i.release()
+	i.cleared()
 	i.drop()
 	if i.flow != nil {
 		i.n.e.flows.drop(i.n, i.w.id)

@@ -42,6 +42,7 @@ func (i *instance) room(ctx context.Context) bool {
 			return false
 		}
 		i.release()
+		i.cleared()
 		if !i.await(changed, every) || i.park(begun) {
 			return false
 		}

@@ -53,7 +53,9 @@ func (p parts) types() []pipeline.StageType {
 			Default: scriptConfig{Keep: 1}, Build: build},
 		pipeline.ProcessorType[scriptConfig]{Name: "analysis/fold", Accepts: []string{pipeline.Any}, Emits: []string{"script.v1"},
 			Default: scriptConfig{Keep: 1}, Build: build, FoldOf: "script.v1", FoldEmits: "script.fleet.v1",
-			Fold: func(r []pipeline.Result) (pipeline.Doc, error) { return fmt.Appendf(nil, `{"results":%d}`, len(r)), nil }},
+			Fold: func(r []pipeline.Result) (pipeline.Doc, error) {
+				return fmt.Appendf(nil, `{"results":%d}`, len(r)), nil
+			}},
 		pipeline.ProcessorType[scriptConfig]{Name: "process/once", Accepts: []string{pipeline.Any}, Emits: []string{"script.v1"},
 			Default: scriptConfig{Keep: 1}, Build: build, Nondeterministic: true},
 	}
