@@ -5,7 +5,7 @@ MF4      ?= ../shared/mf4
 CORPUS   ?= $(MF4)
 DAMAGED  ?= 2000
 SEED     ?= 1
-FUZZTIME ?= 20s
+FUZZTIME ?= 10m
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
@@ -20,8 +20,10 @@ build: ## bin/milepost, one static binary
 test: ## unit tests, simulation, whole pipelines on embedded JetStream
 	$(GO) test ./...
 
-race: ## the same under the race detector (needs a C compiler), without the long simulation
-	CGO_ENABLED=1 $(GO) test -race -short ./...
+# Packages where goroutines share something: not those that only compute, nor harnesses that start processes.
+SHARING = $(shell $(GO) list ./... | grep -v '/\(e2e\|bench\|samples\|examples\)\(/\|$$\)\|/settle$$\|/aeb\(kpi\)\?$$')
+race: ## the same under the race detector (needs a C compiler), without what shares nothing between goroutines
+	CGO_ENABLED=1 $(GO) test -race -short $(SHARING)
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w these files"; exit 1; }
@@ -62,11 +64,8 @@ test-kafka: ## the Kafka driver on a real broker
 mutants: ## every rule of settlement removed in turn; the simulation must notice each
 	$(GO) test -tags mutants -run Mutants -count=1 ./pipeline/engine/settle/...
 
-fuzz: ## every fuzz target for FUZZTIME
-	@for p in $$($(GO) list ./...); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
-	  done; done
+fuzz: ## every fuzz target in turn, FUZZTIME in all, shared evenly; EACH=10m gives so much to each
+	@GO="$(GO)" e2e/fuzz $(if $(EACH),-each $(EACH),$(FUZZTIME))
 
 bench: export ROADLOGS := $(ROADLOGS)
 bench: build ## the corpus replay measured: road seconds, MB/s, events/s, shares, RSS
