@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -148,6 +149,9 @@ func (m *Manager) Changed() <-chan struct{} {
 
 // advance makes every transition that is due, again and again as the table changes.
 func (m *Manager) advance(ctx context.Context) error {
+	for _, id := range m.atWork() {
+		m.sayAgain(ctx, id)
+	}
 	for {
 		changed, above := m.Changed(), m.changedAbove()
 		for m.step(ctx) {
@@ -158,6 +162,32 @@ func (m *Manager) advance(ctx context.Context) error {
 		case <-changed:
 		case <-above:
 		}
+	}
+}
+
+// atWork are the jobs that are started.
+func (m *Manager) atWork() (ids []schemas.JobID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Keys(m.table.started))
+}
+
+// sayAgain tells all stages of a job that was started before this manager opened. A disk that forgets at a power cut may have kept
+// that a stage acked the job, and not the end that the ack was for: nobody would work on it any more. To a stage that is at
+// work, or has ended the job, it says nothing new.
+func (m *Manager) sayAgain(ctx context.Context, id schemas.JobID) {
+	for ctx.Err() == nil {
+		err := m.write(ctx, id, func(j *Job) (schemas.JobEvent, error) {
+			if j.State != schemas.JobStarted {
+				return schemas.JobEvent{}, errNothing
+			}
+			return schemas.JobEvent{State: schemas.JobStarted, Again: true}, nil
+		})
+		if err == nil || errors.Is(err, errNothing) || ctx.Err() != nil {
+			return
+		}
+		m.c.Log.Warn("a job's change was not stored; trying again", "pipeline", m.c.Pipeline, "job", id, "error", err)
+		wait(ctx, 200*time.Millisecond)
 	}
 }
 

@@ -252,3 +252,50 @@ func TestSubmittingAgainChangesNothing(t *testing.T) {
 		t.Errorf("job is %s", j.State)
 	}
 }
+
+// A disk that forgets at a power cut may keep that a stage acked a job and lose the end that the ack was for.
+func TestStagesHearAgainOfJobsThatWereStartedBefore(t *testing.T) {
+	b := setup(t, 2)
+	b.submit("a", "b", "c")
+	b.await(map[string]schemas.JobState{"a": "started", "b": "started", "c": "queued"})
+	b.end("b")
+	b.await(map[string]schemas.JobState{"b": "finished", "c": "started"})
+	before, _ := b.m.Job(id("a"))
+	b.stop()
+
+	stage, err := b.c.Jobs.Subscribe(t.Context(), transport.Subscription{Durable: "aeb", AckWait: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stage.Close()
+	heard := func(most int) (n map[string]int) {
+		n = map[string]int{}
+		for range most {
+			d, err := stage.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var e schemas.JobEvent
+			if err := json.Unmarshal(d.Event().Event.Data, &e); err != nil {
+				t.Fatal(err)
+			}
+			if e.State == schemas.JobStarted {
+				n[d.Event().Event.Item]++
+			}
+			if err := d.Ack(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+	if n := heard(7); n["a"] != 1 || n["b"] != 1 || n["c"] != 1 { // queued and started, and one finished
+		t.Fatalf("%v", n)
+	}
+	b.start()
+	if n := heard(2); n["a"] != 1 || n["c"] != 1 {
+		t.Errorf("%v", n)
+	}
+	if j, _ := b.m.Job(id("a")); j.State != schemas.JobStarted || !j.Started.Equal(before.Started) || j.Resumed != 0 {
+		t.Errorf("%+v", j)
+	}
+}

@@ -149,10 +149,11 @@ func (j *Job) Bereft() bool { return j.State == schemas.JobFailed && j.Upstream 
 func (j *Job) Stopped() bool { return j.State == schemas.JobCancelled && j.Stage != "" }
 
 func (j *Job) start(e schemas.JobEvent) {
-	if e.Resume != nil {
+	switch {
+	case e.Resume != nil:
 		j.voided[e.Resume.Stage] = max(j.voided[e.Resume.Stage], e.Resume.Letter)
 		j.Resumed++
-	} else {
+	case !e.Again:
 		j.Started = e.At
 	}
 	j.Ended, j.Stage, j.Error, j.Letter = time.Time{}, "", "", 0
