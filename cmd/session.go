@@ -36,6 +36,7 @@ type session struct {
 	log      *slog.Logger
 	idle     bool // it was opened to answer one command: nobody works
 	again    bool // a finished version is made another generation of
+	retain   bool // events are kept
 
 	run       string                      // this run's name, which its jobs give it
 	mu        sync.Mutex                  // of submitted, once that is complete
@@ -55,7 +56,7 @@ type sessionOptions struct {
 
 // openSession takes the state directory and builds everything; nothing runs yet.
 func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, log *slog.Logger) (_ *session, err error) {
-	x := &session{spec: s, log: log, idle: o.idle, again: o.again, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{},
+	x := &session{spec: s, log: log, idle: o.idle, again: o.again, retain: o.retain, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{},
 		before: map[schemas.JobID]bool{}}
 	defer func() {
 		if err != nil {
@@ -187,6 +188,9 @@ func (x *session) submit(ctx context.Context) error {
 	for _, name := range x.engine.Pipelines() {
 		for i := range x.submitted[name] {
 			x.submitted[name][i].Run = x.run
+			if err := x.whole(ctx, name, x.submitted[name][i].ID); err != nil {
+				return err
+			}
 			if j, ok := x.managers[name].Job(x.submitted[name][i].ID); ok && j.State == schemas.JobFinished {
 				x.before[j.ID] = true
 			}
@@ -206,6 +210,23 @@ func (x *session) submit(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// whole tells of a finished job that the log has forgotten a part of, and where events are kept has that computed again.
+func (x *session) whole(ctx context.Context, name string, id schemas.JobID) error {
+	stages := x.managers[name].Lacking(id)
+	if len(stages) == 0 {
+		return nil
+	}
+	j, _ := x.managers[name].Job(id)
+	if !x.retain {
+		x.log.Warn("the log lost events of a finished recording, as in a power cut with sync other than always; its results are stored",
+			"pipeline", name, "recording", j.Item, "stages", strings.Join(stages, ","))
+		return nil
+	}
+	x.log.Warn("the log lost events of a finished recording, as in a power cut with sync other than always; they are computed again",
+		"pipeline", name, "recording", j.Item, "stages", strings.Join(stages, ","))
+	return x.managers[name].Restart(ctx, id)
 }
 
 // restore puts back the result files of jobs that were finished before, where they are not there or not theirs any more.

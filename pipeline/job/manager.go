@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -162,32 +161,6 @@ func (m *Manager) advance(ctx context.Context) error {
 		case <-changed:
 		case <-above:
 		}
-	}
-}
-
-// atWork are the jobs that are started.
-func (m *Manager) atWork() (ids []schemas.JobID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Collect(maps.Keys(m.table.started))
-}
-
-// sayAgain tells all stages of a job that was started before this manager opened. A disk that forgets at a power cut may have kept
-// that a stage acked the job, and not the end that the ack was for: nobody would work on it any more. To a stage that is at
-// work, or has ended the job, it says nothing new.
-func (m *Manager) sayAgain(ctx context.Context, id schemas.JobID) {
-	for ctx.Err() == nil {
-		err := m.write(ctx, id, func(j *Job) (schemas.JobEvent, error) {
-			if j.State != schemas.JobStarted {
-				return schemas.JobEvent{}, errNothing
-			}
-			return schemas.JobEvent{State: schemas.JobStarted, Again: true}, nil
-		})
-		if err == nil || errors.Is(err, errNothing) || ctx.Err() != nil {
-			return
-		}
-		m.c.Log.Warn("a job's change was not stored; trying again", "pipeline", m.c.Pipeline, "job", id, "error", err)
-		wait(ctx, 200*time.Millisecond)
 	}
 }
 

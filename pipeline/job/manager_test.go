@@ -299,3 +299,35 @@ func TestStagesHearAgainOfJobsThatWereStartedBefore(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 }
+
+func TestAFinishedJobWhoseEndIsGoneCanBeStartedAgain(t *testing.T) {
+	b := setup(t, 2)
+	b.submit("a", "b")
+	b.await(map[string]schemas.JobState{"a": "started", "b": "started"})
+	b.end("a")
+	b.await(map[string]schemas.JobState{"a": "finished"})
+	b.stop()
+	forgetful, err := memory.New().Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: "aeb"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.c.Logs["aeb"] = forgetful
+	b.start()
+	if lacking := b.m.Lacking(id("a")); !slices.Equal(lacking, []string{"aeb"}) || b.m.Lacking(id("b")) != nil {
+		t.Errorf("%v", lacking)
+	}
+	for _, n := range []string{"a", "b"} {
+		if err := b.m.Restart(t.Context(), id(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.await(map[string]schemas.JobState{"a": "started", "b": "started"})
+	b.decide("aeb", "a", transport.Control, schemas.Control{Kind: schemas.ControlEnd})
+	b.await(map[string]schemas.JobState{"a": "finished"})
+	if err := b.m.Restart(t.Context(), id("a")); err != nil || b.m.Lacking(id("a")) != nil {
+		t.Errorf("%v %v", b.m.Lacking(id("a")), err)
+	}
+	if j, _ := b.m.Job(id("a")); j.State != schemas.JobFinished {
+		t.Errorf("%+v", j)
+	}
+}
