@@ -58,8 +58,8 @@ e2e-local: ## the same cases on processes
 kafka: ## one Apache Kafka broker on loopback until Ctrl-C; apt-get install maven openjdk-17-jre-headless
 	$(GO) run ./transport/kafka/kafkatest/cmd/kafka
 
-test-kafka: ## the Kafka driver on a real broker
-	$(GO) test -tags kafka -count=1 -timeout 20m ./transport/kafka/...
+test-kafka: ## the Kafka driver, and a mirror to it, on a real broker
+	$(GO) test -tags kafka -count=1 -timeout 20m ./transport/kafka/... ./transport/mirror
 
 mutants: ## every rule of settlement removed in turn; the simulation must notice each
 	$(GO) test -tags mutants -run Mutants -count=1 ./pipeline/engine/settle/...
@@ -108,7 +108,7 @@ e2e-power: build ## cut the power, with and without written-through files, and g
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m -run PowerCut ./e2e/kill
 
 DURATION ?= 60s
-chaos: ## kill, freeze, cut off and mislead everything for DURATION, compare every byte; SEED, BROKER=embedded|nats|r3; needs root
+chaos: ## kill, freeze, cut off and mislead everything for DURATION, compare every byte; SEED, BROKER=embedded|nats|r3|kafka; needs root
 	$(GO) run ./e2e/chaos -broker $(BROKER) -seed $(SEED) -duration $(DURATION) -keep "$(KEEP)"
 
 chaos-naive: ## the same at least once, as everybody does it, which has to come out wrong

@@ -75,7 +75,7 @@ type Chain interface {
 	// record that was not stored; n says how many were. A record that breaks the rules of its kind (Record.Check, an event
 	// of another chain, an out event whose sequence is not the next) is refused before any is stored.
 	//
-	// In a log made with Ahead, a driver may return before out events without a cursor, and pages, are stored, where storing
+	// In a log made with Ahead, a driver may return before out events without Cursor or Sync, and pages, are stored, where storing
 	// many at once is what it is fast at. They are stored soon, in order, and before any other Append or Commit of the chain
 	// returns; or none from one of them on ever is, and the next Append or Commit says ErrStale or ErrUnknown.
 	Append(ctx context.Context, records ...Record) (n int, err error)
@@ -103,6 +103,7 @@ type Record struct {
 	Cursor *schemas.Cursor
 	Event  schemas.Event
 	Page   *PageData // of kind Page; the event is ignored
+	Sync   bool      // of an out event: Append returns when it is stored, in a log made with Ahead too
 }
 
 // PageHash names a page by its content, SHA-256.

@@ -17,6 +17,7 @@ type chain struct {
 	id   schemas.ChainID
 	part *part
 	out  uint64 // sequence of the last out event
+	gone head   // of what came before the first record, and lies elsewhere
 
 	// Of the part's lock:
 	number uint64 // of the chain's last record as its holder knows it
@@ -126,7 +127,7 @@ func (ch *chain) book(c *touched, r *transport.Record, k *kgo.Record) bool {
 		if c.out = k; c.first == nil {
 			c.first = k
 		}
-		return r.Cursor == nil
+		return r.Cursor == nil && !r.Sync
 	case transport.DeadLetter:
 		c.letter = k
 		return false

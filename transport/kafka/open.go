@@ -64,6 +64,20 @@ func (l *log) open(ctx context.Context, id schemas.ChainID, p *part) (*chain, tr
 	return ch, state, err
 }
 
+// Adopt is transport.Adopter: the first head counts what came before.
+func (l *log) Adopt(ctx context.Context, id schemas.ChainID, out, bytes uint64) (transport.Chain, error) {
+	opened, _, err := l.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	ch := opened.(*chain)
+	if ch.number != 0 {
+		return nil, fmt.Errorf("adopt %s: it has %d records: %w", id, ch.number, transport.ErrStale)
+	}
+	ch.out, ch.gone = out, head{Out: out, OutBytes: bytes}
+	return ch, nil
+}
+
 // checkpoint reads the last one with the snapshot that its pages make.
 func (l *log) checkpoint(ctx context.Context, id schemas.ChainID, p *part, e *entry) (*transport.Checkpoint, error) {
 	var c *transport.Checkpoint

@@ -178,6 +178,9 @@ func (p *part) begin(ctx context.Context, ch *chain) (*touched, error) {
 	if c == nil {
 		e, _ := p.index.lookup(ch.id.Job)
 		c = &touched{head: e.head, pages: map[transport.PageHash]bool{}}
+		if c.head.Number == 0 {
+			c.head = ch.gone
+		}
 		p.tx.chains[ch.id.Job] = c
 	}
 	c.holder = ch

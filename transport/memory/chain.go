@@ -15,9 +15,13 @@ type chain struct {
 	id     schemas.ChainID
 	last   schemas.Position
 	out    uint64
+	gone   before
 	pages  transport.PageSet
 	broken error // after which it takes nothing more
 }
+
+// before is what a chain had before its first record, elsewhere.
+type before struct{ out, bytes uint64 }
 
 // Open is transport.Log.Open.
 func (c *logClient) Open(ctx context.Context, id schemas.ChainID) (transport.Chain, transport.State, error) {
@@ -131,7 +135,7 @@ func (ch *chain) put(ctx context.Context, r *record) error {
 	if fault == LoseAppend {
 		return fmt.Errorf("append to %s: made to fail: %w", ch.id, transport.ErrUnknown)
 	}
-	at, err := l.append(ch.last, r)
+	at, err := l.append(ch.last, ch.gone, r)
 	if fault == LoseAnswer {
 		return fmt.Errorf("append to %s: made to fail: %w", ch.id, transport.ErrUnknown)
 	}
@@ -192,6 +196,5 @@ func (c *logClient) Adopt(ctx context.Context, id schemas.ChainID, out, bytes ui
 	if s.last != 0 {
 		return nil, fmt.Errorf("adopt %s: it has a record at %d: %w", id, s.last, transport.ErrStale)
 	}
-	s.out, s.outBytes = out, bytes
-	return &chain{client: c, id: id, out: out}, nil
+	return &chain{client: c, id: id, out: out, gone: before{out, bytes}}, nil
 }

@@ -61,7 +61,7 @@ func (l *log) chain(job schemas.JobID) *chainState {
 }
 
 // append stores r as the chain's next record if its last one is at expect, and says where.
-func (l *log) append(expect schemas.Position, r *record) (schemas.Position, error) {
+func (l *log) append(expect schemas.Position, gone before, r *record) (schemas.Position, error) {
 	clock := l.store.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,6 +71,9 @@ func (l *log) append(expect schemas.Position, r *record) (schemas.Position, erro
 	}
 	if err := l.room(r); err != nil {
 		return 0, err
+	}
+	if c.last == 0 {
+		c.out, c.outBytes = gone.out, gone.bytes
 	}
 	l.last++
 	r.Position, r.At = l.last, clock.Now()

@@ -8,6 +8,7 @@ import (
 var aheadCases = []testCase{
 	{"what is appended ahead is stored soon, in order", aheadSoon},
 	{"a decision is stored with all that was appended ahead of it", aheadDecision},
+	{"an event that is not to wait is stored with all that was appended ahead of it", aheadSync},
 	{"a checkpoint is stored with the pages that were appended ahead", aheadCheckpoint},
 	{"a holder whose appends ahead are lost learns it", aheadLost},
 	{"opening a chain shows what was appended ahead in this process", aheadOpened},
@@ -41,6 +42,20 @@ func aheadDecision(b *bundle) {
 	b.append(ch, letter)
 	_, s := b.openChain(b.client(), b.id)
 	b.behind(s, append(outs(b.id, 1, 3), letter)...)
+}
+
+func aheadSync(b *bundle) {
+	b.ahead()
+	ch := b.chain()
+	for n := uint64(1); n <= 20; n++ {
+		r := out(b.id, n)
+		r.Sync = n%2 == 0
+		b.append(ch, r)
+		if r.Sync {
+			_, s := b.openChain(b.client(), b.id)
+			b.behind(s, outs(b.id, 1, int(n))...)
+		}
+	}
 }
 
 func aheadCheckpoint(b *bundle) {

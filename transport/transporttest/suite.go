@@ -68,7 +68,7 @@ func Run(t *testing.T, open func(t testing.TB) transport.Broker, f Features) {
 	broker := open(t)
 	t.Cleanup(func() { closeBroker(t, broker) })
 	cases := append(append(append([]testCase{}, fenceCases...), stateCases...), readCases...)
-	cases = append(append(cases, limitCases...), aheadCases...)
+	cases = append(append(append(cases, limitCases...), aheadCases...), adoptCases...)
 	if f.Watch {
 		cases = append(cases, watchCases...)
 	}
