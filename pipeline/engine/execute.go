@@ -385,7 +385,7 @@ func (i *instance) records(w settle.Write) ([]transport.Record, error) {
 		records := make([]transport.Record, 0, w.To-w.From)
 		for k := w.From; k < w.To; k++ {
 			i.n.meter.Rows.Add(int64(i.outputs[k].rows))
-			records = append(records, transport.Record{Kind: transport.Out, Event: i.outputs[k].event})
+			records = append(records, transport.Record{Kind: transport.Out, Event: i.outputs[k].event, Sync: w.Sync})
 		}
 		return records, nil
 	case settle.WriteEnd:

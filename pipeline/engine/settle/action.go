@@ -92,6 +92,7 @@ const (
 type Write struct {
 	Kind      WriteKind
 	From, To  int
+	Sync      bool // of outputs: Appended is answered when they are stored, on a broker too that stores many at once, later
 	Sequence  uint64
 	Input     schemas.InputRef
 	Event     Event // the input itself, with a dead letter

@@ -79,7 +79,7 @@ func (i *Instance) saveDone() bool {
 		i.ledger.settle(&i.base)
 	}
 	if i.since.inputs > 0 {
-		i.count = countNone
+		i.count, i.careful = countNone, false
 	}
 	i.point, i.store, i.epoch = i.saving, i.storing, i.newEpoch
 	i.opens, i.unsaved = 0, 0

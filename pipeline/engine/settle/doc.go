@@ -35,6 +35,9 @@
 //   - attempt records: the first step of any holder is counted. On a chain that holds anything, each further step is counted
 //     too until an output or a checkpoint is stored, since a step that emits nothing leaves no other trace: counting only the
 //     first would give up the first quiet input for what a later one did.
+//   - Where outputs may be stored later than their append is answered (transport.Chain.Append), a worker that dies takes steps
+//     along that were done. Whoever comes after another stores each step's outputs before the next one (Write.Sync), up to
+//     its first checkpoint: the input that it counts is then passed for good, and not counted again for what a later one did.
 //   - An attempt record of the first holder says 0: it only leaves a trace, for what follows it in silence may be what kills.
 //     A holder who was refused does not raise another's count, since that other lives. A reader is counted before it is
 //     opened (Append comes before Restore), since a file that kills does so then.

@@ -102,6 +102,7 @@ type Instance struct {
 	half     Failure // of a mutant
 	opened0  State   // of a mutant
 	count    counting
+	careful  bool // each step's outputs are to be stored before the next one begins
 	opens    int  // how often in a row the stage was opened and nothing came of it, as the chain tells
 	opensOf  bool // this holder is among them
 	untried  bool // and nobody before this holder has stored more than that

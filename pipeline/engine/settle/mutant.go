@@ -16,6 +16,7 @@ const (
 	CheckpointAhead             // a checkpoint while stored outputs or records lie ahead
 	NoAttempt                   // rule 6: attempts are not stored
 	CountFirstOnly              // attempts of the first step after a takeover only
+	CarelessAhead               // a holder who comes after another goes on before its outputs are stored
 	OpenUncounted               // rule 6: a reader's opening is not counted as a try
 	OpeningUncounted            // rule 6: opening a stage that others opened before is not counted
 	SurvivedSilent              // rule 6: workers that die while they wait add up

@@ -9,6 +9,7 @@ var mutantNames = map[Mutant]string{
 	TakeTwice: "an input that comes again is taken again", TakeGap: "a gap is not read again", MergeImpatient: "a join does not wait",
 	NoCompare: "comparing omitted", AppendRegenerated: "regenerated events appended", DecideAhead: "deciding while stored outputs lie ahead",
 	CheckpointAhead: "a checkpoint while stored records lie ahead", NoAttempt: "attempt not stored", CountFirstOnly: "only the first input is counted",
+	CarelessAhead: "a holder who comes after another stores outputs late",
 	OpenUncounted: "opening a reader is not counted", OpeningUncounted: "opening a stage again is not counted", SurvivedSilent: "openings add up",
 	LetterCursor: "cursor not in the dead letter", LetterUnstored: "a dead letter acts unstored", TwoRecords: "two records for dead letter and halt",
 	SkipKeepsState: "a skipped input's state stays", SkipCounts: "a skipped input is counted", ResumeBehind: "resume with a gap",

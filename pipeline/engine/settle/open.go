@@ -70,6 +70,7 @@ func (i *Instance) look(st State) bool {
 	i.reopened = i.opened
 	if !i.opened {
 		i.opened, i.count, i.untried = true, i.counting(&st), st.untried()
+		i.careful = i.count == countEach
 	}
 	// What a resume was for may not be there any more; one that names a letter may know more than this State.
 	i.want.resume = i.want.resume && (i.halt != nil || i.want.of.Letter != 0)

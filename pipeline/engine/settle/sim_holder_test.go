@@ -30,7 +30,8 @@ type holder struct {
 	answer  Input
 	ready   bool // answer is to be given
 	known   schemas.Position
-	useless bool // the chain's handle
+	useless bool     // the chain's handle
+	ahead   []stored // what was answered and is not stored
 	memory  memory
 	calls   []Output
 	events  []ev
@@ -69,7 +70,7 @@ func (w *world) hire(d *delivery) *holder {
 		h, w.spare = w.spare[n-1], w.spare[:n-1]
 	}
 	core, n := h.core, len(d.node.from)
-	*h = holder{w: w, node: d.node, chain: w.chains[d.node.index], delivery: d, readers: h.readers[:0], behind: h.behind[:0], calls: h.calls, events: h.events}
+	*h = holder{w: w, node: d.node, chain: w.chains[d.node.index], delivery: d, readers: h.readers[:0], behind: h.behind[:0], ahead: h.ahead[:0], calls: h.calls, events: h.events}
 	for range n {
 		h.readers = append(h.readers, reader{})
 	}
@@ -136,6 +137,9 @@ func (c *chain) find(p schemas.Position) int {
 
 // act does one thing; false when there is nothing to do.
 func (h *holder) act() bool {
+	if len(h.ahead) > 0 && h.w.chance(1, 12) {
+		h.flush()
+	}
 	switch {
 	case h.ready && h.w.chance(1, 4) && h.arrive():
 		return true
@@ -237,6 +241,10 @@ func (h *holder) execute() {
 		h.rows = nil
 		h.reply(Input{Op: Loaded, Cursor: h.chain.cursor})
 	case Open:
+		if !h.useless {
+			h.flush()
+		}
+		h.ahead = h.ahead[:0]
 		if !h.core.opened {
 			h.hinder()
 			h.w.openings[h.node.index]++
@@ -415,6 +423,7 @@ func (d *delivery) expire(w *world) {
 
 func (h *holder) leave(a Action) {
 	h.dead = true
+	h.flush()
 	h.settle(a, h.delivery)
 	for _, d := range h.orders {
 		h.settle(a, d)

@@ -29,6 +29,7 @@ type world struct {
 	openings    map[int]int // by node: how often a new holder opened its chain
 	cancelled   bool
 	patient     bool // the user resumes what is halted
+	ahead       bool // the broker answers before outputs are stored
 	wrong       string
 	tracing     bool
 	stats       stats
@@ -212,7 +213,7 @@ func (w *world) reset(seed uint64, naive bool) {
 	clear(w.passed)
 	clear(w.healed)
 	clear(w.trouble)
-	w.faults, w.patient = w.draw(6), !w.chance(1, 8)
+	w.faults, w.patient, w.ahead = w.draw(6), !w.chance(1, 8), mix(seed)%3 == 0 && !naive
 	w.graph(naive)
 }
 

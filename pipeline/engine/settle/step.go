@@ -119,7 +119,7 @@ func (i *Instance) emit() bool {
 	if i.kept == len(i.held) {
 		return i.settle()
 	}
-	return i.append(outputs, Write{Kind: WriteOutputs, From: i.kept, To: len(i.held)})
+	return i.append(outputs, Write{Kind: WriteOutputs, From: i.kept, To: len(i.held), Sync: i.careful && !CarelessAhead.on()})
 }
 
 // emitted notes that n more of the held outputs are stored.
