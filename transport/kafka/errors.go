@@ -16,7 +16,7 @@ var fencing = []error{kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.Inval
 
 // refusals are the answers of a broker that does not let us.
 var refusals = []error{kerr.TopicAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.ClusterAuthorizationFailed,
-	kerr.SaslAuthenticationFailed, kerr.UnknownTopicOrPartition}
+	kerr.SaslAuthenticationFailed, kerr.UnknownTopicOrPartition, kerr.InvalidTimestamp}
 
 // produceError is what the error of a transaction means that was not ended.
 func (b *Broker) produceError(err error) error {
@@ -63,6 +63,8 @@ func (b *Broker) advise(err error) error {
 		advice = "allow the user IDEMPOTENT_WRITE on the cluster"
 	case errors.Is(err, kerr.MessageTooLarge):
 		advice = fmt.Sprintf("set max.message.bytes of the topic, and message.max.bytes of the brokers, to %d at least, or transport.kafka.max_message_bytes lower", b.config.MaxMessageBytes)
+	case errors.Is(err, kerr.InvalidTimestamp):
+		advice = "set the clock of this machine, or message.timestamp.type=LogAppendTime of the topic"
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		advice = "check user and password under transport.kafka.sasl"
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):

@@ -26,7 +26,8 @@ const (
 
 // settings are what a topic of a log needs.
 func (c *Config) settings(place int) map[string]string {
-	s := map[string]string{"max.message.bytes": strconv.Itoa(c.MaxMessageBytes), "cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"}
+	s := map[string]string{"max.message.bytes": strconv.Itoa(c.MaxMessageBytes), "cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1",
+		"message.timestamp.type": "LogAppendTime"} // brokers refuse records of a worker whose clock is an hour ahead
 	switch place {
 	case outTopic:
 		s["cleanup.policy"] = "delete"

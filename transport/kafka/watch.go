@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -202,17 +203,24 @@ func (w *watcher) stored(ctx context.Context) (*kgo.Record, error) {
 	if len(w.sources) == 0 {
 		return nil, nil
 	}
-	s := slices.MinFunc(w.sources, func(a, b *source) int { return before(a.records[0], b.records[0]) })
+	s := earliest(w.sources)
 	r := s.records[0]
 	s.records = s.records[1:]
 	return r, nil
 }
 
-func before(a, b *kgo.Record) int {
-	if a.Partition == b.Partition {
-		return cmp.Compare(number(a), number(b))
+// earliest is the source to go on with. Time orders the next ones of all partitions, and of one the number says which is next:
+// records of one transaction may be written to its topics in any order.
+func earliest(sources []*source) *source {
+	next := map[int32]*source{}
+	for _, s := range sources {
+		if n := next[s.n]; n == nil || number(s.records[0]) < number(n.records[0]) {
+			next[s.n] = s
+		}
 	}
-	return cmp.Or(a.Timestamp.Compare(b.Timestamp), cmp.Compare(a.Partition, b.Partition))
+	return slices.MinFunc(slices.Collect(maps.Values(next)), func(a, b *source) int {
+		return cmp.Or(a.records[0].Timestamp.Compare(b.records[0].Timestamp), cmp.Compare(a.n, b.n))
+	})
 }
 
 // fill fetches when nothing is at hand; false at the end.
