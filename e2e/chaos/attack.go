@@ -102,7 +102,8 @@ func (a *attack) grounds(ctx context.Context, rng *rand.Rand) {
 // long a delivery has been out, so one that is set back hands a dead worker's jobs to others that much later (README).
 func (a *attack) jump(_ context.Context, rng *rand.Rand) error {
 	by := between(rng, -24*time.Hour, 24*time.Hour)
-	if k := rng.IntN(len(a.clocks)); k < len(a.clocks)-1 && a.system.shared() {
+	if k := rng.IntN(len(a.clocks)); a.system.shared() && (k < len(a.clocks)-1 || !a.system.clocked()) {
+		k = min(k, len(a.clocks)-2)
 		return a.clocks[k].Set(by)
 	}
 	a.ahead += by.Abs() / 8

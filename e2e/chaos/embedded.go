@@ -28,6 +28,8 @@ func (e *embedded) transport() string { return "{ embedded: { dir: ./state } }" 
 
 func (e *embedded) shared() bool { return false }
 
+func (e *embedded) clocked() bool { return true }
+
 func (e *embedded) open(ctx context.Context) (transport.Broker, error) {
 	return results.Embedded(ctx, filepath.Join(stateOf(e.dir), "jetstream"))
 }
@@ -35,6 +37,8 @@ func (e *embedded) open(ctx context.Context) (transport.Broker, error) {
 func (e *embedded) blows() []blow { return []blow{e.disk.full(1)} }
 
 func (e *embedded) heal(context.Context) error { return e.disk.free() }
+
+func (e *embedded) ahead() bool { return false }
 
 func (e *embedded) kills() int { return 0 }
 

@@ -1,7 +1,7 @@
 // Command chaos runs pipelines while it kills, freezes, cuts off and misleads everything they run on, and compares every byte
 // that comes out with the same pipelines computed without any transport.
 //
-//	chaos [-broker embedded|nats|r3] [-seed N] [-duration 60s] [-naive] [-keep DIR]
+//	chaos [-broker embedded|nats|r3|kafka] [-seed N] [-duration 60s] [-naive] [-keep DIR]
 //
 // A run is made of rounds, each on fresh state, until the duration is over and enough has died: 20 workers and 5 servers. What is
 // done when follows from the seed; what it meets does not, since the machine has its own pace. The closing table says what
@@ -60,7 +60,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.broker, "broker", "nats", "embedded, nats (one server) or r3 (three servers, three copies)")
+	flag.StringVar(&o.broker, "broker", "nats", "embedded, nats (one server), r3 (three servers, three copies) or kafka (one server)")
 	flag.Uint64Var(&o.seed, "seed", 0, "what happens; 0 draws one")
 	flag.DurationVar(&o.duration, "duration", time.Minute, "how long to go on at least")
 	flag.BoolVar(&o.naive, "naive", false, "the negative control: at least once, as everybody does it, which has to come out wrong")

@@ -213,6 +213,8 @@ func (s *natsServers) transport() string {
 
 func (s *natsServers) shared() bool { return true }
 
+func (s *natsServers) clocked() bool { return true }
+
 func (s *natsServers) open(ctx context.Context) (transport.Broker, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -223,6 +225,8 @@ func (s *natsServers) open(ctx context.Context) (transport.Broker, error) {
 	}
 	return jetstream.Connect(ctx, jetstream.Config{URL: s.direct(), Replicas: replicas, Log: slog.New(slog.DiscardHandler)})
 }
+
+func (s *natsServers) ahead() bool { return false }
 
 func (s *natsServers) kills() (n int) {
 	for _, node := range s.nodes {

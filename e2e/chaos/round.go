@@ -80,7 +80,7 @@ func (h *harness) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if h.tools.server == "" && h.o.broker != "embedded" {
+	if h.tools.server == "" && (h.o.broker == "nats" || h.o.broker == "r3") {
 		h.tools.server = filepath.Join(h.dir, "nats-server")
 		return process.Build(ctx, h.tools.server, "github.com/nats-io/nats-server/v2", flag)
 	}
@@ -108,7 +108,10 @@ func (h *harness) round(ctx context.Context, makeSystem func(tools, string) (sys
 		return err
 	}
 	defer s.stop()
-	if err := errors.Join(writeWorkload(dir, s.transport()), s.start(ctx)); err != nil {
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	if err := writeWorkload(dir, s.transport()); err != nil {
 		return err
 	}
 	retain := h.rng.IntN(4) > 0 || n == 1
@@ -218,7 +221,7 @@ func (h *harness) compare(ctx context.Context, s system, dir string, retain bool
 			return nil, 0, err
 		}
 	}
-	check := linear.Check(lives, content)
+	check := linear.Check(lives, content, s.ahead())
 	out.chains, out.sampled = check.Chains, check.Operations
 	list = append(list, check.Violations...)
 	return list, wrong + len(check.Violations), nil

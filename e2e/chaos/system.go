@@ -13,7 +13,8 @@ import (
 type system interface {
 	// start brings it up.
 	start(ctx context.Context) error
-	// transport is the block of the pipelines file by which workers find it, through whatever can be cut.
+	// transport is the block of the pipelines file by which workers find it, through whatever can be cut. It is asked once the
+	// system was started.
 	transport() string
 	// shared says whether other processes than the owner of the jobs can reach it. Where they cannot, the owner is the only
 	// worker, its death is the broker's, and its state lies where the broker's would.
@@ -24,6 +25,10 @@ type system interface {
 	blows() []blow
 	// heal brings up what is down and joins what is cut.
 	heal(ctx context.Context) error
+	// clocked says whether its servers have a clock that can be set.
+	clocked() bool
+	// ahead says whether it may answer before out events are stored.
+	ahead() bool
 	// kills is how often a server of it was killed.
 	kills() int
 	// stop ends it.
@@ -42,6 +47,7 @@ var systems = map[string]func(tools tools, dir string) (system, error){
 	"embedded": newEmbedded,
 	"nats":     newServer,
 	"r3":       newCluster,
+	"kafka":    newKafka,
 }
 
 // tools are the binaries, and what sets their clock.

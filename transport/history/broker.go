@@ -22,18 +22,18 @@ func (b recorded) Log(ctx context.Context, c transport.LogConfig) (transport.Log
 	if err != nil {
 		return nil, err
 	}
-	return &log{l, b.r, c.Pipeline}, nil
+	return &log{l, b.r, c}, nil
 }
 
 type log struct {
 	transport.Log
-	r        *Recorder
-	pipeline string
+	r      *Recorder
+	config transport.LogConfig
 }
 
 // Open is transport.Log.Open.
 func (l *log) Open(ctx context.Context, id schemas.ChainID) (transport.Chain, transport.State, error) {
-	n := l.r.call(Line{Op: Open, Pipeline: l.pipeline, Chain: id})
+	n := l.r.call(Line{Op: Open, Pipeline: l.config.Pipeline, Chain: id})
 	c, s, err := l.Log.Open(ctx, id)
 	a := Line{Op: Answer, Call: n, Out: s.Out, Outcome: Done}
 	if err != nil {
@@ -56,7 +56,7 @@ func (l *log) Commit(ctx context.Context, checkpoints map[transport.Chain]transp
 			return fmt.Errorf("chain %s is of another broker", c.ID())
 		}
 		inner[own.Chain] = p
-		calls = append(calls, l.r.call(Line{Op: Commit, Handle: own.handle, Pipeline: l.pipeline, Chain: c.ID(), Records: []string{CheckpointFingerprint(&p)}}))
+		calls = append(calls, l.r.call(Line{Op: Commit, Handle: own.handle, Pipeline: l.config.Pipeline, Chain: c.ID(), Records: []string{CheckpointFingerprint(&p)}}))
 	}
 	err := l.Log.Commit(ctx, inner)
 	outcome := outcomeOf(err)
@@ -90,8 +90,9 @@ type chain struct {
 
 // Append is transport.Chain.Append.
 func (c *chain) Append(ctx context.Context, records ...transport.Record) (int, error) {
-	l := Line{Op: Append, Handle: c.handle, Pipeline: c.log.pipeline, Chain: c.ID()}
+	l := Line{Op: Append, Handle: c.handle, Pipeline: c.log.config.Pipeline, Chain: c.ID(), Ahead: c.log.config.Ahead}
 	for k := range records {
+		l.Ahead = l.Ahead && records[k].Cursor == nil && !records[k].Sync
 		l.Records = append(l.Records, Fingerprint(records[k].Kind, &records[k].Event, records[k].Page))
 	}
 	call := c.log.r.call(l)
@@ -111,7 +112,7 @@ func (c *consumer) Next(ctx context.Context) (transport.Delivery, error) {
 	d, err := c.Consumer.Next(ctx)
 	if err == nil {
 		s := d.Event()
-		c.log.r.note(Line{Op: Deliver, Pipeline: c.log.pipeline, Chain: s.Chain, Durable: c.durable, Sequence: s.Event.Sequence})
+		c.log.r.note(Line{Op: Deliver, Pipeline: c.log.config.Pipeline, Chain: s.Chain, Durable: c.durable, Sequence: s.Event.Sequence})
 	}
 	return d, err
 }

@@ -57,6 +57,7 @@ type Line struct {
 	Pipeline string          `json:"pipeline,omitempty"`
 	Chain    schemas.ChainID `json:"chain,omitzero"`
 	Records  []string        `json:"records,omitempty"`  // what is to be stored, in order; see Fingerprint
+	Ahead    bool            `json:"ahead,omitempty"`    // of an append: its answer may come before it is stored, see transport.Chain
 	Stored   int             `json:"stored,omitempty"`   // of an append's answer: how many were
 	Out      uint64          `json:"out,omitempty"`      // of an open's answer: sequence of the last out event
 	Outcome  Outcome         `json:"outcome,omitempty"`  // of an answer

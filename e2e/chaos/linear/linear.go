@@ -83,6 +83,28 @@ func calls(lives []Life) map[ChainID][]*call {
 	return all
 }
 
+// confirm takes back the answers that came before what they are about was stored. It was stored when a later append or commit of
+// the same holder that waits for that was answered; without one nobody knows.
+func confirm(calls []*call) {
+	type hold struct {
+		life   int
+		handle uint64
+	}
+	stored := map[hold]int64{} // when the earliest of the later ones was answered
+	for _, c := range slices.Backward(calls) {
+		of := hold{c.life, c.line.Handle}
+		switch {
+		case c.line.Op == history.Open || c.answer.Outcome != history.Done:
+		case !c.line.Ahead:
+			stored[of] = c.answer.At
+		case stored[of] > 0:
+			c.answer.At = stored[of]
+		default:
+			c.answered, c.answer = false, history.Line{}
+		}
+	}
+}
+
 // A Verdict is what Check found.
 type Verdict struct {
 	Chains, Operations int
@@ -96,9 +118,15 @@ const (
 	mostOperations = 5000
 )
 
-// Check judges every chain. content has what chains hold now, of those that were not trimmed; see Content.
-func Check(lives []Life, content map[ChainID][]string) (v Verdict) {
+// Check judges every chain. content has what chains hold now, of those that were not trimmed; see Content. ahead says that the broker
+// may answer before what it answers is stored, where it was told that it may.
+func Check(lives []Life, content map[ChainID][]string, ahead bool) (v Verdict) {
 	all := calls(lives)
+	if ahead {
+		for _, calls := range all {
+			confirm(calls)
+		}
+	}
 	for _, id := range slices.SortedFunc(maps.Keys(all), func(a, b ChainID) int { return strings.Compare(a.String(), b.String()) }) {
 		v.Chains++
 		if held, ok := content[id]; ok {

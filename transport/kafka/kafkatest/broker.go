@@ -28,12 +28,16 @@ type Options struct {
 	Format    []string          // more arguments of the storage tool, such as --add-scram
 	Listeners map[string]string // more listeners: name and protocol, such as MUTUAL and SSL
 	Heap      string            // 512m
+
+	// Advertise, if there is one, is told where a further listener listens, before the server starts, and returns the address
+	// that the server tells its clients instead: of a proxy to it, say.
+	Advertise func(listener, address string) (string, error)
 }
 
 // A Broker is one running Kafka server.
 type Broker struct {
 	Address   string            // host:port of the listener in plain text, where everything is allowed
-	Listeners map[string]string // host:port of the others, by name
+	Listeners map[string]string // host:port of the others as clients are told it, by name
 	Dir       string
 
 	options Options
@@ -71,6 +75,16 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	return b, nil
 }
 
+// Running says whether the server's process has not ended.
+func (b *Broker) Running() bool {
+	select {
+	case <-b.exited:
+		return false
+	default:
+		return b.exited != nil
+	}
+}
+
 // Pid is the server's process.
 func (b *Broker) Pid() int { return b.process.Process.Pid }
 
@@ -90,10 +104,17 @@ func (b *Broker) configure(ctx context.Context) error {
 	}
 	address := func(n int) string { return fmt.Sprintf("127.0.0.1:%d", ports[n]) }
 	b.Address, b.Listeners = address(0), map[string]string{}
+	listen := map[string]string{}
 	for n, name := range names {
-		b.Listeners[name] = address(2 + n)
+		listen[name], b.Listeners[name] = address(2+n), address(2+n)
+		if b.options.Advertise == nil {
+			continue
+		}
+		if b.Listeners[name], err = b.options.Advertise(name, listen[name]); err != nil {
+			return err
+		}
 	}
-	if err := os.WriteFile(properties, b.properties(address(1)), 0o600); err != nil {
+	if err := os.WriteFile(properties, b.properties(address(1), listen), 0o600); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(b.Dir, "log4j2.properties"), []byte(logging), 0o600); err != nil {
@@ -111,8 +132,9 @@ func (b *Broker) configure(ctx context.Context) error {
 
 const addressMark = "# clients: "
 
-// properties is server.properties: a single node's settings. Auto-creation is off, so that a forgotten topic shows.
-func (b *Broker) properties(controller string) []byte {
+// properties is server.properties: a single node's settings, with where its controller and its further listeners listen.
+// Auto-creation is off, so that a forgotten topic shows.
+func (b *Broker) properties(controller string, listen map[string]string) []byte {
 	s := map[string]string{
 		"process.roles":                    "broker,controller",
 		"node.id":                          "1",
@@ -127,9 +149,9 @@ func (b *Broker) properties(controller string) []byte {
 		"group.initial.rebalance.delay.ms": "0",
 		"log.cleaner.dedupe.buffer.size":   "16777216",
 	}
-	for name, address := range b.Listeners {
+	for name, address := range listen {
 		s["listeners"] += "," + name + "://" + address
-		s["advertised.listeners"] += "," + name + "://" + address
+		s["advertised.listeners"] += "," + name + "://" + b.Listeners[name]
 		s["listener.security.protocol.map"] += "," + name + ":" + b.options.Listeners[name]
 	}
 	for _, topic := range []string{"offsets.topic", "transaction.state.log", "share.coordinator.state.topic"} {
