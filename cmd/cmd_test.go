@@ -158,7 +158,8 @@ func TestInspect(t *testing.T) {
 func TestRunAndWhatIsAskedOfItAfterwards(t *testing.T) {
 	l := setup(t)
 	l.run(0, "run", "--exit", "--listen", "127.0.0.1:0")
-	l.wants(l.stderr.String(), "dashboard", "recording done", "3 recordings, 0 failed", "AEB events")
+	l.wants(l.stderr.String(), "dashboard", "recording done", "events=", "activations=", "3 recordings, 0 failed", "AEB events")
+	l.wants(l.run(0, "jobs", "ls"), "100%")
 	for _, name := range []string{"sim_full_braking", "sim_driver_brakes", "sim_false_targets", "fleet"} {
 		if _, err := os.Stat(l.path("out/" + name + ".json")); err != nil {
 			t.Error(err)

@@ -86,7 +86,7 @@ func TestWhatAnEditedFileLeavesBehindIsNamedAndHoldsNothingUp(t *testing.T) {
 	}
 	l.wants(l.run(0, "jobs", "watch"), "left-behind")
 	l.wants(l.stderr.String(), "3 jobs left behind by another configuration")
-	l.wants(l.run(0, "jobs", "ls"), "RUN", "VERSION", "left-behind", "r-")
+	l.wants(l.run(0, "jobs", "ls"), "PROGRESS", "ATTEMPT", "left-behind", "1/5")
 	if n := strings.Count(l.run(0, "jobs", "ls", "--status", "left-behind", "-o", "name"), "j-"); n != 3 {
 		t.Errorf("%d jobs are left behind, want 3", n)
 	}

@@ -48,10 +48,23 @@ func first(args []string) string {
 	return args[0]
 }
 
-var jobHeading = []string{"JOB", "PIPELINE", "RECORDING", "STATUS", "RUN", "VERSION", "RESUMED", "AGE", "ERROR"}
+var jobHeading = []string{"JOB", "PIPELINE", "RECORDING", "STATUS", "PROGRESS", "ATTEMPT", "AGE", "ERROR"}
 
 func jobRow(j api.Job) []string {
-	return []string{string(j.ID), j.Pipeline, j.Recording, j.Status, j.Run, j.Version, fmt.Sprint(j.Resumed), ageText(time.Since(j.Queued)), oneLine(j.Error)}
+	return []string{string(j.ID), j.Pipeline, j.Recording, j.Status, percent(j.Progress), attempt(j), ageText(time.Since(j.Queued)), oneLine(j.Error)}
+}
+
+func percent(share float64) string { return fmt.Sprintf("%d%%", int(100*share)) }
+
+// attempt is how often the input that halted a failed job was tried, of how many tries its stage has.
+func attempt(j api.Job) string {
+	switch {
+	case j.Attempts == 0:
+		return "-"
+	case j.Tries == 0:
+		return fmt.Sprint(j.Attempts)
+	}
+	return fmt.Sprintf("%d/%d", j.Attempts, j.Tries)
 }
 
 func oneLine(s string) string {
@@ -90,7 +103,8 @@ func (a *app) showJob(ctx context.Context, c *api.Client, id string) error {
 		return err
 	}
 	rows := [][]string{{"job", string(j.ID)}, {"pipeline", j.Pipeline}, {"recording", j.Recording}, {"status", j.Status},
-		{"run", j.Run}, {"version", version(j)}, {"queued", j.Queued.Format(time.RFC3339)}, {"resumed", fmt.Sprint(j.Resumed)}}
+		{"run", j.Run}, {"version", version(j)}, {"progress", percent(j.Progress)}, {"attempt", attempt(j)},
+		{"queued", j.Queued.Format(time.RFC3339)}, {"resumed", fmt.Sprint(j.Resumed)}}
 	if j.Started != nil {
 		rows = append(rows, []string{"started", j.Started.Format(time.RFC3339)})
 	}

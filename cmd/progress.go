@@ -147,9 +147,9 @@ func (p *progress) changed(x *session, name string, j job.Job) {
 	took := j.Ended.Sub(j.Started)
 	switch {
 	case p.mode == "json":
-		p.line(map[string]any{"pipeline": name, "recording": j.Item, "job": j.ID, "state": j.State, "error": j.Error, "took_ms": took.Milliseconds()})
+		p.line(map[string]any{"pipeline": name, "recording": j.Item, "job": j.ID, "state": j.State, "error": j.Error, "events": j.Events(), "took_ms": took.Milliseconds()})
 	case p.mode == "plain" && j.State == schemas.JobFinished && first:
-		x.log.Info("recording done", "pipeline", name, "recording", j.Item, "took", took.Round(time.Millisecond))
+		x.log.Info("recording done", append(append([]any{"pipeline", name, "recording", j.Item, "events", j.Events()}, x.activations(j.ID)...), "took", took.Round(time.Millisecond))...)
 	case p.mode == "plain":
 		x.log.Error("recording "+string(j.State), "pipeline", name, "recording", j.Item, "stage", j.Stage)
 	}

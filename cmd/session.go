@@ -392,6 +392,15 @@ func (x *session) newest(name string, s job.Submission) schemas.JobID {
 	}
 }
 
+// activations is what the log says of a finished job of a pipeline that has the AEB function's KPIs.
+func (x *session) activations(id schemas.JobID) []any {
+	r, err := x.store.Recording(context.Background(), id)
+	if err != nil || r.KPIs == nil {
+		return nil
+	}
+	return []any{"activations", r.Activations}
+}
+
 // standings says how far every node is with the run's jobs, whoever works on them.
 func (x *session) standings() map[string]engine.Standing {
 	all := map[string][]job.Job{}

@@ -359,7 +359,7 @@ func (m *Manager) submit(ctx context.Context, s Submission) (Job, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return *m.table.job(s.ID), err
+	return m.table.job(s.ID).row(), err
 }
 
 // Resume lets a failed job go on at the input that halted it, and with it its run when that was stopped. ErrNotFailed: it is
@@ -409,7 +409,7 @@ func (m *Manager) Jobs() []Job {
 	rows := m.table.list()
 	jobs := make([]Job, len(rows))
 	for i, j := range rows {
-		jobs[i] = *j
+		jobs[i] = j.row()
 	}
 	return jobs
 }
@@ -422,7 +422,7 @@ func (m *Manager) Job(id schemas.JobID) (Job, bool) {
 	if !ok || j.State == "" {
 		return Job{}, false
 	}
-	return *j, true
+	return j.row(), true
 }
 
 // Proceed lets a run that a job stopped go on: jobs that are submitted for it from now on are not cancelled.

@@ -29,6 +29,7 @@ type Job struct {
 	Error    string
 	Letter   schemas.Position // of a failed job: position of the record that halted it, in the stage's log
 	Resumed  int              // how often it was resumed
+	Attempts int              // of a failed job: tries of the input that halted it; 0 when no input did
 	Version  string           // of the configuration that it was made with
 	Upstream schemas.JobID    // the job whose events it reads; empty where it reads an item
 	Foreign  bool             // made with another configuration than the manager's: nobody here works on it
@@ -226,6 +227,23 @@ func (j *Job) halted(stages []string) (string, outcome, bool) {
 		}
 	}
 	return "", outcome{}, false
+}
+
+// Events is the number of events that the stages that have ended the job stored of it, end events included.
+func (j Job) Events() (n uint64) {
+	for _, e := range j.ends {
+		n += e.Out
+	}
+	return n
+}
+
+// row is a copy for others.
+func (j *Job) row() Job {
+	r := *j
+	if o := j.stages[j.Stage]; j.State == schemas.JobFailed && o.halt != nil {
+		r.Attempts = o.halt.Attempts
+	}
+	return r
 }
 
 // complete says whether every stage has ended the job.

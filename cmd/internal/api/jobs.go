@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline/job"
+	"github.com/milepost-dev/milepost/pipeline/spec"
+	"github.com/milepost-dev/milepost/pipeline/view"
 	"github.com/milepost-dev/milepost/schemas"
 )
 
@@ -30,6 +32,9 @@ type Job struct {
 	Ended       *time.Time       `json:"ended"`
 	Stage       string           `json:"stage,omitempty"` // of a failed job: where
 	Error       string           `json:"error,omitempty"`
+	Progress    float64          `json:"progress"`           // 0 to 1: how much of its recording was read, as far as this process knows
+	Attempts    int              `json:"attempts,omitempty"` // of a failed job: tries of the input that halted it
+	Tries       int              `json:"tries,omitempty"`    // and how many its stage has for one
 	Resumed     int              `json:"resumed"`
 	Resumable   bool             `json:"resumable"`
 	Cancellable bool             `json:"cancellable"`
@@ -55,7 +60,7 @@ type JobList struct {
 	Jobs        []Job          `json:"jobs"`
 }
 
-func (s *Server) jobs(_ context.Context, q query) (any, error) {
+func (s *Server) jobs(ctx context.Context, q query) (any, error) {
 	offset, limit, err := q.page()
 	if err != nil {
 		return nil, err
@@ -78,7 +83,32 @@ func (s *Server) jobs(_ context.Context, q query) (any, error) {
 		}
 	}
 	l.Matching, l.Jobs = len(hits), slice(hits, offset, limit)
-	return l, nil
+	return l, s.readSoFar(ctx, l.Jobs)
+}
+
+// readSoFar says of jobs how far they are.
+func (s *Server) readSoFar(ctx context.Context, jobs []Job) error {
+	ids := make([]schemas.JobID, len(jobs))
+	for i, j := range jobs {
+		ids[i] = j.ID
+	}
+	stored := map[schemas.JobID]float64{}
+	if s.c.Store != nil {
+		rows, _, err := s.c.Store.Jobs(ctx, view.Filter{Jobs: ids}, view.Page{})
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			stored[r.Job] = r.Progress
+		}
+	}
+	for i := range jobs {
+		jobs[i].Progress = max(stored[jobs[i].ID], s.c.Engine.Progress(jobs[i].ID))
+		if jobs[i].State == schemas.JobFinished {
+			jobs[i].Progress = 1
+		}
+	}
+	return nil
 }
 
 func (l *JobList) count(j Job) {
@@ -161,7 +191,21 @@ func (s *Server) describe(pipelineName string, j job.Job) Job {
 	return Job{ID: j.ID, Pipeline: pipelineName, Home: s.home(pipelineName), Recording: j.Item, Run: j.Run, Version: j.Version, Current: !j.Foreign,
 		State: j.State, Status: status, Priority: j.Priority,
 		Queued: j.Queued.UTC(), Started: instant(j.Started), Ended: instant(j.Ended), Stage: j.Stage, Error: j.Error, Resumed: j.Resumed,
+		Attempts: j.Attempts, Tries: s.tries(pipelineName, j),
 		Resumable: s.resumable(pipelineName, j), Cancellable: !j.State.Over()}
+}
+
+// tries is how many tries the stage at which a job failed has for an input.
+func (s *Server) tries(pipelineName string, j job.Job) int {
+	name := j.Stage
+	if _, stage, ok := strings.Cut(name, "@"); ok {
+		name = stage
+	}
+	st := s.c.Spec.Stage(spec.Ref{Pipeline: pipelineName, Stage: name})
+	if j.Attempts == 0 || j.Foreign || st == nil {
+		return 0
+	}
+	return st.Settings.Retry.Attempts
 }
 
 func (s *Server) resumable(pipelineName string, j job.Job) bool {
@@ -194,7 +238,15 @@ func (s *Server) home(pipelineName string) string {
 	return pipelineName
 }
 
-func (s *Server) job(_ context.Context, q query) (any, error) { return s.findJob(q.Get("job")) }
+func (s *Server) job(ctx context.Context, q query) (any, error) {
+	j, err := s.findJob(q.Get("job"))
+	if err != nil {
+		return nil, err
+	}
+	one := []Job{j}
+	err = s.readSoFar(ctx, one)
+	return one[0], err
+}
 
 // findJob takes an id or the beginning of one.
 func (s *Server) findJob(id string) (Job, error) {
