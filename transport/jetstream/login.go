@@ -137,6 +137,9 @@ func advice(err error, c *Config) string {
 		}
 		return false
 	}
+	withoutCertificate := c.TLS == nil || len(c.TLS.Certificates) == 0
+	// By TLS 1.3 the handshake is over for us before the server has looked at our certificate, and its alert may be overtaken.
+	const closedAfter = "closed by remote after TLS handshake"
 	next := ""
 	switch {
 	case errors.As(err, new(*TooOldError)):
@@ -147,9 +150,9 @@ func advice(err error, c *Config) string {
 		next = "the authority that signed the server's certificate is not known here: set transport.nats.tls.ca to the file with its certificate"
 	case errors.As(err, &invalid):
 		next = "the server's certificate is not valid (its time may be over, or the clock here wrong): renew it"
-	case says("certificate required"), c.TLS != nil && len(c.TLS.Certificates) == 0 && says("bad certificate", "handshake failure"):
+	case says("certificate required"), withoutCertificate && says("bad certificate", "handshake failure", closedAfter):
 		next = "the server wants a certificate of ours: set transport.nats.tls.cert and key"
-	case says("unknown certificate authority", "bad certificate", "remote error: tls"):
+	case says("unknown certificate authority", "bad certificate", "remote error: tls", closedAfter):
 		next = "the server does not take our certificate: set transport.nats.tls.cert and key to one that its authority signed"
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		next = "the server has no TLS: remove transport.nats.tls, or give the server a certificate"
