@@ -122,17 +122,17 @@ func (x *session) work(ctx context.Context) error {
 // expireEvery is how often dead letters are looked through for those that are over their time.
 const expireEvery = time.Hour
 
-// expireLetters removes the dead letters of jobs that are over after dlq.max_age, until ctx ends.
+// expireLetters removes the dead letters of jobs that are over after their stages' dlq.max_age, until ctx ends.
 func (x *session) expireLetters(ctx context.Context) error {
 	t := time.NewTicker(expireEvery)
 	defer t.Stop()
 	for {
-		n, err := x.engine.Expire(ctx, x.spec.DLQ.MaxAge, time.Now())
+		n, err := x.engine.Expire(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
 			x.log.Warn("old dead letters were not removed", "error", err)
 		}
 		if n > 0 {
-			x.log.Info("old dead letters were removed", "number", n, "older_than", x.spec.DLQ.MaxAge)
+			x.log.Info("old dead letters were removed", "number", n)
 		}
 		select {
 		case <-ctx.Done():

@@ -312,7 +312,7 @@ func (b *builder) stage(ctx context.Context, l *line, st *spec.Stage) (*node, er
 
 func (b *builder) sink(ctx context.Context, l *line, from *node, sk *spec.Sink) error {
 	n := &node{pipeline: l.spec.Name, name: sinkNode(sk.Name, from.name), info: sk.Info, settings: spec.DefaultSettings()}
-	n.settings.Parallelism = from.settings.Parallelism
+	n.settings.Parallelism, n.settings.DLQ = from.settings.Parallelism, b.s.Spec.DLQ
 	b.connect(from, n)
 	n.parts.Sink = b.sinks[sk.Name]
 	if b.wanted(n, from.name) && n.parts.Sink == nil {
@@ -336,7 +336,7 @@ func sinkNode(sink, stage string) string { return sink + "@" + stage }
 func (b *builder) store(ctx context.Context, l *line, from *node, alias string) error {
 	n := &node{pipeline: l.spec.Name, name: storeNode(from.name), alias: alias, settings: spec.DefaultSettings(), hidden: true,
 		info: pipeline.Info{Name: storeSink, Role: pipeline.RoleSink, Accepts: []string{pipeline.Any}, Local: true}}
-	n.settings.Parallelism = from.settings.Parallelism
+	n.settings.Parallelism, n.settings.DLQ = from.settings.Parallelism, b.s.Spec.DLQ
 	n.parts.Sink = b.s.Store
 	b.connect(from, n)
 	return b.add(ctx, l, n, from.name)

@@ -75,14 +75,17 @@ func (e *Engine) Purge(ctx context.Context, l Letter) (bool, error) {
 	return false, fmt.Errorf("dead letter %s: no stage %s/%s", l.ID, l.Pipeline, l.Stage)
 }
 
-// Expire removes the dead letters of jobs that are over, older than an age: design.md §6 rule 9. It returns how many.
-func (e *Engine) Expire(ctx context.Context, age time.Duration, now time.Time) (removed int, err error) {
+// Expire removes the dead letters of jobs that are over, older than the dlq.max_age of the stage that wrote them: design.md §6
+// rule 9. It returns how many.
+func (e *Engine) Expire(ctx context.Context, now time.Time) (removed int, err error) {
 	var errs []error
-	for _, name := range e.order {
-		letters, err := e.Letters(ctx, name)
-		errs = append(errs, err)
+	for _, n := range e.nodes {
+		letters, err := n.letters(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("read the dead letters of %s: %w", n.key(), err))
+		}
 		for _, l := range letters {
-			if now.Sub(l.At) < age {
+			if now.Sub(l.At) < n.settings.DLQ.MaxAge {
 				continue
 			}
 			gone, err := e.Purge(ctx, l)

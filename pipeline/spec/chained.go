@@ -3,7 +3,7 @@ package spec
 import "strings"
 
 // groupSettings are the settings that a group of chained stages has once: its last stage's.
-var groupSettings = []string{"parallelism", "retry", "timeout", "on_error", "max_step_bytes", "checkpoint"}
+var groupSettings = []string{"parallelism", "retry", "timeout", "on_error", "max_step_bytes", "checkpoint", "dlq"}
 
 // chained refuses what cannot be done over an edge whose events are not stored (design.md §6 rule 10): all that would read
 // them again, and what would not give the same events when it is computed again.

@@ -18,11 +18,6 @@ type fileYAML struct {
 	Pipelines *node `yaml:"pipelines" required:"true" doc:"The pipelines, by name."`
 }
 
-type defaultsYAML struct {
-	Settings `yaml:",inline"`
-	DLQ      DLQ `yaml:"dlq" doc:"What holds for dead letters."`
-}
-
 type pipelineYAML struct {
 	Description string           `yaml:"description" doc:"One sentence for lists and dashboards."`
 	From        pipeline.Strings `yaml:"from" doc:"PIPELINE/STAGE whose events the first stage reads; without it the first stage is a reader."`
@@ -82,15 +77,14 @@ func (l *loader) build() {
 		l.report(v.pos, CodeValue, "version %s of this format is not known; this program reads version 1", v.show())
 	}
 	l.transport(top.Transport)
-	defaults := defaultsYAML{Settings: DefaultSettings(), DLQ: DefaultDLQ()}
+	defaults := DefaultSettings()
 	if top.Defaults != nil {
 		(&decoder{l: l, where: "defaults"}).decode(top.Defaults, reflect.ValueOf(&defaults).Elem())
-		l.checkSettings(top.Defaults, "defaults", defaults.Settings)
-		l.positive(top.Defaults, "defaults", int64(defaults.DLQ.MaxAge), "dlq", "max_age")
+		l.checkSettings(top.Defaults, "defaults", defaults)
 	}
 	l.spec.DLQ = defaults.DLQ
 	l.sinks(top.Sinks)
-	l.pipelines(top.Pipelines, defaults.Settings)
+	l.pipelines(top.Pipelines, defaults)
 	l.edges()
 	l.chained()
 	l.checkTypes()
@@ -299,6 +293,7 @@ func (l *loader) nearestType(word string) string {
 func (l *loader) checkSettings(n *node, where string, s Settings) {
 	l.positive(n, where, int64(s.MaxStepBytes), "max_step_bytes")
 	l.positive(n, where, int64(s.Checkpoint.Interval), "checkpoint", "interval")
+	l.positive(n, where, int64(s.DLQ.MaxAge), "dlq", "max_age")
 	l.least(n, where, 0, int64(s.Retry.Backoff), "retry", "backoff")
 	l.least(n, where, 0, int64(s.Retry.MaxBackoff), "retry", "max_backoff")
 	l.least(n, where, 0, int64(s.Timeout), "timeout")

@@ -29,7 +29,7 @@ func TestResolvedSpec(t *testing.T) {
 		t.Errorf("config = %+v, want %+v", got, want)
 	}
 	want := Settings{Parallelism: 1, Retry: Retry{4, 200 * time.Millisecond, 2 * time.Second}, Timeout: 90 * time.Second,
-		OnError: Skip, MaxStepBytes: 32 << 20, Checkpoint: Checkpoint{16, 2 * time.Second}}
+		OnError: Skip, MaxStepBytes: 32 << 20, Checkpoint: Checkpoint{16, 2 * time.Second}, DLQ: DLQ{3 * 24 * time.Hour}}
 	if aeb.Settings != want {
 		t.Errorf("settings = %+v, want %+v", aeb.Settings, want)
 	}
@@ -38,6 +38,9 @@ func TestResolvedSpec(t *testing.T) {
 	}
 	if got := s.Consumers(Ref{"replay", "aeb"}); len(got) != 2 || got[0].Name != "kpi" || got[1].Ref().String() != "report/verdict" {
 		t.Errorf("consumers = %v", got)
+	}
+	if kpi := s.Stage(Ref{"replay", "kpi"}); kpi.Settings.DLQ != s.DLQ {
+		t.Errorf("dlq of a stage that says nothing = %v", kpi.Settings.DLQ)
 	}
 	if s.DLQ.MaxAge != 14*24*time.Hour || s.Transport.Embedded.Sync.Interval != time.Second || s.Transport.Embedded.Limits.MaxBytes != 16e9 {
 		t.Errorf("dlq %v, transport %+v", s.DLQ, s.Transport.Embedded)
@@ -135,7 +138,7 @@ pipelines:
 		t.Errorf("identity %s", want)
 	}
 	same := []string{"transport: { memory: {} }", "transport: { embedded: {} }", "decel: 5", "decel: 5.0", "raster: 10ms", "raster: 0.01s",
-		"[a.mf4]", "[b.mf4]", "speed: max", "speed: 10x", "decel: 5 }", "decel: 5, ttc_warn: 2.6s }, parallelism: 8, timeout: 3s, retry: { attempts: 9 }, max_step_bytes: 1MiB, checkpoint: { inputs: 3 }",
+		"[a.mf4]", "[b.mf4]", "speed: max", "speed: 10x", "decel: 5 }", "decel: 5, ttc_warn: 2.6s }, parallelism: 8, timeout: 3s, retry: { attempts: 9 }, max_step_bytes: 1MiB, checkpoint: { inputs: 3 }, dlq: { max_age: 1d }",
 		"version: 1", "version: 1\ndefaults: { dlq: { max_age: 3d } }"}
 	for i := 0; i < len(same); i += 2 {
 		if got := identity(strings.Replace(text, same[i], same[i+1], 1)); got != want {

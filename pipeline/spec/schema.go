@@ -92,8 +92,7 @@ func nullable(o object) object {
 }
 
 func (s *schemaBuilder) defaults() (object, error) {
-	d := defaultsYAML{Settings: DefaultSettings(), DLQ: DefaultDLQ()}
-	return s.structure(reflect.TypeFor[defaultsYAML](), reflect.ValueOf(d))
+	return s.structure(reflect.TypeFor[Settings](), reflect.ValueOf(DefaultSettings()))
 }
 
 func (s *schemaBuilder) sinks() (object, error) {

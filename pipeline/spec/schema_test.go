@@ -103,7 +103,7 @@ func TestSchemaOfConfigurations(t *testing.T) {
 // Every field of the file and of a stage must be described, since editors show nothing else.
 func TestFieldsAreDescribed(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[fileYAML](), reflect.TypeFor[pipelineYAML](), reflect.TypeFor[stageYAML](),
-		reflect.TypeFor[defaultsYAML](), reflect.TypeFor[Transport](), reflect.TypeFor[Embedded](), reflect.TypeFor[NATS](), reflect.TypeFor[Kafka](),
+		reflect.TypeFor[Settings](), reflect.TypeFor[DLQ](), reflect.TypeFor[Transport](), reflect.TypeFor[Embedded](), reflect.TypeFor[NATS](), reflect.TypeFor[Kafka](),
 		reflect.TypeFor[Limits](), reflect.TypeFor[TLS](), reflect.TypeFor[SASL](), reflect.TypeFor[Login](), reflect.TypeFor[Bearer](), reflect.TypeFor[Commit](), reflect.TypeFor[Retry](), reflect.TypeFor[Checkpoint]()} {
 		for _, f := range taggedFields(typ) {
 			if !strings.HasSuffix(f.doc, ".") {

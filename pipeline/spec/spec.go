@@ -10,7 +10,7 @@ import (
 type Spec struct {
 	Files     []string    // as given, the last wins
 	Transport Transport   // exactly one of its pointers is set
-	DLQ       DLQ         // defaults.dlq
+	DLQ       DLQ         // defaults.dlq, which holds for sinks; stages have theirs in Settings
 	Sinks     []*Sink     // in order of name
 	Pipelines []*Pipeline // upstream before downstream, otherwise in order of the file
 
@@ -78,6 +78,7 @@ type Settings struct {
 	OnError      OnError       `yaml:"on_error" enum:"fail,skip,stop" doc:"What an input that was given up does: fail halts its job, skip goes on behind it, stop ends the run."`
 	MaxStepBytes pipeline.Size `yaml:"max_step_bytes" doc:"Most that one step may emit."`
 	Checkpoint   Checkpoint    `yaml:"checkpoint" doc:"How often state is made durable."`
+	DLQ          DLQ           `yaml:"dlq" doc:"What holds for dead letters."`
 }
 
 // Retry says how often and how fast one input is tried.
@@ -114,12 +115,9 @@ func DefaultSettings() Settings {
 		Parallelism: 1,
 		Retry:       Retry{Attempts: 5, Backoff: time.Second, MaxBackoff: 30 * time.Second},
 		Timeout:     time.Minute, OnError: Fail, MaxStepBytes: 64 << 20,
-		Checkpoint: Checkpoint{Inputs: 4096, Interval: time.Second},
+		Checkpoint: Checkpoint{Inputs: 4096, Interval: time.Second}, DLQ: DLQ{MaxAge: 30 * 24 * time.Hour},
 	}
 }
-
-// DefaultDLQ keeps dead letters for 30 days.
-func DefaultDLQ() DLQ { return DLQ{MaxAge: 30 * 24 * time.Hour} }
 
 // Pipeline returns the pipeline of that name, nil if there is none.
 func (s *Spec) Pipeline(name string) *Pipeline {
