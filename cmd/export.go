@@ -77,7 +77,7 @@ func (a *app) source(ctx context.Context, file, pipelineName string) (f *mdf.Fil
 		return a.results(ctx, file, pipelineName)
 	}
 	if f, err = mdf.Open(file); err != nil {
-		return nil, nil, exit(ExitFailed, fmt.Errorf("%w [E-mf4]", err))
+		return nil, nil, exit(ExitFailed, fileError(file, err))
 	}
 	return f, func() {}, nil
 }

@@ -32,7 +32,7 @@ func (a *app) finalize(ctx context.Context, file, out string) error {
 	}
 	f, err := mdf.Open(file)
 	if err != nil {
-		return exit(ExitFailed, fmt.Errorf("%w [E-mf4]", err))
+		return exit(ExitFailed, fileError(file, err))
 	}
 	defer f.Close()
 	err = f.Finalize(ctx, out, time.Now())
@@ -40,7 +40,7 @@ func (a *app) finalize(ctx context.Context, file, out string) error {
 		return exit(ExitFailed, fmt.Errorf("%s: %w, nothing is written [E-mf4]\n  next: cp makes a copy; milepost export makes an excerpt", file, err))
 	}
 	if err != nil {
-		return exit(ExitFailed, fmt.Errorf("%s: %w [E-mf4]", file, err))
+		return exit(ExitFailed, fileError(file, err))
 	}
 	return nil
 }

@@ -7,16 +7,18 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/stages/reader/dbc"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 	"github.com/milepost-dev/milepost/stages/reader/mdf/digest"
+	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -27,7 +29,7 @@ func (a *app) inspectCommand() *cobra.Command {
 			var errs []error // a bad file keeps none of the others back
 			for _, file := range args {
 				if err := a.inspect(c.Context(), file, o); err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w [E-mf4]", file, fileReason(file, err)))
+					errs = append(errs, fileError(file, err))
 				}
 				if err := c.Context().Err(); err != nil {
 					return err
@@ -45,12 +47,23 @@ func (a *app) inspectCommand() *cobra.Command {
 	return c
 }
 
-// fileReason is an error without the file's name, which stands in front of it already.
-func fileReason(file string, err error) error {
-	if p := (*fs.PathError)(nil); errors.As(err, &p) && p.Path == file {
-		return p.Err
+// fileError is what is wrong with a file that a command was given: that it cannot be opened, or what is in it.
+func fileError(file string, err error) error {
+	switch p := (*fs.PathError)(nil); {
+	case errors.Is(err, mdf.ErrNotRegular):
+		return pipeline.FileError(file, pipeline.ErrNotRegular)
+	case errors.As(err, &p):
+		return pipeline.FileError(p.Path, err)
 	}
-	return err
+	return fmt.Errorf("%w [E-mf4]", named(file, err))
+}
+
+// named is an error that begins with the file's name, once.
+func named(file string, err error) error {
+	if strings.HasPrefix(err.Error(), file+": ") {
+		return err
+	}
+	return fmt.Errorf("%s: %w", file, err)
 }
 
 type inspectOptions struct {
@@ -181,7 +194,7 @@ func (a *app) digestBus(ctx context.Context, file, database string) error {
 }
 
 func loadDBC(path string) (*dbc.Database, error) {
-	text, err := os.ReadFile(path)
+	text, err := binding.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,8 @@ func TestFilesThatAreNoMDF4AreRefusedByName(t *testing.T) {
 		{old, ErrOldVersion, "MDF 3.30"},
 		{[]byte("PK\x03\x04 something else, long enough to be an identification block of 64 bytes"), ErrNotMDF, `PK\x03\x04`},
 		{[]byte("MDF"), ErrNotMDF, "MDF"},
-		{nil, ErrNotMDF, "starts with"},
+		{nil, ErrNotMDF, "it is empty"},
+		{slices.Concat([]byte("MDF     4.10    "), make([]byte, 47)), io.ErrUnexpectedEOF, "the identification block is 64 bytes long, file ends after 63"},
 	} {
 		_, err := NewFile(&memory{c.data}, int64(len(c.data)))
 		if !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.says) {

@@ -9,6 +9,8 @@ import (
 var (
 	// ErrNotMDF is returned by Open and NewFile for input that is no MDF file at all.
 	ErrNotMDF = errors.New("not an MDF file")
+	// ErrNotRegular is wrapped by the *fs.PathError with which Open refuses a pipe, a device or a folder.
+	ErrNotRegular = errors.New("not a regular file")
 	// ErrOldVersion is returned for MDF 2 and 3 files, whose structure has nothing in common with MDF 4.
 	ErrOldVersion = errors.New("MDF version is not supported")
 	// ErrUnsupported is wrapped by errors on parts of MDF 4 that this package does not decode.

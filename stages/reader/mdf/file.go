@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -85,8 +86,12 @@ func Open(path string) (*File, error) { return Options{}.Open(path) }
 // by all readers of the file, concurrently if they are.
 func NewFile(r io.ReaderAt, size int64) (*File, error) { return Options{}.NewFile(r, size) }
 
-// Open is the function Open with these options.
+// Open is the function Open with these options. What is no regular file is refused with ErrNotRegular before it is opened: opening
+// a pipe waits for its writer.
 func (o Options) Open(path string) (*File, error) {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -99,7 +104,7 @@ func (o Options) Open(path string) (*File, error) {
 	m, err := o.NewFile(f, st.Size())
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	m.closer = f
 	return m, nil
@@ -160,11 +165,16 @@ func (f *File) readID() error {
 	if err := f.src.readFull(b, 0); err != nil {
 		return err
 	}
+	if len(b) == 0 {
+		return fmt.Errorf("%w: it is empty", ErrNotMDF)
+	}
 	if len(b) < 8 || !isMagic(b) {
 		return fmt.Errorf("%w: it starts with %q, an MDF file with \"MDF     \"", ErrNotMDF, b[:min(8, len(b))])
 	}
 	if len(b) < 64 {
-		return truncated(0, "", 64, int64(len(b)))
+		e := corrupt(0, "", "the identification block is 64 bytes long, file ends after %d", len(b))
+		e.Err = io.ErrUnexpectedEOF
+		return e
 	}
 	f.Finalized = b[0] == 'M'
 	f.Version = int(binary.LittleEndian.Uint16(b[28:]))

@@ -45,7 +45,7 @@ func ReadFile(file string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, &fs.PathError{Op: "read", Path: file, Err: errors.New("not a regular file")}
+		return nil, &fs.PathError{Op: "read", Path: file, Err: pipeline.ErrNotRegular}
 	case info.Size() > maxFileBytes:
 		return nil, &fs.PathError{Op: "read", Path: file, Err: fmt.Errorf("larger than %d MiB", maxFileBytes>>20)}
 	}
