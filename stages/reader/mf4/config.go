@@ -161,8 +161,12 @@ func some(noun string, names []string) string {
 func (c Config) Check() []error {
 	_, err := newLibrary(c)
 	errs := each(err)
-	if _, err := c.files(); err != nil {
+	files, err := c.files()
+	if err != nil {
 		errs = append(errs, each(err)...)
+	}
+	if unbound, _, err := c.strays(); err == nil && len(files) > 0 && len(unbound) == len(files) {
+		errs = append(errs, c.noneBound(unbound))
 	}
 	return errs
 }

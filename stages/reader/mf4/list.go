@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -69,7 +70,16 @@ func (l *lister) list(ctx context.Context, c Config) ([]pipeline.Item, error) {
 		}
 		items = append(items, it)
 	}
+	if len(items) == 0 {
+		return nil, c.noneBound(slices.Sorted(maps.Keys(files)))
+	}
 	return items, nil
+}
+
+// noneBound says that no recording is bound, so that nothing would be replayed.
+func (c Config) noneBound(found []string) error {
+	return &pipeline.FieldError{Path: "bindings", Code: codeBinding, Err: fmt.Errorf("no entry of `logs` in %s fits %s that paths finds, "+
+		"so nothing would be replayed; an entry \"*.mf4\": {binding: NAME} fits every recording", c.Bindings, some("recording", found))}
 }
 
 // strays are recordings that no binding chooses, and choices that name no recording.
@@ -117,6 +127,10 @@ func (c Config) files() (map[string]string, error) {
 			fail("%q matches no file; the working directory is %s", pattern, workingDir())
 		}
 		for _, name := range slices.Sorted(maps.Keys(found)) {
+			if !utf8.ValidString(name) {
+				fail("%q is not UTF-8, which events, results and the dashboard need names to be: rename it", found[name])
+				continue
+			}
 			if other, taken := files[name]; taken && !sameFile(other, found[name]) {
 				fail("%s and %s would both be named %q; write one glob for both, such as {a,b}/*.mf4", other, found[name], name)
 				break
@@ -131,9 +145,9 @@ func (c Config) files() (map[string]string, error) {
 // does not go into symbolic links: they may lead in circles.
 func glob(pattern string) (files map[string]string, special []string, err error) {
 	base, rest := doublestar.SplitPattern(filepath.ToSlash(pattern))
-	matches, err := doublestar.Glob(os.DirFS(base), anyCase(rest), doublestar.WithFilesOnly(), doublestar.WithNoFollow())
+	matches, err := globIn(os.DirFS(base), rest)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, belowBase(base, err)
 	}
 	files = make(map[string]string, len(matches))
 	for _, m := range matches {
@@ -149,12 +163,19 @@ func glob(pattern string) (files map[string]string, special []string, err error)
 	return files, special, nil
 }
 
-// anyCase lets .mf4 stand for .MF4 too, as recorders on FAT file systems name their files.
-func anyCase(pattern string) string {
-	if rest, ok := strings.CutSuffix(pattern, ".mf4"); ok {
-		return rest + ".[mM][fF]4"
+// globIn finds files. A folder that cannot be read is an error: what lies in it would be left out, and nobody would know.
+func globIn(folder fs.FS, pattern string) ([]string, error) {
+	return doublestar.Glob(folder, binding.AnyCase(pattern), doublestar.WithFilesOnly(), doublestar.WithNoFollow(), doublestar.WithFailOnIOErrors())
+}
+
+// belowBase says of an error about a path below a folder which folder that is.
+func belowBase(base string, err error) error {
+	p := (*fs.PathError)(nil)
+	if !errors.As(err, &p) {
+		return err
 	}
-	return pattern
+	return fmt.Errorf("cannot read %s: %w; give the user of milepost access to it, or write a glob that leaves it out",
+		filepath.Join(base, filepath.FromSlash(p.Path)), p.Err)
 }
 
 func sameFile(a, b string) bool {

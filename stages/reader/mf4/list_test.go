@@ -2,10 +2,12 @@ package mf4
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,6 +52,59 @@ logs:
 	}
 	wantText(t, warnings[0], "no entry of", " fits the recording d.mf4; not replayed")
 	wantText(t, warnings[1], "paths does not find the recording gone.mf4 of ")
+}
+
+// As for the globs of paths, .mf4 stands for .MF4: recorders on FAT file systems name their files so.
+func TestEntriesOfLogsFitNamesInCapitals(t *testing.T) {
+	cfg := setup(t, `
+bindings: {c: {kind: physical, ego_speed: {channel: V}}, d: {kind: physical, ego_speed: {channel: W}}}
+logs: {"x*.mf4": {binding: c}, y.mf4: {binding: d}, z.MF4: {binding: d}}`)
+	cfg.Paths = pipeline.Strings{filepath.Join(folder(cfg), "*.mf4")}
+	for _, name := range []string{"x1.MF4", "x2.mf4", "y.MF4", "z.MF4"} {
+		write(t, filepath.Join(folder(cfg), name), name)
+	}
+	items, _ := build(t, cfg)
+	got := map[string]string{}
+	for _, it := range items {
+		got[it.Name] = it.Labels[LabelBinding]
+	}
+	if d := cmp.Diff(map[string]string{"x1.MF4": "c", "x2.mf4": "c", "y.MF4": "d", "z.MF4": "d"}, got); d != "" {
+		t.Error(d)
+	}
+	if w := cfg.Warnings(); len(w) != 0 {
+		t.Errorf("warnings = %v", w)
+	}
+}
+
+func TestRecordingsOfWhichNoneIsBoundAreRefused(t *testing.T) {
+	cfg := setup(t, "bindings: {c: {kind: physical, ego_speed: {channel: V}}}\nlogs: {\"x*.mf4\": {binding: c}}")
+	write(t, filepath.Join(folder(cfg), "a.mf4"), "a")
+	_, err := new(lister).list(t.Context(), cfg)
+	for _, err := range append(cfg.Check(), err) {
+		wantText(t, err, "bindings: no entry of `logs` in ", "fits the recording a.mf4 that paths finds, so nothing would be replayed")
+	}
+	if n := len(cfg.Check()); n != 1 {
+		t.Errorf("%d faults", n)
+	}
+}
+
+// locked is a folder with one below it that its reader may not read.
+type locked struct{ fstest.MapFS }
+
+func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == "deep/private" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return l.MapFS.ReadDir(name)
+}
+
+func TestFoldersThatCannotBeReadAreTold(t *testing.T) {
+	folder := locked{fstest.MapFS{"deep/private/a.mf4": {}, "deep/b.mf4": {}}}
+	_, err := globIn(folder, "**/*.mf4")
+	wantText(t, belowBase("logs", err), "cannot read "+filepath.Join("logs", "deep", "private")+": permission denied; give the user of milepost access")
+	if found, err := globIn(folder, "deep/*.mf4"); err != nil || len(found) != 1 {
+		t.Errorf("found %v, %v", found, err)
+	}
 }
 
 func TestIdentityFollowsContentAndBinding(t *testing.T) {

@@ -7,6 +7,7 @@ package binding
 import (
 	"encoding/json"
 	"path"
+	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -134,7 +135,7 @@ func orOne(f *float64) float64 {
 }
 
 // Match returns the choice for a recording: an exact name before globs, globs in the order of the file. A pattern without a
-// slash is compared with the last part of the name. nil when none fits.
+// slash is compared with the last part of the name. .mf4 at its end also stands for .MF4. nil when none fits.
 func (s *Set) Match(name string) *Log {
 	base := path.Base(name)
 	for i, l := range s.Logs {
@@ -151,8 +152,16 @@ func (s *Set) Match(name string) *Log {
 }
 
 func match(pattern, name string) bool {
-	ok, err := doublestar.Match(pattern, name)
+	ok, err := doublestar.Match(AnyCase(pattern), name)
 	return ok && err == nil
+}
+
+// AnyCase lets .mf4 at the end of a glob stand for .MF4 too, as recorders on FAT file systems name their files.
+func AnyCase(pattern string) string {
+	if rest, ok := strings.CutSuffix(pattern, ".mf4"); ok {
+		return rest + ".[mM][fF]4"
+	}
+	return pattern
 }
 
 // AllParams are the parameters of the binding and over them those of the choice, as one JSON object with sorted keys; nil
