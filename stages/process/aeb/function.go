@@ -98,7 +98,7 @@ type Counted struct {
 	Ego, Yaw, Brake int64
 	Tracks          map[int]int64 // by slot
 	Late            int64         // behind the time already computed, so left out
-	NotFinite       int64         // NaN or infinite; left out, or not valid where a track
+	NotFinite       int64         // NaN, infinite, or larger than anything that is measured; left out, or not valid where a track
 }
 
 // New returns a function in its initial state. p must be valid (Params.Validate).
@@ -248,9 +248,13 @@ func (f *Function) takeTrack(s *slot, t int64, x, y, r float64, valid, isNew boo
 	s.seen, s.t, s.x, s.y, s.r = true, t, x, y, r
 }
 
+// most is the largest value, in the units of the signals, that can have been measured. Loggers write marks such as the largest
+// number of a type where they have no value; squared, they are not finite any more.
+const most = 1e9
+
 func finite(values ...float64) bool {
 	for _, v := range values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		if !(math.Abs(v) <= most) { // NaN neither
 			return false
 		}
 	}

@@ -152,12 +152,12 @@ func TestStreamsAreSortedStably(t *testing.T) {
 func TestLateAndUnrealSamplesAreLeftOut(t *testing.T) {
 	f := New(Default())
 	nan := math.NaN()
-	collect(t, f, Samples{Ego: Series{[]int64{0, 10, 20, 25}, []float64{5, nan, math.Inf(1), math.Inf(-1)}}, Yaw: series(nan, 5), Brake: series(1, 30)}, 1000)
+	collect(t, f, Samples{Ego: Series{[]int64{0, 10, 20, 25, 26, 27}, []float64{5, nan, math.Inf(1), math.Inf(-1), math.MaxFloat64, -math.MaxFloat32}}, Yaw: series(nan, 5), Brake: series(1, 30)}, 1000)
 	late := Samples{Ego: series(9, 999), Yaw: series(9, 999), Brake: series(0, 999),
 		Tracks: []Track{{Slot: 2, T: []int64{999, 1000}, X: []float64{1, 2}, Y: []float64{0, nan}, R: []float64{0, 0}}}}
 	got := collect(t, f, late, 60*ms)
 	got = append(got, collect(t, f, Samples{Ego: series(7, 61*ms)}, 62*ms)...)
-	want := Counted{Ego: 6, Yaw: 2, Brake: 2, Tracks: map[int]int64{2: 2}, Late: 4, NotFinite: 5}
+	want := Counted{Ego: 8, Yaw: 2, Brake: 2, Tracks: map[int]int64{2: 2}, Late: 4, NotFinite: 7}
 	if c := f.Counted(); fmt.Sprint(c) != fmt.Sprint(want) {
 		t.Errorf("counted = %+v, want %+v", c, want)
 	}

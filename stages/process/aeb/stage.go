@@ -97,7 +97,7 @@ type Inputs struct {
 	Brake     int64         `json:"brake"`
 	Tracks    map[int]int64 `json:"tracks"`               // by slot
 	Late      int64         `json:"late,omitempty"`       // left out: behind the reorder window
-	NotFinite int64         `json:"not_finite,omitempty"` // left out: no number
+	NotFinite int64         `json:"not_finite,omitempty"` // left out: no number, or one that nobody measures (most)
 }
 
 // errNoEgo is why a recording without the ego speed fails instead of having no tick: the grid reaches from its first to its
