@@ -205,10 +205,18 @@ func TestABadRecordingFailsAlone(t *testing.T) {
 	l.run(0, "dlq", "redrive", "aeb")
 	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0")                                               // it is still not an MDF file
 	l.wants(l.run(0, "dlq", "purge", "--recording", "text", "--dry-run"), "would purge 0 of 2 events") // the job is not over
-	l.run(0, "jobs", "cancel", "--all", "--status", "failed", "--yes")
+	l.run(0, "dlq", "purge", "--recording", "text", "--yes")
+	l.wants(l.stderr.String(), "2 dead letters of jobs that are not over stay", "milepost jobs cancel JOB")
+	l.run(2, "jobs", "cancel", "--status", "failed")
+	l.wants(l.run(0, "jobs", "cancel", "--status", "failed", "--dry-run"), "would cancel 1 of 1 job")
+	l.wants(l.run(0, "jobs", "cancel", l.jobs()["aeb/sim_text.mf4"].ID), "cancel: 1 of 1 job done")
 	l.wants(l.run(0, "dlq", "purge", "aeb", "--dry-run"), "would purge")
 	l.run(1, "dlq", "purge", "aeb") // nobody says yes
 	l.wants(l.stderr.String(), "[y/N]", "nothing was removed", "--yes")
+	l.wants(l.run(0, "dlq", "purge", "aeb", "--yes"), "purge: 2 of 2 events done, 0 refused") // though no stage has heard of the cancel
+	if left := l.run(0, "dlq", "ls", "--status", "all", "-o", "name"); left != "" {
+		t.Errorf("still there: %s", left)
+	}
 }
 
 func TestAnInterruptedRunDrains(t *testing.T) {

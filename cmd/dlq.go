@@ -104,20 +104,20 @@ func (a *app) purgeCommand() *cobra.Command {
 
 // purge asks before it removes anything.
 func (a *app) purge(ctx context.Context, c *api.Client, o api.LetterOrder, yes bool, named []string) error {
-	if !o.DryRun && !yes {
+	if !o.DryRun {
 		plan := o
 		plan.DryRun = true
 		op, err := c.Purge(ctx, plan)
 		if err != nil {
 			return err
 		}
-		if op.Total > 0 {
+		if op.Total > 0 && !yes {
 			if err := a.confirm(fmt.Sprintf("remove %s of %s for good?", plural(op.Total, "dead letter"), strings.Join(op.Stages, ", "))); err != nil {
 				return err
 			}
 		}
 		if open := op.Matching - op.Total; open > 0 {
-			fmt.Fprintf(a.stderr, "  %s of jobs that are not over: redrive or cancel first\n", plural(open, "dead letter"))
+			fmt.Fprintf(a.stderr, "  %s of jobs that are not over stay: redrive them, or cancel the jobs first (milepost jobs cancel JOB)\n", plural(open, "dead letter"))
 		}
 	}
 	op, err := c.Purge(ctx, o)

@@ -202,16 +202,17 @@ func (a *app) cancelCommand() *cobra.Command {
 	var o api.JobOrder
 	var all, yes bool
 	c := &cobra.Command{
-		Use: "cancel [JOB...]", Short: "end jobs that are not over",
+		Use: "cancel [JOB...]", Short: "end jobs that are not over, and failed ones that are named or asked for by --status failed",
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 && !all {
-				return exit(ExitUsage, errors.New("name jobs, or give --all"))
+			many := all || o.Filter.Status != ""
+			if len(args) == 0 && !many {
+				return exit(ExitUsage, errors.New("name jobs, or give --status or --all"))
 			}
-			if len(args) > 0 && all {
-				return exit(ExitUsage, errors.New("name jobs or give --all, not both"))
+			if len(args) > 0 && many {
+				return exit(ExitUsage, errors.New("name jobs, or give --status or --all, not both"))
 			}
-			if all && !yes && !o.DryRun {
-				return exit(ExitUsage, errors.New("--all cancels every job that is not over: add --yes, or look first with --dry-run"))
+			if many && !yes && !o.DryRun {
+				return exit(ExitUsage, errors.New("this cancels many jobs at once: add --yes, or look first with --dry-run"))
 			}
 			o.Filter.IDs, o.All = jobIDs(args), all
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
@@ -220,9 +221,9 @@ func (a *app) cancelCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "every job that matches --status")
+	c.Flags().BoolVar(&all, "all", false, "every job that is not over")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().StringVar(&o.Filter.Status, "status", "", "with --all: only these states")
+	c.Flags().StringVar(&o.Filter.Status, "status", "", "every job in these states")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be cancelled")
 	return c
 }

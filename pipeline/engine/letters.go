@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -62,17 +63,43 @@ func (e *Engine) Purge(ctx context.Context, l Letter) (bool, error) {
 		if n.pipeline != l.Pipeline || n.name != l.Stage {
 			continue
 		}
-		last, err := n.lastControl(ctx, l.Job)
+		over, err := n.isOver(ctx, l.Job)
+		if err == nil && !over {
+			over, err = n.settleCancelled(ctx, l.Job)
+		}
 		if err != nil {
 			return false, fmt.Errorf("look whether job %s is over: %w", l.Job, err)
 		}
-		if last != schemas.ControlEnd && last != schemas.ControlCancel {
+		if !over {
 			return false, fmt.Errorf("dead letter %s: %w", l.ID, ErrOpen)
 		}
 		removed, err := n.out.Purge(ctx, schemas.ChainID{Job: l.Job, Stage: n.name}, []schemas.Position{l.Position})
 		return removed > 0, err
 	}
 	return false, fmt.Errorf("dead letter %s: no stage %s/%s", l.ID, l.Pipeline, l.Stage)
+}
+
+// isOver says whether the node has ended a job, or heard that it was cancelled.
+func (n *node) isOver(ctx context.Context, job schemas.JobID) (bool, error) {
+	last, err := n.lastControl(ctx, job)
+	return last == schemas.ControlEnd || last == schemas.ControlCancel, err
+}
+
+// settleCancelled stores for a job that was cancelled while nobody worked on the stage what its worker would have stored, and
+// says whether the job is over then.
+func (n *node) settleCancelled(ctx context.Context, job schemas.JobID) (bool, error) {
+	var e schemas.JobEvent
+	id := schemas.ChainID{Job: job, Stage: transport.JobStage}
+	c := transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &id, Newest: true, Drain: true}
+	err := transport.Each(ctx, n.jobs, c, func(s *transport.Stored) error { return json.Unmarshal(s.Event.Data, &e) })
+	if err != nil || e.State != schemas.JobCancelled || !slices.Contains(n.e.mine, n) {
+		return false, err
+	}
+	w := newHolding()
+	w.orders = []order{{cancel: true}}
+	w.hears(1, schemas.JobCancelled)
+	n.held.perform(ctx, job, w)
+	return n.isOver(ctx, job)
 }
 
 // Expire removes the dead letters of jobs that are over, older than the dlq.max_age of the stage that wrote them: design.md §6

@@ -145,6 +145,10 @@ type holding struct {
 	gone       bool          // it is closed
 }
 
+func newHolding() *holding {
+	return &holding{wake: make(chan struct{}, 1), cancelled: make(chan struct{})}
+}
+
 // hears notes an event of the job; h.mu is held.
 func (w *holding) hears(event uint64, state schemas.JobState) {
 	if event > w.event {
@@ -230,7 +234,7 @@ func (h *held) tell(ctx context.Context, d transport.Delivery, state schemas.Job
 	id := d.Event().Chain.Job
 	w := h.jobs[id]
 	if w == nil {
-		w = &holding{wake: make(chan struct{}, 1), cancelled: make(chan struct{})}
+		w = newHolding()
 		w.hears(h.n.line.failedAt(id), schemas.JobFailed)
 		h.jobs[id] = w
 		h.wg.Go(func() { h.work(ctx, id, w) })

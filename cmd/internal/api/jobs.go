@@ -309,6 +309,7 @@ type JobOrder struct {
 	DryRun bool      `json:"dry_run,omitempty"` // say what would be touched, touch nothing
 }
 
+// cancelJobs ends jobs that are not over; failed ones only when they are named, or asked for alone.
 func (s *Server) cancelJobs(_ context.Context, _ query, body json.RawMessage) (any, error) {
 	var order JobOrder
 	if err := decodeBody(body, &order); err != nil {
@@ -318,7 +319,7 @@ func (s *Server) cancelJobs(_ context.Context, _ query, body json.RawMessage) (a
 		return nil, badBody(errors.New(`the filter chooses every job: choose fewer, or say "all": true`))
 	}
 	return s.bulk("cancel", body, func(f JobFilter, j Job) bool {
-		return j.Cancellable || j.State == schemas.JobFailed && f.Status == string(schemas.JobFailed)
+		return j.Cancellable || j.State == schemas.JobFailed && (f.Status == string(schemas.JobFailed) || len(f.IDs) > 0)
 	}, func(ctx context.Context, j Job) error { return s.c.Managers[j.Pipeline].Cancel(ctx, j.ID) })
 }
 
