@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/milepost-dev/milepost/e2e/chaos/linear"
 	"github.com/milepost-dev/milepost/e2e/internal/results"
 	"github.com/milepost-dev/milepost/transport"
 )
@@ -38,7 +39,7 @@ func (e *embedded) blows() []blow { return []blow{e.disk.full(1)} }
 
 func (e *embedded) heal(context.Context) error { return e.disk.free() }
 
-func (e *embedded) ahead() bool { return false }
+func (e *embedded) allows() linear.Allowance { return linear.Allowance{} }
 
 func (e *embedded) kills() int { return 0 }
 

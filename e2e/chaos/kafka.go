@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/milepost-dev/milepost/e2e/chaos/linear"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/kafka"
 	"github.com/milepost-dev/milepost/transport/kafka/kafkatest"
@@ -92,7 +93,9 @@ func (s *kafkaServer) open(ctx context.Context) (transport.Broker, error) {
 	return b, nil
 }
 
-func (s *kafkaServer) ahead() bool { return true }
+func (s *kafkaServer) allows() linear.Allowance {
+	return linear.Allowance{Ahead: true, Neighbour: true, Compact: true}
+}
 
 func (s *kafkaServer) kills() int { return s.killed }
 

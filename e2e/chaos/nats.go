@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/milepost-dev/milepost/e2e/chaos/linear"
 	"github.com/milepost-dev/milepost/e2e/internal/process"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/jetstream"
@@ -226,7 +227,7 @@ func (s *natsServers) open(ctx context.Context) (transport.Broker, error) {
 	return jetstream.Connect(ctx, jetstream.Config{URL: s.direct(), Replicas: replicas, Log: slog.New(slog.DiscardHandler)})
 }
 
-func (s *natsServers) ahead() bool { return false }
+func (s *natsServers) allows() linear.Allowance { return linear.Allowance{} }
 
 func (s *natsServers) kills() (n int) {
 	for _, node := range s.nodes {

@@ -221,7 +221,7 @@ func (h *harness) compare(ctx context.Context, s system, dir string, retain bool
 			return nil, 0, err
 		}
 	}
-	check := linear.Check(lives, content, s.ahead())
+	check := linear.Check(lives, content, s.allows())
 	out.chains, out.sampled = check.Chains, check.Operations
 	list = append(list, check.Violations...)
 	return list, wrong + len(check.Violations), nil

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/milepost-dev/milepost/e2e/chaos/linear"
 	"github.com/milepost-dev/milepost/transport"
 )
 
@@ -27,8 +28,8 @@ type system interface {
 	heal(ctx context.Context) error
 	// clocked says whether its servers have a clock that can be set.
 	clocked() bool
-	// ahead says whether it may answer before out events are stored.
-	ahead() bool
+	// allows is what it may do that others may not.
+	allows() linear.Allowance
 	// kills is how often a server of it was killed.
 	kills() int
 	// stop ends it.

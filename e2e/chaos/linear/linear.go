@@ -118,11 +118,17 @@ const (
 	mostOperations = 5000
 )
 
-// Check judges every chain. content has what chains hold now, of those that were not trimmed; see Content. ahead says that the broker
-// may answer before what it answers is stored, where it was told that it may.
-func Check(lives []Life, content map[ChainID][]string, ahead bool) (v Verdict) {
-	all := calls(lives)
-	if ahead {
+// Allowance is what a broker may do besides.
+type Allowance struct {
+	Ahead     bool // answer before what it answers is stored, where it was told that it may
+	Neighbour bool // refuse who holds a chain for what another process writes to a chain beside it
+	Compact   bool // keep only the last checkpoint of a chain
+}
+
+// Check judges every chain. content has what chains hold now, of those that were not trimmed; see Content.
+func Check(lives []Life, content map[ChainID][]string, may Allowance) (v Verdict) {
+	all, machine := calls(lives), machineOf(may)
+	if may.Ahead {
 		for _, calls := range all {
 			confirm(calls)
 		}
@@ -130,7 +136,7 @@ func Check(lives []Life, content map[ChainID][]string, ahead bool) (v Verdict) {
 	for _, id := range slices.SortedFunc(maps.Keys(all), func(a, b ChainID) int { return strings.Compare(a.String(), b.String()) }) {
 		v.Chains++
 		if held, ok := content[id]; ok {
-			for _, what := range unbroken(all[id], held) {
+			for _, what := range unbroken(all[id], held, may) {
 				v.Violations = append(v.Violations, fmt.Sprintf("history of %s: %s", id, what))
 			}
 		}
@@ -181,7 +187,7 @@ func Content(ctx context.Context, b transport.Broker, lives []Life) (map[ChainID
 }
 
 // unbroken looks through a chain: is all in it that was answered, nothing that nobody wrote, and all in order?
-func unbroken(calls []*call, held []string) (wrong []string) {
+func unbroken(calls []*call, held []string, may Allowance) (wrong []string) {
 	place, count := map[string]int{}, map[string]int{}
 	next := uint64(1)
 	for k, r := range held {
@@ -198,7 +204,8 @@ func unbroken(calls []*call, held []string) (wrong []string) {
 	var stored []*call
 	for _, c := range calls {
 		for k, r := range c.line.Records {
-			if strings.HasPrefix(r, transport.Page.String()) {
+			compacted := may.Compact && count[r] == 0 && strings.HasPrefix(r, transport.Snapshot.String()) && laterCheckpoint(calls, c, count)
+			if compacted || strings.HasPrefix(r, transport.Page.String()) {
 				continue
 			}
 			tried[r]++
@@ -230,6 +237,13 @@ func unbroken(calls []*call, held []string) (wrong []string) {
 		latest = max(latest, c.line.At)
 	}
 	return wrong
+}
+
+// laterCheckpoint says whether a checkpoint is held that may have been stored after that of the call.
+func laterCheckpoint(calls []*call, c *call, held map[string]int) bool {
+	return slices.ContainsFunc(calls, func(o *call) bool {
+		return o.line.Op == history.Commit && held[o.line.Records[0]] > 0 && (!o.answered || o.answer.At > c.line.At)
+	})
 }
 
 // outSequence is the sequence of an out event's fingerprint.
@@ -299,12 +313,14 @@ type state struct {
 	knows string // holders, each with a blank behind it, in order of opening since the last record
 }
 
-var machine = (&porcupine.NondeterministicModel{
-	Init: func() []any { return []any{state{}} },
-	Step: func(s, in, out any) []any { return step(s.(state), in.(input), out.(output)) },
-}).ToModel()
+func machineOf(may Allowance) porcupine.Model {
+	return (&porcupine.NondeterministicModel{
+		Init: func() []any { return []any{state{}} },
+		Step: func(s, in, out any) []any { return step(s.(state), in.(input), out.(output), may) },
+	}).ToModel()
+}
 
-func step(s state, in input, out output) []any {
+func step(s state, in input, out output, may Allowance) []any {
 	if in.open {
 		if s.out != out.out {
 			return nil
@@ -320,7 +336,7 @@ func step(s state, in input, out output) []any {
 	switch {
 	case out.outcome == history.Done && holds:
 		return []any{after}
-	case out.outcome == history.Stale && !inside:
+	case out.outcome == history.Stale && (!inside || may.Neighbour):
 		return []any{s}
 	case out.outcome == "" && holds:
 		return []any{s, after}
