@@ -57,6 +57,9 @@ func (e *edge) read(ctx context.Context, from place, reading uint64, to chan<- a
 func (e *edge) follow(ctx context.Context, from place, reading uint64, to chan<- arrival) {
 	for ctx.Err() == nil {
 		err := e.readFrom(ctx, &from, reading, to)
+		if err == errEnd { // nothing comes behind it, and to look for more is to read what others have written there
+			return
+		}
 		if errors.Is(err, transport.ErrGone) {
 			send(ctx, to, arrival{edge: e.index, reading: reading, err: err})
 			return
@@ -119,6 +122,9 @@ func (e *edge) readFrom(ctx context.Context, from *place, reading uint64, to cha
 		}
 		from.sequence = s.Event.Sequence
 		send(ctx, to, arrival{edge: e.index, reading: reading, stored: s})
+		if s.Event.Type == schemas.TypeEnd {
+			return errEnd
+		}
 		e.room(ctx)
 	}
 }

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,10 +20,11 @@ type chain struct {
 	out  uint64 // sequence of the last out event
 	gone head   // of what came before the first record, and lies elsewhere
 
+	pages transport.PageSet
+
 	// Of the part's lock:
 	number uint64 // of the chain's last record as its holder knows it
-	pages  transport.PageSet
-	broken error // after which it takes nothing more
+	broken error  // after which it takes nothing more
 }
 
 // ID names the chain.
@@ -30,9 +32,6 @@ func (ch *chain) ID() schemas.ChainID { return ch.id }
 
 // Append is transport.Chain.Append. All records of one call, up to one that is too large, are in one transaction.
 func (ch *chain) Append(ctx context.Context, records ...transport.Record) (int, error) {
-	p := ch.part
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if err := ch.usable(ctx); err != nil {
 		return 0, err
 	}
@@ -90,7 +89,7 @@ func (ch *chain) fitting(ctx context.Context, records []transport.Record, all []
 	return len(all), nil
 }
 
-// put produces records and commits, if they are not to be ahead.
+// put puts records into the open batch, and waits until they are stored, if they are not to be ahead.
 func (ch *chain) put(ctx context.Context, records []transport.Record, all []*kgo.Record) error {
 	p := ch.part
 	limited, cancel := ch.log.broker.limit(ctx)
@@ -99,20 +98,31 @@ func (ch *chain) put(ctx context.Context, records []transport.Record, all []*kgo
 	if err != nil {
 		return err
 	}
+	t := p.open
 	ahead := ch.log.config.Ahead
 	for i, r := range all {
-		p.produce(ctx, c, r)
+		p.add(c, r)
 		ahead = ch.book(c, &records[i], r) && ahead
 	}
-	p.tx.events += len(all)
-	config := &ch.log.broker.config
-	if !ahead || p.tx.events >= config.AheadEvents || p.tx.bytes >= aheadBytes {
-		return p.commit(ctx)
+	t.events += len(all)
+	if ahead = ahead && !p.full(t); ahead && t.timer == nil {
+		t.timer = time.AfterFunc(ch.log.broker.config.AheadInterval, func() { p.flush(context.Background()) })
 	}
-	if p.tx.timer == nil {
-		p.tx.timer = time.AfterFunc(config.AheadInterval, func() { p.flush(context.Background()) })
+	p.mu.Unlock()
+	if ahead {
+		return nil
 	}
-	return nil
+	return p.store(ctx, t)
+}
+
+// full says whether the batch is to hold no more. Half way there it is sent off if it can be. mu is held.
+func (p *part) full(t *batch) bool {
+	events, bytes := p.log.broker.config.AheadEvents, aheadBytes
+	if half := t.events >= events/2 || t.bytes >= bytes/2; half && !t.hurried {
+		t.hurried = true
+		go p.flush(context.Background())
+	}
+	return t.events >= events || t.bytes >= bytes
 }
 
 // book notes what a record is to its chain, and says whether it may be ahead of what is stored.
@@ -123,8 +133,8 @@ func (ch *chain) book(c *touched, r *transport.Record, k *kgo.Record) bool {
 		c.pages[r.Page.Hash] = true
 	case transport.Out:
 		ch.out = r.Event.Sequence
-		c.head.Out, c.head.OutBytes = ch.out, c.head.OutBytes+uint64(len(r.Event.Data))
-		if c.out = k; c.first == nil {
+		c.out, c.bytes = ch.out, c.bytes+uint64(len(r.Event.Data))
+		if c.last = k; c.first == nil {
 			c.first = k
 		}
 		return r.Cursor == nil && !r.Sync
@@ -163,17 +173,16 @@ func (p *part) checkpoints(ctx context.Context, chains []*chain, checkpoints map
 	if len(chains) == 0 {
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var err error
+	var last *batch
 	for _, ch := range chains {
 		c := checkpoints[ch]
-		if err = ch.checkpoint(ctx, &c); err != nil {
+		if last, err = ch.checkpoint(ctx, &c); err != nil {
 			break
 		}
 	}
 	if err == nil {
-		err = p.commit(ctx)
+		err = p.store(ctx, last)
 	}
 	for _, ch := range chains {
 		if err != nil {
@@ -186,59 +195,68 @@ func (p *part) checkpoints(ctx context.Context, chains []*chain, checkpoints map
 	return err
 }
 
-// checkpoint produces a checkpoint, and with it the removal of the pages that it does not name. The part's lock is held.
-func (ch *chain) checkpoint(ctx context.Context, c *transport.Checkpoint) error {
+// checkpoint puts a checkpoint into the open batch, and with it the removal of the pages that it does not name.
+func (ch *chain) checkpoint(ctx context.Context, c *transport.Checkpoint) (*batch, error) {
 	if err := ch.usable(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := ch.pages.Check(ch.id, c); err != nil {
-		return ch.note(err)
+		return nil, ch.note(err)
 	}
 	k := &kgo.Record{Topic: ch.log.topics[stateTopic], Partition: ch.part.n, Key: stateKey(ch.id.Job, transport.Snapshot.String())}
 	put := adder(k)
 	var err error
 	if k.Value, err = c.Encode(put); err != nil {
-		return err
+		return nil, err
 	}
 	if k.Value == nil {
 		k.Value = []byte{}
 	}
 	put(headerKind, transport.Snapshot.String())
 	if err := ch.tooLarge(k); err != nil {
-		return err
+		return nil, err
 	}
 	limited, cancel := ch.log.broker.limit(ctx)
 	defer cancel()
-	t, err := ch.part.begin(limited, ch)
+	p := ch.part
+	t, err := p.begin(limited, ch)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ch.part.produce(ctx, t, k)
+	defer p.mu.Unlock()
+	p.add(t, k)
 	t.covered = true
-	ch.removePages(ctx, t, c)
-	return nil
+	ch.removePages(c)
+	return p.open, nil
 }
 
-func (ch *chain) removePages(ctx context.Context, t *touched, c *transport.Checkpoint) {
-	e, _ := ch.part.index.lookup(ch.id.Job)
-	for h := range t.pages {
-		if e.pages == nil {
-			e.pages = map[transport.PageHash]int64{}
+// removePages removes what the chain has of pages, stored or on its way, but for those of the checkpoint. The part's lock is held.
+func (ch *chain) removePages(c *transport.Checkpoint) {
+	p := ch.part
+	e, _ := p.index.lookup(ch.id.Job)
+	gone := map[transport.PageHash]bool{}
+	for h := range e.pages {
+		gone[h] = true
+	}
+	for _, t := range []*batch{p.flying, p.open} {
+		if t != nil && t.chains[ch.id.Job] != nil {
+			maps.Copy(gone, t.chains[ch.id.Job].pages)
 		}
-		e.pages[h] = 0
 	}
 	for _, h := range c.Pages {
-		delete(e.pages, h)
+		delete(gone, h)
 	}
-	for h := range e.pages {
-		k := &kgo.Record{Topic: ch.log.topics[stateTopic], Partition: ch.part.n, Key: pageKey(ch.id.Job, h)}
+	for h := range gone {
+		k := &kgo.Record{Topic: ch.log.topics[stateTopic], Partition: p.n, Key: pageKey(ch.id.Job, h)}
 		add(k, headerKind, transport.Page.String())
-		ch.part.send(ctx, k)
+		p.put(k)
 	}
 }
 
-// usable says whether the chain may go on; the part's lock is held.
+// usable says whether the chain may go on.
 func (ch *chain) usable(ctx context.Context) error {
+	ch.part.mu.Lock()
+	defer ch.part.mu.Unlock()
 	if ch.broken != nil {
 		return fmt.Errorf("chain %s is of no more use: %w", ch.id, ch.broken)
 	}
@@ -246,6 +264,8 @@ func (ch *chain) usable(ctx context.Context) error {
 }
 
 func (ch *chain) note(err error) error {
+	ch.part.mu.Lock()
+	defer ch.part.mu.Unlock()
 	if !transport.MayGoOn(err) {
 		ch.broken = err
 	}

@@ -17,17 +17,24 @@ import (
 )
 
 // A part is one partition of a log: what this process knows of it, and its right to write there.
+//
+// What is appended is gathered in a batch. A batch is stored by one transaction, and while that is on its way, the next one is
+// gathered: the slower the brokers are, the more a transaction holds.
 type part struct {
 	log     *log
 	n       int32
 	index   index
 	removed atomic.Int64 // the out topic's start, where this process moved it
 
-	mu       sync.Mutex
-	producer *kgo.Client     // holds the epoch; nil: not taken, or lost
+	// turn is held by whoever makes the producer, or has it store a batch; it is taken before mu.
+	turn     sync.Mutex
+	producer *kgo.Client     // holds the epoch; nil: not taken, or lost. Changed under both locks
 	known    map[string]bool // topics that were written to; true: the producer has noted its partitions
-	number   uint64          // of the last record that was produced
-	tx       *transaction
+
+	mu     sync.Mutex
+	number uint64 // of the last record that was appended
+	open   *batch // is being gathered
+	flying *batch // is being stored
 }
 
 func newPart(l *log, n int32) *part {
@@ -36,24 +43,29 @@ func newPart(l *log, n int32) *part {
 	return p
 }
 
-// A transaction is what was produced since the last commit.
-type transaction struct {
-	chains map[schemas.JobID]*touched
-	events int
-	bytes  int
-	state  []*kgo.Record // of the state topic, in order
-	timer  *time.Timer
+// A batch is what was appended since the one before.
+type batch struct {
+	chains  map[schemas.JobID]*touched
+	records []*kgo.Record
+	events  int
+	bytes   int
+	timer   *time.Timer
+	hurried bool  // its transaction was asked for before the time
+	over    bool  // it was stored, or given up: see err. Of the part's lock, as all above
+	err     error // why it was given up
 
-	mu  sync.Mutex
-	err error // the first of a produced record
+	mu     sync.Mutex
+	failed error // the first error of a produced record
 }
 
-// touched is a chain in a transaction.
+// touched is a chain in a batch. Its holder knows how far it is: number, sequence and bytes of its last records.
 type touched struct {
-	head    head // its positions are those of before, until the commit
 	holder  *chain
+	number  uint64
+	out     uint64
+	bytes   uint64
 	first   *kgo.Record // out event
-	out     *kgo.Record // the last ones
+	last    *kgo.Record // the last ones
 	letter  *kgo.Record
 	control *kgo.Record
 	covered bool // by a checkpoint behind all of these
@@ -61,32 +73,32 @@ type touched struct {
 }
 
 // done is called by the client for each record, on a goroutine of its own.
-func (t *transaction) done(_ *kgo.Record, err error) {
+func (t *batch) done(_ *kgo.Record, err error) {
 	if err == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.err == nil {
-		t.err = err
+	if t.failed == nil {
+		t.failed = err
 	}
 }
 
-func (t *transaction) failed() error {
+func (t *batch) failure() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.err
+	return t.failed
 }
 
 // take makes the producer, which shuts out whoever held the epoch before, and then reads what there is: nobody else can
-// add to it unnoticed. mu is held.
+// add to it unnoticed. turn and mu are held.
 func (p *part) take(ctx context.Context) error {
 	if p.producer != nil {
 		return nil
 	}
 	id := fmt.Sprintf("%s/%d", p.log.topics[outTopic], p.n)
 	b := p.log.broker
-	// It lingers as long as a transaction may be open, since a commit flushes: else every small event was a request of its own.
+	// It lingers until the flush of a commit: else every small event was a request of its own.
 	c, err := b.newClient(kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(b.config.AheadInterval),
 		kgo.ProducerBatchMaxBytes(int32(b.config.MaxMessageBytes)), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.MaxBufferedBytes(2*aheadBytes), kgo.TransactionTimeout(b.config.Timeout))
@@ -104,113 +116,123 @@ func (p *part) take(ctx context.Context) error {
 	return nil
 }
 
-// drop gives up the producer; the open transaction's chains have to be opened again. mu is held.
+// drop gives up the producer, and what is not stored: its chains have to be opened again. turn is held.
 func (p *part) drop(err error) {
-	if t := p.tx; t != nil {
-		p.tx = nil
-		if t.timer != nil {
-			t.timer.Stop()
-		}
-		for _, c := range t.chains {
-			c.holder.broken = err
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range []*batch{p.flying, p.open} {
+		if t != nil {
+			t.end(err)
 		}
 	}
+	p.flying, p.open = nil, nil
 	if p.producer != nil {
 		p.producer.Close()
 		p.producer = nil
 	}
 }
 
-// close commits what is open and gives up the producer.
+// end tells those who wait for it, and those whose records were in it, what became of the batch. The part's lock is held.
+func (t *batch) end(err error) {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	if t.over, t.err = true, err; err == nil {
+		return
+	}
+	for _, c := range t.chains {
+		c.holder.broken = err
+	}
+}
+
+// close stores what was appended and gives up the producer.
 func (p *part) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.commit(context.Background())
+	p.flush(context.Background())
+	p.turn.Lock()
+	defer p.turn.Unlock()
 	p.drop(transport.ErrClosed)
 }
 
-// flush commits what was appended ahead.
+// flush stores what was appended ahead, and returns when nothing is on its way.
 func (p *part) flush(ctx context.Context) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.commit(ctx); err != nil {
+	if err := p.store(ctx, nil); err != nil {
 		p.log.broker.config.Log.Debug("a transaction was not committed", "topic", p.log.topics[outTopic], "partition", p.n, "error", err)
 	}
 }
 
-// number that the chain's last record has, with what is not committed yet.
-func (p *part) numberOf(job schemas.JobID) uint64 {
-	if p.tx != nil {
-		if c := p.tx.chains[job]; c != nil {
-			return c.head.Number
+// reach is how far the chain is, with what is not stored yet; mu is held.
+func (p *part) reach(ch *chain) (number, out, bytes uint64) {
+	for _, t := range []*batch{p.open, p.flying} {
+		if t == nil {
+			continue
+		}
+		if c := t.chains[ch.id.Job]; c != nil {
+			return c.number, c.out, c.bytes
 		}
 	}
-	e, _ := p.index.lookup(job)
-	return e.head.Number
+	e, _ := p.index.lookup(ch.id.Job)
+	if e.head.Number == 0 {
+		return 0, ch.gone.Out, ch.gone.OutBytes
+	}
+	return e.head.Number, e.head.Out, e.head.OutBytes
 }
 
-// begin checks the fence for the chain and opens a transaction if none is open. mu is held.
+// begin returns with mu held, the right to write taken, and the chain's place in the open batch; with an error, without the lock.
 func (p *part) begin(ctx context.Context, ch *chain) (*touched, error) {
 	b := p.log.broker
 	if err := b.check(ctx); err != nil {
 		return nil, err
 	}
-	if p.tx != nil && p.tx.failed() != nil {
-		p.abort(ctx, b.produceError(p.tx.failed()))
-		if ch.broken != nil {
-			return nil, ch.broken
-		}
-	}
-	if err := p.take(ctx); err != nil {
-		return nil, b.produceError(err)
-	}
-	if n := p.numberOf(ch.id.Job); n != ch.number {
-		return nil, fmt.Errorf("chain %s ends with record %d, not %d: %w", ch.id, n, ch.number, transport.ErrStale)
-	}
-	if p.tx == nil {
-		if err := p.producer.BeginTransaction(); err != nil {
-			p.drop(err)
+	p.mu.Lock()
+	if p.producer == nil {
+		p.mu.Unlock()
+		p.turn.Lock()
+		p.mu.Lock()
+		err := p.take(ctx)
+		p.turn.Unlock()
+		if err != nil {
+			p.mu.Unlock()
 			return nil, b.produceError(err)
 		}
-		p.tx = &transaction{chains: map[schemas.JobID]*touched{}}
 	}
-	c := p.tx.chains[ch.id.Job]
+	if err := ch.broken; err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
+	number, out, bytes := p.reach(ch)
+	if number != ch.number {
+		p.mu.Unlock()
+		return nil, fmt.Errorf("chain %s ends with record %d, not %d: %w", ch.id, number, ch.number, transport.ErrStale)
+	}
+	if p.open == nil {
+		p.open = &batch{chains: map[schemas.JobID]*touched{}}
+	}
+	c := p.open.chains[ch.id.Job]
 	if c == nil {
-		e, _ := p.index.lookup(ch.id.Job)
-		c = &touched{head: e.head, pages: map[transport.PageHash]bool{}}
-		if c.head.Number == 0 {
-			c.head = ch.gone
-		}
-		p.tx.chains[ch.id.Job] = c
+		c = &touched{number: number, out: out, bytes: bytes, pages: map[transport.PageHash]bool{}}
+		p.open.chains[ch.id.Job] = c
 	}
 	c.holder = ch
 	return c, nil
 }
 
-// produce hands a record of a chain to the client. mu is held.
-func (p *part) produce(ctx context.Context, c *touched, r *kgo.Record) {
+// add puts a record of a chain into the open batch. mu is held.
+func (p *part) add(c *touched, r *kgo.Record) {
 	p.number++
-	c.head.Number, c.holder.number = p.number, p.number
+	c.number, c.holder.number = p.number, p.number
 	add(r, headerNumber, strconv.FormatUint(p.number, 10))
 	if r.Topic == p.log.topics[dlqTopic] {
 		r.Key = letterKey(c.holder.id.Job, p.number)
 	}
-	p.send(ctx, r)
+	p.put(r)
 }
 
-// send hands any record to the client. Its context must not end with the caller's: a cancelled record costs the epoch.
-func (p *part) send(ctx context.Context, r *kgo.Record) {
-	t := p.tx
+// put puts any record into the open batch. mu is held.
+func (p *part) put(r *kgo.Record) {
 	size := recordSize(r)
-	t.bytes += size
-	if !p.known[r.Topic] {
-		p.known[r.Topic] = false
-	}
+	p.open.bytes += size
+	p.open.records = append(p.open.records, r)
 	p.log.size.add(int64(size))
-	if r.Topic == p.log.topics[stateTopic] {
-		t.state = append(t.state, r)
-	}
-	p.producer.Produce(context.WithoutCancel(ctx), r, t.done)
 }
 
 // recordSize is about what a record takes.
@@ -222,50 +244,92 @@ func recordSize(r *kgo.Record) int {
 	return size
 }
 
-// commit ends the open transaction, if there is one: everything in it is stored, or nothing. mu is held.
-func (p *part) commit(ctx context.Context) error {
-	t := p.tx
+// store returns when a batch is stored or given up; nil is whichever is open, after those on their way.
+func (p *part) store(ctx context.Context, wanted *batch) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.mu.Lock()
+	if wanted != nil && wanted.over {
+		p.mu.Unlock()
+		return wanted.err
+	}
+	t := p.open
+	p.flying, p.open = t, nil
+	p.mu.Unlock()
 	if t == nil {
 		return nil
 	}
 	b := p.log.broker
 	ctx, cancel := b.limit(ctx)
 	defer cancel()
-	if t.timer != nil {
-		t.timer.Stop()
+	state, err := p.transact(ctx, t)
+	if err == nil {
+		err = p.index.stored(state)
 	}
-	err := p.settle(ctx, t)
+	if err != nil {
+		p.drop(err)
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.end(nil)
+	p.flying = nil
+	return nil
+}
+
+// transact stores a batch: everything in it is stored, or nothing. It returns its records of the state topic. turn is held.
+func (p *part) transact(ctx context.Context, t *batch) (state []*kgo.Record, err error) {
+	b := p.log.broker
+	if err := p.producer.BeginTransaction(); err != nil {
+		return nil, b.produceError(err)
+	}
+	for _, r := range t.records {
+		p.produce(ctx, t, r)
+	}
+	heads, err := p.settle(ctx, t)
 	if err != nil {
 		err = b.produceError(err)
 		p.abort(ctx, err)
-		return err
+		return nil, err
 	}
 	p.learn(ctx)
 	if err := p.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		// Whether it is committed is not known here; whoever takes the epoch next will see.
-		err = fmt.Errorf("%w (end of the transaction: %w)", transport.ErrUnknown, b.advise(err))
-		p.drop(err)
-		return err
+		return nil, fmt.Errorf("%w (end of the transaction: %w)", transport.ErrUnknown, b.advise(err))
 	}
-	p.tx = nil
-	return p.index.stored(t.state)
+	for _, r := range t.records {
+		if r.Topic == p.log.topics[stateTopic] {
+			state = append(state, r)
+		}
+	}
+	return append(state, heads...), nil
+}
+
+// produce hands a record to the client. Its context must not end with the caller's: a cancelled record costs the epoch.
+func (p *part) produce(ctx context.Context, t *batch, r *kgo.Record) {
+	if !p.known[r.Topic] {
+		p.known[r.Topic] = false
+	}
+	p.producer.Produce(context.WithoutCancel(ctx), r, t.done)
 }
 
 // settle waits for the records and writes the heads, which name their positions.
-func (p *part) settle(ctx context.Context, t *transaction) error {
+func (p *part) settle(ctx context.Context, t *batch) (heads []*kgo.Record, err error) {
 	if err := p.wait(ctx, t); err != nil {
-		return err
+		return nil, err
 	}
 	for job, c := range t.chains {
 		e, _ := p.index.lookup(job)
-		c.locate(&e)
-		r, err := c.holder.headRecord(&c.head)
+		h := c.head(&e)
+		r, err := c.holder.headRecord(&h)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		p.send(ctx, r)
+		p.log.size.add(int64(recordSize(r)))
+		p.produce(ctx, t, r)
+		heads = append(heads, r)
 	}
-	return p.wait(ctx, t)
+	return heads, p.wait(ctx, t)
 }
 
 // learn waits until the producer has noted the partitions of the topics that it wrote to. The client sends the first records
@@ -281,21 +345,22 @@ func (p *part) learn(ctx context.Context) {
 	}
 }
 
-func (p *part) wait(ctx context.Context, t *transaction) error {
+func (p *part) wait(ctx context.Context, t *batch) error {
 	if err := p.producer.Flush(ctx); err != nil {
 		return err
 	}
-	return t.failed()
+	return t.failure()
 }
 
-// locate fills in the positions of the transaction's records.
-func (c *touched) locate(before *entry) {
-	h := &c.head
-	if c.out != nil {
+// head is the chain's head behind its records in a batch, whose positions are known.
+func (c *touched) head(before *entry) head {
+	h := before.head
+	h.Number, h.Out, h.OutBytes = c.number, c.out, c.bytes
+	if c.last != nil {
 		if h.First == 0 || before.needs() == 0 {
 			h.First = position(c.first)
 		}
-		h.OutAt = position(c.out)
+		h.OutAt = position(c.last)
 	}
 	if c.letter != nil {
 		h.LetterAt = position(c.letter)
@@ -312,14 +377,15 @@ func (c *touched) locate(before *entry) {
 	if c.covered {
 		h.Behind, h.BehindD = h.OutAt, h.decidedAt()
 	}
+	return h
 }
 
-// abort gives the transaction up for a reason that its chains are told. mu is held.
+// abort has the brokers forget the transaction. turn is held.
 func (p *part) abort(ctx context.Context, err error) {
-	if p.producer != nil && !errors.Is(err, transport.ErrStale) {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = p.producer.EndTransaction(limited, kgo.TryAbort) // else whoever reads waits for it to time out
+	if errors.Is(err, transport.ErrStale) {
+		return
 	}
-	p.drop(err)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = p.producer.EndTransaction(limited, kgo.TryAbort) // else whoever reads waits for it to time out
 }
