@@ -63,8 +63,14 @@ func (a *app) load(ctx context.Context) (*spec.Spec, error) { return a.loadFiles
 // configuration names are there.
 func (a *app) loadAlone(ctx context.Context) (*spec.Spec, error) { return a.loadFiles(ctx, true) }
 
+func (a *app) loadOptions() spec.Options {
+	return spec.Options{Registry: a.types, Set: a.set, Transport: a.transport, Missing: "next: name another file with -f"}
+}
+
 func (a *app) loadFiles(ctx context.Context, alone bool) (*spec.Spec, error) {
-	s, problems := spec.Load(ctx, a.files, spec.Options{Registry: a.types, Set: a.set, Transport: a.transport, NoAdvice: alone})
+	o := a.loadOptions()
+	o.NoAdvice = alone
+	s, problems := spec.Load(ctx, a.files, o)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -20,6 +20,7 @@ type Options struct {
 	ReadFile  func(name string) ([]byte, error)         // for the files and ${file:…}; nil: regular files, 1 MiB at most
 	Set       []string                                  // path=value, laid over the files in order
 	Transport string                                    // embedded, memory, nats://host:port, kafka://host:port; replaces the block
+	Missing   string                                    // the next step when one of the files is not there
 	NoAdvice  bool                                      // do not ask configurations about the files that they name: no Check, no Warnings
 	Fields    func(eventType string) []string           // names of a type's data fields, for `when`; nil: what the stage types say
 }
@@ -83,7 +84,7 @@ func (l *loader) file(name string) *node {
 	if err != nil {
 		p := l.report(pos{src: newSource(name, "")}, CodeFile, "%s", reason(err))
 		if errors.Is(err, fs.ErrNotExist) {
-			p.Next = "next: name another file with -f"
+			p.Next = l.opts.Missing
 		}
 		return nil
 	}
