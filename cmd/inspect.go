@@ -26,6 +26,9 @@ func (a *app) inspectCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "inspect FILE...", Short: "what is in an .mf4: header, groups, channels, blocks, gaps, attachments, events", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := path.Match(o.channels, ""); err != nil {
+				return exit(ExitUsage, fmt.Errorf("--channels %q is no glob: %w\n  next: quote it, as in --channels 'Veh*'; \\[ is the character [", o.channels, err))
+			}
 			var errs []error // a bad file keeps none of the others back
 			for _, file := range args {
 				if err := a.inspect(c.Context(), file, o); err != nil {
@@ -208,7 +211,7 @@ func viewGroup(ctx context.Context, g *mdf.ChannelGroup, o inspectOptions) (grou
 		v.Master = g.Master.Name
 	}
 	for _, c := range g.Channels {
-		if ok, err := path.Match(o.channels, c.Name); o.channels != "" && err == nil && ok {
+		if ok, _ := path.Match(o.channels, c.Name); o.channels != "" && ok {
 			v.List = append(v.List, viewChannel(c))
 		}
 	}

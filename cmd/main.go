@@ -71,13 +71,29 @@ func followLive(m *marker) {
 
 // Run runs one command line and returns its exit code. ctx ends when the user wants it to drain and leave.
 func Run(ctx context.Context, types *pipeline.Registry, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{types: types, stdin: stdin, stdout: stdout, stderr: stderr}
+	data := &dataWriter{w: stdout}
+	a := &app{types: types, stdin: stdin, stdout: data, stderr: stderr}
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	return a.exitCode(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if data.err != nil {
+		err = exitError{ExitFailed, fmt.Errorf("write the output: %w", data.err)} // whatever else there is to say, it was not read
+	}
+	return a.exitCode(err)
+}
+
+// A dataWriter keeps the first error of writing what a command was asked for, so that no command can forget it.
+type dataWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (d *dataWriter) Write(p []byte) (int, error) {
+	n, err := d.w.Write(p)
+	if d.err == nil {
+		d.err = err
+	}
+	return n, err
 }
 
 // exitError is an error with the exit code it stands for. A nil err has been printed already.
@@ -212,6 +228,27 @@ func wordArguments(c *cobra.Command) {
 	}
 }
 
+// nameShells has cobra's completion command refuse a shell that it does not know.
+func nameShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = nil
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			var shells []string
+			for _, sub := range c.Commands() {
+				shells = append(shells, sub.Name())
+			}
+			return exit(ExitUsage, fmt.Errorf("there is no completion for the shell %q; there is for %s", args[0], strings.Join(shells, ", ")))
+		}
+	}
+}
+
 // root is the command that holds all others.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -219,9 +256,13 @@ func (a *app) root() *cobra.Command {
 		Long:         "Milepost replays recorded drives (ASAM MDF, .mf4) through the pipelines that pipelines.yaml declares.",
 		SilenceUsage: true, SilenceErrors: true,
 	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	a.flags(root)
 	root.AddCommand(a.runCommand(), a.workerCommand(), a.healthCommand(), a.lintCommand(), a.graphCommand(), a.schemaCommand(), a.stagesCommand(),
 		a.inspectCommand(), a.exportCommand(), a.finalizeCommand(), a.jobsCommand(), a.dlqCommand(), a.statusCommand(), a.doctorCommand(), a.mirrorCommand(), a.renderCommand(), a.configCommand(), a.versionCommand())
 	wordArguments(root)
+	nameShells(root)
 	return root
 }

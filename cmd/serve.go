@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,12 +22,22 @@ type server struct {
 
 // checkListen refuses an address that other machines could reach: the dashboard has no passwords.
 func checkListen(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		err = checkPort(port)
+	}
 	if err != nil {
-		return exit(ExitUsage, fmt.Errorf("--listen %s: want host:port, as in 127.0.0.1:7070: %w", address, err))
+		return exit(ExitUsage, fmt.Errorf("--listen %s: want host:port: %w\n  next: --listen 127.0.0.1:7070, or 127.0.0.1:0 for any free port", address, err))
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return exit(ExitUsage, fmt.Errorf("--listen %s: %w, as 127.0.0.1, [::1] or localhost", address, api.ErrNotLoopback))
+	}
+	return nil
+}
+
+func checkPort(port string) error {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("the port %q is not a number from 0 to 65535", port)
 	}
 	return nil
 }

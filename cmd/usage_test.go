@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/milepost-dev/milepost/cmd"
@@ -28,6 +30,47 @@ func TestOnlyLoopbackIsListenedOn(t *testing.T) {
 		l.wants(l.stderr.String(), "--listen "+address)
 	}
 	l.absent("state")
+}
+
+func TestWhatCannotBeMeantIsUsage(t *testing.T) {
+	l := setup(t)
+	for _, c := range []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"run", "--exit", "--listen", "127.0.0.1:4222x"}, []string{`the port "4222x" is not a number from 0 to 65535`, "next: --listen 127.0.0.1:7070"}},
+		{[]string{"run", "--exit", "--listen", "127.0.0.1:65536"}, []string{`the port "65536"`, "next: "}},
+		{[]string{"run", "--exit", "--listen", "127.0.0.1:"}, []string{`the port ""`, "next: "}},
+		{[]string{"inspect", "../samples/sim_city_drive.mf4", "--channels", "["}, []string{`--channels "[" is no glob`, "next: "}},
+		{[]string{"completion", "tcsh"}, []string{`"tcsh"`, "bash, fish, powershell, zsh"}},
+	} {
+		if out := l.run(2, c.args...); out != "" {
+			t.Errorf("milepost %v prints\n%s", c.args, out)
+		}
+		l.wants(l.stderr.String(), c.says...)
+	}
+	l.absent("state")
+	l.wants(l.run(0, "completion", "bash"), "bash completion V2 for milepost")
+	l.wants(l.run(0, "completion"), "zsh")
+}
+
+// Data that cannot be written is an error of every command, whatever the command makes of it.
+func TestAFullDiskBehindStdoutIsSaid(t *testing.T) {
+	l := setup(t)
+	drive, err := filepath.Abs("../samples/sim_city_drive.mf4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(l.dir)
+	full := writerFunc(func([]byte) (int, error) { return 0, syscall.ENOSPC })
+	for _, args := range [][]string{{"lint"}, {"lint", "-o", "json"}, {"graph"}, {"schema"}, {"version"}, {"stages", "ls"}, {"config"}, {"completion", "bash"},
+		{"inspect", drive}, {"doctor", "--permissions"}, {"lint", "none.yaml"}, {"--help"}} {
+		l.stderr.Reset()
+		if code := cmd.Run(t.Context(), stages.Standard(), args, strings.NewReader(""), full, &l.stderr); code != 1 {
+			t.Errorf("milepost %v: exit %d, want 1", args, code)
+		}
+		l.wants(l.stderr.String(), "write the output: no space left on device")
+	}
 }
 
 func TestLookingMakesNoState(t *testing.T) {
