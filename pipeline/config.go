@@ -32,6 +32,9 @@ import (
 //	CheckParams(refused func(params map[string]json.RawMessage) []error) []error
 //	                       of a reader: asks refused, which is what the stages behind it say, about the params that its files give
 //	                       items; each a *FieldError; lint and run call it
+//	Inputs() []string      of a processor: the signals that its function rests on, by their names in a binding (ego_speed, tracks)
+//	CheckInputs(stage string, inputs []string) []error
+//	                       of a reader: warns of inputs of a stage that reads it and that it does not bind; each a *FieldError
 //
 // Validate and Check are also asked where fields are at fault, so that all faults are told at once; such a field has its
 // default then, and what they say of it is dropped. A sink's configuration, which lint compares with the stages that write to

@@ -144,7 +144,7 @@ func TestFilesThatAreNotThereAreFoundByLoad(t *testing.T) {
 func TestFieldsOfAConditionAreThoseOfTheStages(t *testing.T) {
 	with := func(when string) string {
 		return lint(t, readOnly+"      - { name: aeb, uses: process/aeb }\n      - { name: kpi, uses: analysis/aeb-kpi, when: "+when+" }\n", map[string]string{"a.mf4": "",
-			"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
+			"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}, tracks: [{long_dist: X, rel_speed: R}]}}\nlogs: {a.mf4: {binding: car}}\n"})
 	}
 	wantLines(t, with(`"data.tcc < 1.6"`), `11:53 E-expr data.tcc is not a field of aeb.tick.v1 or aeb.inputs.v1 (meant data.ttc)`)
 	wantLines(t, with(`"type == 'aeb.tick.v1' || data.ego > 0"`))
@@ -218,4 +218,30 @@ func TestStraysAreOneWarning(t *testing.T) {
 		"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {e.mf4: {binding: car}, x.mf4: {binding: car}}\n"})
 	wantLines(t, got, `9:21 W-binding no entry of signals.yaml fits 4 recordings: a.mf4, b.mf4, c.mf4 and 1 more; not replayed`,
 		`9:21 W-binding paths does not find the recording x.mf4 of signals.yaml`)
+}
+
+// TestInputsThatNothingBindsAreWarnedOf: the AEB function would see no target, and a collision come out as a clean drive.
+func TestInputsThatNothingBindsAreWarnedOf(t *testing.T) {
+	file := func(with string) string {
+		return `version: 1
+pipelines:
+  p:
+    stages:
+      - name: read
+        uses: reader/mf4
+        with:
+          paths: ["*.mf4"]
+          ` + with + `
+      - { name: aeb, uses: process/aeb }
+      - { name: kpi, uses: analysis/aeb-kpi }
+`
+	}
+	wantLines(t, lint(t, file(`signals: { ego_speed: {channel: V}, target_dist: {channel: X}, target_speed: {channel: R}, brake_request: {channel: B, optional: true} }`),
+		map[string]string{"a.mf4": ""}))
+	wantLines(t, lint(t, file(`signals: { egospeed: {channel: V}, target_distance: {channel: X} }`), map[string]string{"a.mf4": ""}),
+		`9:32 W-binding signals binds no ego_speed, which stage p/aeb decides by: bind ego_speed (egospeed is none of its inputs) (meant ego_speed)`,
+		"9:63 W-binding signals binds no tracks, which stage p/aeb decides by: bind `tracks` of a binding, or target_dist and target_speed (target_distance is none of its inputs) (meant target_dist)")
+	wantLines(t, lint(t, file(`bindings: b.yaml`), map[string]string{"a.mf4": "", "b.yaml": `bindings: {car: {kind: physical, ego_speed: {channel: V}}, other: {kind: physical, yaw_rate: {channel: V}}}
+logs: {"*.mf4": {binding: car}}`}),
+		`9:21 W-binding binding car of b.yaml has no tracks, which stage p/aeb decides by: bind `)
 }

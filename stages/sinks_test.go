@@ -19,7 +19,7 @@ pipelines:
 func lintSinks(t *testing.T, sinks, aeb, kpi string) string {
 	t.Helper()
 	return lint(t, strings.NewReplacer("SINKS", sinks, "AEB", aeb, "KPI", kpi).Replace(twoStages), map[string]string{"a.mf4": "",
-		"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
+		"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}, tracks: [{long_dist: X, rel_speed: R}]}}\nlogs: {a.mf4: {binding: car}}\n"})
 }
 
 func TestTypesThatNoStageEmitsAreRefused(t *testing.T) {
@@ -49,7 +49,7 @@ func TestFleetResultsThatWouldShareAFileAreRefused(t *testing.T) {
 	with := func(sink string) string {
 		text := strings.NewReplacer("SINKS", sink, "AEB", "[]", "KPI", "results").Replace(twoStages) + more
 		return lint(t, text, map[string]string{"a.mf4": "",
-			"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
+			"signals.yaml": "bindings: {car: {kind: physical, ego_speed: {channel: V}, tracks: [{long_dist: X, rel_speed: R}]}}\nlogs: {a.mf4: {binding: car}}\n"})
 	}
 	wantLines(t, with(`  results: { json: { path: "out/{stage}/{item}.json", fleet: out/all.json, form: document } }`),
 		`3:62 E-value p/kpi (sink "results") and p/strict (sink "results") would both write out/all.json`)

@@ -45,6 +45,39 @@ func (l *loader) validate(cfg any, n *node, d *decoder, before int) {
 	}
 }
 
+// checkInputs lets the readers compare the signals that they bind with those that the functions behind them rest on. A stage
+// between the two may make the signals itself, so only those that read the reader are asked.
+func (l *loader) checkInputs() {
+	for _, d := range l.drafts {
+		for _, s := range d.stages {
+			reader, ok := s.Config.(interface {
+				CheckInputs(stage string, inputs []string) []error
+			})
+			if !ok || l.opts.NoAdvice {
+				continue
+			}
+			where := &decoder{l: l, where: "stage " + s.Ref().String(), path: []string{"with"}}
+			for _, behind := range l.behind(s.Ref()) {
+				if c, ok := behind.Config.(interface{ Inputs() []string }); ok {
+					l.blame(reader.CheckInputs(behind.Ref().String(), c.Inputs()), s.with, where, l.warn, WarnConfig, false)
+				}
+			}
+		}
+	}
+}
+
+// behind are the stages that read one.
+func (l *loader) behind(ref Ref) (all []*stageDraft) {
+	for _, d := range l.drafts {
+		for _, s := range d.stages {
+			if slices.Contains(s.Inputs, ref) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
 // checkParams lets the readers compare what their files say to the stages behind them with what those understand.
 func (l *loader) checkParams() {
 	for _, d := range l.drafts {

@@ -90,6 +90,9 @@ func (l *loader) build() {
 	l.checkTypes()
 	l.checkSinks()
 	l.checkParams()
+	if !l.failed() {
+		l.checkInputs()
+	}
 	l.conditions()
 	if !l.failed() {
 		l.order()

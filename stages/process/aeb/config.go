@@ -119,6 +119,9 @@ func (c Config) RefusedParams(params map[string]json.RawMessage) []error {
 	return errs
 }
 
+// Inputs are the streams without which there is nothing to decide; yaw rate and brake are optional (AEB.md, section 1).
+func (c Config) Inputs() []string { return []string{"ego_speed", "tracks"} }
+
 // field is the key of the configuration for that of a parameter; of a list, the first that can be to blame.
 func (c Config) field(key string) string {
 	if key == "n_arm" {

@@ -279,8 +279,10 @@ func isSet(c *dbc.Columns, column, k int) bool {
 type trackFrame struct {
 	signals [trackSignalCount]*dbc.Signal
 	columns [trackSignalCount]int // −1 where there is no signal
-	lat     float64
+	scale   [trackSignalCount]scaling
 }
+
+func newTrackFrame() *trackFrame { return &trackFrame{scale: unscaled()} }
 
 // The signals of a track.
 const (
@@ -304,12 +306,12 @@ func (t *trackFrame) place(all []*dbc.Signal) []*dbc.Signal {
 }
 
 func (t *trackFrame) fill(c *dbc.Columns, k int, row []float64) (there, ok bool) {
-	x, r, y := c.Values[t.columns[trackX]][k], c.Values[t.columns[trackRate]][k], 0.0
+	x, r, y := t.scale[trackX].of(c.Values[t.columns[trackX]][k]), t.scale[trackRate].of(c.Values[t.columns[trackRate]][k]), 0.0
 	if at := t.columns[trackY]; at >= 0 && c.Valid[at][k] {
-		y = c.Values[at][k]
+		y = t.scale[trackY].of(c.Values[at][k])
 	}
 	valid := x == x && r == r && (t.columns[trackValid] < 0 || isSet(c, t.columns[trackValid], k))
-	trackRow(row, x, t.lat*y, r, valid, isSet(c, t.columns[trackNew], k))
+	trackRow(row, x, y, r, valid, isSet(c, t.columns[trackNew], k))
 	return true, true
 }
 

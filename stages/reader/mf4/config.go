@@ -30,7 +30,7 @@ type Config struct {
 	Paths         pipeline.Strings       `yaml:"paths" required:"true" identity:"false" doc:"Globs of MDF 4 files, ** over folders but not into symbolic links; .mf4 also stands for .MF4."`
 	Bindings      string                 `yaml:"bindings" identity:"false" doc:"File (JSON or YAML) that says which channels or bus signals of which recording feed which signals."`
 	DBCDir        pipeline.Strings       `yaml:"dbc_dir" identity:"false" doc:"Folders in which DBC files are looked for, after that of the bindings file and its dbc folder."`
-	Signals       map[string]binding.Ref `yaml:"signals" doc:"Signals of every recording by name: channel (the first of a list that exists), unit, factor, offset, optional."`
+	Signals       map[string]binding.Ref `yaml:"signals" doc:"Signals of every recording by name: channel (the first of a list that exists), unit, factor, offset, optional. ego_speed, yaw_rate, driver_brake and a track of target_dist, target_speed (object minus ego), target_lateral, target_valid, target_new are what process/aeb reads."`
 	Raster        time.Duration          `yaml:"raster" doc:"Resamples all signals to one time base by holding the last value. Default: the rate of the recording."`
 	Batch         time.Duration          `yaml:"batch" doc:"Fixed duration of a batch. Default: cut by slice_bytes and slice_max; when paced, 100 ms of replay."`
 	SliceBytes    pipeline.Size          `yaml:"slice_bytes" doc:"A batch is cut when its rows reach this many bytes."`

@@ -213,12 +213,12 @@ func (l *lister) item(ctx context.Context, lib *library, c Config, name, file st
 		if params != nil {
 			it.Params[ParamAEB] = params
 		}
-		if n := len(lib.set.Bindings[choice.Binding].Tracks); n > 0 {
-			it.Params[ParamTracks], _ = json.Marshal(n)
-		}
 		if choice.DuplicateOf != "" {
 			it.Params[ParamDuplicateOf], _ = json.Marshal(choice.DuplicateOf)
 		}
+	}
+	if b := lib.effective(name); slots(&b) > 0 {
+		it.Params[ParamTracks], _ = json.Marshal(slots(&b))
 	}
 	it.Identity = content + ofBinding + lib.fingerprint(choice)
 	return it, nil

@@ -93,29 +93,55 @@ func scale(sum float64, n int, offset, factor float64) float64 {
 	return float64(float64(sum/float64(n))+offset) * factor
 }
 
-// trackRecord is a slot of an object list; columns are −1 where the binding names none.
-type trackRecord struct {
-	x, y, r, valid, isNew int
-	lat                   float64
+// A scaling makes a physical value of a recorded one: (value + offset) × factor.
+type scaling struct{ offset, factor float64 }
+
+// of leaves the sign of 0 alone where nothing is to be added.
+func (s scaling) of(v float64) float64 {
+	if s.offset != 0 {
+		v = float64(v + s.offset)
+	}
+	return v * s.factor
 }
 
-func (t trackRecord) fill(b *mdf.Block, i int, row []float64) bool {
-	x, okX := sample(b, t.x, i)
-	r, okR := sample(b, t.r, i)
-	y, okY := 0.0, true
-	if t.y >= 0 {
-		y, okY = sample(b, t.y, i)
+// unscaled is the scaling of each value of a track that is delivered as recorded.
+func unscaled() (all [trackSignalCount]scaling) {
+	for i := range all {
+		all[i].factor = 1
 	}
-	valid, isNew := okX && okR, false
-	if t.valid >= 0 {
-		v, ok := sample(b, t.valid, i)
-		valid = valid && ok && v != 0
+	return all
+}
+
+// trackRecord is a slot of an object list; columns are −1 where the binding names none.
+type trackRecord struct {
+	columns [trackSignalCount]int
+	scale   [trackSignalCount]scaling
+}
+
+func newTrackRecord() *trackRecord {
+	t := &trackRecord{scale: unscaled()}
+	for i := range t.columns {
+		t.columns[i] = -1
 	}
-	if t.isNew >= 0 {
-		v, ok := sample(b, t.isNew, i)
-		isNew = ok && v != 0
+	return t
+}
+
+// value is one value of record i; other where the binding names no channel for it.
+func (t *trackRecord) value(b *mdf.Block, i, part int, other float64) (float64, bool) {
+	if t.columns[part] < 0 {
+		return other, true
 	}
-	trackRow(row, held(x, okX), held(t.lat*y, okY), held(r, okR), valid, isNew)
+	v, ok := sample(b, t.columns[part], i)
+	return t.scale[part].of(v), ok
+}
+
+func (t *trackRecord) fill(b *mdf.Block, i int, row []float64) bool {
+	x, okX := t.value(b, i, trackX, 0)
+	r, okR := t.value(b, i, trackRate, 0)
+	y, okY := t.value(b, i, trackY, 0)
+	valid, okValid := t.value(b, i, trackValid, 1)
+	isNew, okNew := t.value(b, i, trackNew, 0)
+	trackRow(row, held(x, okX), held(y, okY), held(r, okR), okX && okR && okValid && valid != 0, okNew && isNew != 0)
 	return true
 }
 

@@ -56,15 +56,16 @@ func (lib *library) resolve(f *mdf.File, recording string, keep bool) (*plan, er
 	r := &resolver{lib: lib, file: f, recording: recording, keep: keep, groups: map[*mdf.ChannelGroup]*groupPlan{}, others: &others{seen: map[dbc.FrameID]bool{}},
 		names: map[string]bool{schemas.TableEgo: true, schemas.TableYaw: true, schemas.TableBrake: true}}
 	b := lib.effective(recording)
-	r.stream(schemas.TableEgo, column{schemas.ColSpeed, "m/s"}, "ego_speed", b.EgoSpeed, false)
-	r.stream(schemas.TableYaw, column{schemas.ColYawRate, "rad/s"}, "yaw_rate", b.YawRate, false)
-	r.stream(schemas.TableBrake, column{schemas.ColBrakeOn, ""}, "driver_brake", b.DriverBrake, true)
+	r.stream(schemas.TableEgo, column{schemas.ColSpeed, "m/s"}, binding.EgoSpeed, b.EgoSpeed, false)
+	r.stream(schemas.TableYaw, column{schemas.ColYawRate, "rad/s"}, binding.YawRate, b.YawRate, false)
+	r.stream(schemas.TableBrake, column{schemas.ColBrakeOn, ""}, binding.DriverBrake, b.DriverBrake, true)
 	for i := range b.Tracks {
 		r.track(i, &b.Tracks[i])
 	}
+	r.target(targetOf(&b))
 	r.signals(b.Signals)
 	if len(r.uses) > 0 && !slices.ContainsFunc(f.Groups, (*mdf.ChannelGroup).HasFrames) {
-		r.missing = append(r.missing, missing{signal: r.uses[0].message.signals[0], reason: "no group with CAN frames (CAN_DataFrame)"})
+		r.miss(missing{signal: r.uses[0].message.signals[0], reason: "no group with CAN frames (CAN_DataFrame)"})
 	}
 	switch {
 	case f.Damage != nil && len(r.groups)+len(r.uses) == 0:
@@ -76,11 +77,19 @@ func (lib *library) resolve(f *mdf.File, recording string, keep bool) (*plan, er
 }
 
 // effective is the binding of a recording with the signals of every recording laid under it. Signals named as the AEB
-// function's inputs bind these too, unless the binding does: that is what makes the short form sugar.
+// function's inputs bind these too, unless the binding does: that is what makes the short form sugar (tracks: targetOf).
 func (lib *library) effective(recording string) binding.Binding {
-	var b binding.Binding
 	if choice := lib.set.Match(recording); choice != nil {
-		b = *lib.set.Bindings[choice.Binding]
+		return lib.under(lib.set.Bindings[choice.Binding])
+	}
+	return lib.under(nil)
+}
+
+// under lays the signals of every recording under a binding, which may be nil.
+func (lib *library) under(chosen *binding.Binding) binding.Binding {
+	var b binding.Binding
+	if chosen != nil {
+		b = *chosen
 	}
 	b.Signals = maps.Clone(b.Signals)
 	for name, r := range lib.signals {
@@ -94,7 +103,7 @@ func (lib *library) effective(recording string) binding.Binding {
 	for _, sugar := range []struct {
 		name, unit string
 		to         **binding.Ref
-	}{{"ego_speed", "m/s", &b.EgoSpeed}, {"yaw_rate", "rad/s", &b.YawRate}, {"driver_brake", "", &b.DriverBrake}} {
+	}{{binding.EgoSpeed, "m/s", &b.EgoSpeed}, {binding.YawRate, "rad/s", &b.YawRate}, {binding.DriverBrake, "", &b.DriverBrake}} {
 		if r, ok := b.Signals[sugar.name]; ok && *sugar.to == nil {
 			*sugar.to = inUnit(r, sugar.unit)
 		}
@@ -113,6 +122,13 @@ func inUnit(r binding.Ref, unit string) *binding.Ref {
 		r.Factor = &f
 	}
 	return &r
+}
+
+// miss takes note of what the recording lacks, once a signal: those that are named as inputs of the AEB function are bound twice.
+func (r *resolver) miss(m missing) {
+	if !slices.ContainsFunc(r.missing, func(other missing) bool { return other.signal == m.signal }) {
+		r.missing = append(r.missing, m)
+	}
 }
 
 // newStream makes a stream of general signals with a name that no other has.
@@ -169,19 +185,19 @@ func (r *resolver) track(i int, t *binding.Track) {
 	if g == nil {
 		if !t.Optional {
 			bad.signal = fmt.Sprintf("tracks[%d]", i)
-			r.missing = append(r.missing, bad)
+			r.miss(bad)
 		}
 		return
 	}
 	p := r.group(g)
-	column := func(name string) int {
-		if name == "" {
-			return -1
+	row := newTrackRecord()
+	for part, name := range [trackSignalCount]string{trackX: t.LongDist, trackY: t.LatDist, trackRate: t.RelSpeed, trackValid: t.Valid, trackNew: t.NewTrack} {
+		if name != "" {
+			row.columns[part] = p.column(find(g, name))
 		}
-		return p.column(find(g, name))
 	}
-	p.add(r.fixedStream(table, trackColumns...), trackRecord{x: column(t.LongDist), y: column(t.LatDist), r: column(t.RelSpeed),
-		valid: column(t.Valid), isNew: column(t.NewTrack), lat: t.LatScale()})
+	row.scale[trackY].factor = t.LatScale()
+	p.add(r.fixedStream(table, trackColumns...), row)
 }
 
 // plan puts the sources together: the groups of channels, in the order of the file, then those of frames.

@@ -89,7 +89,8 @@ func (r *resolver) trackFrame(i int, t *binding.Track) (*message, *trackFrame) {
 	}
 	msg := r.message(fmt.Sprintf("tracks[%d]", i), t.Bus, t.DBC, t.ID, t.Optional)
 	msg.track = true
-	row := &trackFrame{lat: t.LatScale()}
+	row := newTrackFrame()
+	row.scale[trackY].factor = t.LatScale()
 	row.signals = [trackSignalCount]*dbc.Signal{trackX: signal(t.LongDist, defaultLongDist), trackY: signal(t.LatDist, defaultLatDist),
 		trackRate: signal(t.RelSpeed, defaultRelSpeed), trackValid: signal(t.Valid, defaultValid), trackNew: signal(t.NewTrack, defaultNewTrack)}
 	return msg, row

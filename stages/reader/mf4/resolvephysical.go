@@ -109,7 +109,7 @@ func (r *resolver) channels(signal string, ref *binding.Ref) []*mdf.Channel {
 			if len(ref.Channel) > 1 {
 				bad.names = ref.Channel
 			}
-			r.missing = append(r.missing, bad)
+			r.miss(bad)
 		}
 		return nil
 	}
@@ -127,7 +127,7 @@ func (r *resolver) checkUnit(signal string, ref *binding.Ref, from string) float
 	}
 	f, ok := convert(from, ref.Unit)
 	if !ok {
-		r.missing = append(r.missing, missing{signal: signal, reason: fmt.Sprintf("unit %q cannot be converted to %q; leave `unit` out or give a `factor`;", from, ref.Unit)})
+		r.miss(missing{signal: signal, reason: fmt.Sprintf("unit %q cannot be converted to %q; leave `unit` out or give a `factor`;", from, ref.Unit)})
 	}
 	return f
 }

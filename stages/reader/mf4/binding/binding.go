@@ -47,7 +47,7 @@ type Notes struct {
 }
 
 // A Binding is the signals of one kind of recording. EgoSpeed, YawRate, DriverBrake and Tracks are the input streams of
-// the AEB function (AEB.md, section 1); Signals are any others, by name.
+// the AEB function (AEB.md, section 1); Signals are any others, by name, and those of InputNames in place of these fields.
 type Binding struct {
 	Kind        Kind           `yaml:"kind" required:"true" enum:"can,physical" doc:"can or physical."`
 	EgoSpeed    *Ref           `yaml:"ego_speed,omitempty"`    // [m/s]: mean × factor
@@ -105,6 +105,11 @@ type Log struct {
 	Params      map[string]any    `yaml:"params,omitempty"` // over those of the binding, key by key
 
 	Notes `yaml:",inline"`
+}
+
+// Input is what binds an input of the AEB function other than the tracks; nil for nothing.
+func (b *Binding) Input(name string) *Ref {
+	return map[string]*Ref{EgoSpeed: b.EgoSpeed, YawRate: b.YawRate, DriverBrake: b.DriverBrake}[name]
 }
 
 // Scale returns Factor, 1 when absent.

@@ -60,6 +60,9 @@ func (c *checker) binding(at place, b *Binding) {
 		r := b.Signals[name]
 		c.ref(at.in("signals", name), b.Kind, &r)
 	}
+	if len(b.Tracks) == 0 {
+		c.target(at.in("signals"), b.Signals)
+	}
 	c.params(at.in("params"), b.Params)
 }
 

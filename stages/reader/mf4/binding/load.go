@@ -100,13 +100,14 @@ func (s *Set) check() {
 // CheckSignals checks signals in the short form; every error is a *pipeline.FieldError below the given field.
 func CheckSignals(field string, signals map[string]Ref) []error {
 	var errs []error
+	c := checker{fault: func(at []string, _, format string, args ...any) *spec.Problem {
+		errs = append(errs, pipeline.FieldErrorf(field+"."+strings.Join(at, "."), format, args...))
+		return &spec.Problem{}
+	}}
 	for _, name := range sorted(signals) {
 		r := signals[name]
-		c := checker{fault: func(at []string, _, format string, args ...any) *spec.Problem {
-			errs = append(errs, pipeline.FieldErrorf(field+"."+strings.Join(at, "."), format, args...))
-			return &spec.Problem{}
-		}}
 		c.ref(place{name}, "", &r)
 	}
+	c.target(nil, signals)
 	return errs
 }
