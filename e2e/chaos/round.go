@@ -17,7 +17,7 @@ import (
 
 const (
 	attacked = 22 * time.Second // of a round
-	patience = 4 * time.Minute  // for the rest of it, when nothing is done to it any more
+	patience = 8 * time.Minute  // for the rest of it, when nothing is done to it any more
 	drain    = 40 * time.Second // for a worker that was asked to leave
 )
 

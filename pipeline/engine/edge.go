@@ -21,9 +21,14 @@ type edge struct {
 
 	mu    sync.Mutex
 	kept  []transport.Stored // in order of sequence
-	bytes int
-	freed chan struct{} // has a token when bytes went down
+	count int                // of events that were read and are not settled, kept or on their way
+	bytes int                // of their data
+	freed chan struct{}      // has a token when bytes went down
 }
+
+// arrivalsAtOnce is how many events may be on their way from an instance's edges: were it one, every small event would cost a
+// switch of goroutines.
+const arrivalsAtOnce = 64
 
 // arrival is an event that was read, or why there is none.
 type arrival struct {
@@ -43,7 +48,7 @@ type place struct {
 func (e *edge) read(ctx context.Context, from place, reading uint64, to chan<- arrival) {
 	e.close()
 	e.reading = reading
-	e.kept, e.bytes, e.freed = nil, 0, make(chan struct{}, 1)
+	e.kept, e.count, e.bytes, e.freed = nil, 0, 0, make(chan struct{}, 1)
 	ctx, e.stop = context.WithCancel(ctx)
 	e.done = make(chan struct{})
 	go func() {
@@ -121,6 +126,9 @@ func (e *edge) readFrom(ctx context.Context, from *place, reading uint64, to cha
 			continue
 		}
 		from.sequence = s.Event.Sequence
+		e.mu.Lock()
+		e.count, e.bytes = e.count+1, e.bytes+len(s.Event.Data)
+		e.mu.Unlock()
 		send(ctx, to, arrival{edge: e.index, reading: reading, stored: s})
 		if s.Event.Type == schemas.TypeEnd {
 			return errEnd
@@ -140,7 +148,7 @@ func send(ctx context.Context, to chan<- arrival, a arrival) {
 func (e *edge) room(ctx context.Context) {
 	for ctx.Err() == nil {
 		e.mu.Lock()
-		full := e.bytes >= edgeWindow && len(e.kept) > 1
+		full := e.bytes >= edgeWindow && e.count > 1
 		e.mu.Unlock()
 		if !full {
 			return
@@ -156,7 +164,6 @@ func (e *edge) keep(s transport.Stored) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.kept = append(e.kept, s)
-	e.bytes += len(s.Event.Data)
 }
 
 // take returns an event that was kept and forgets those before it: they are settled.
@@ -164,7 +171,7 @@ func (e *edge) take(sequence uint64) (transport.Stored, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for len(e.kept) > 0 && e.kept[0].Event.Sequence < sequence {
-		e.bytes -= len(e.kept[0].Event.Data)
+		e.count, e.bytes = e.count-1, e.bytes-len(e.kept[0].Event.Data)
 		e.kept[0] = transport.Stored{}
 		e.kept = e.kept[1:]
 	}

@@ -97,7 +97,7 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 		return foreign // its results are another configuration's, whose workers have it too
 	}
 	i := &instance{n: n, w: w, core: settle.New(n.rules()), h: h, of: of, wake: of.wake, drain: ctx.Done(), fails: map[schemas.InputRef]failing{}}
-	i.arrivals = make(chan arrival, 1)
+	i.arrivals = make(chan arrival, arrivalsAtOnce)
 	for k, in := range n.inputs {
 		i.edges = append(i.edges, &edge{index: k, from: in, id: schemas.ChainID{Job: i.jobAt(in), Stage: in.name}})
 	}
@@ -239,6 +239,13 @@ func (i *instance) told() (commands []settle.Input) {
 func (i *instance) wait(ctx context.Context) settle.Input {
 	i.release()
 	i.cleared()
+	select {
+	case a := <-i.arrivals: // at hand: no timer is needed
+		if in, ok := i.arrived(a); ok {
+			return in
+		}
+	default:
+	}
 	for begun := time.Now(); ; {
 		var due <-chan time.Time
 		d, ok := i.chore(begun)

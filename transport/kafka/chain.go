@@ -92,9 +92,7 @@ func (ch *chain) fitting(ctx context.Context, records []transport.Record, all []
 // put puts records into the open batch, and waits until they are stored, if they are not to be ahead.
 func (ch *chain) put(ctx context.Context, records []transport.Record, all []*kgo.Record) error {
 	p := ch.part
-	limited, cancel := ch.log.broker.limit(ctx)
-	defer cancel()
-	c, err := p.begin(limited, ch)
+	c, err := p.begin(ctx, ch)
 	if err != nil {
 		return err
 	}
@@ -216,10 +214,8 @@ func (ch *chain) checkpoint(ctx context.Context, c *transport.Checkpoint) (*batc
 	if err := ch.tooLarge(k); err != nil {
 		return nil, err
 	}
-	limited, cancel := ch.log.broker.limit(ctx)
-	defer cancel()
 	p := ch.part
-	t, err := p.begin(limited, ch)
+	t, err := p.begin(ctx, ch)
 	if err != nil {
 		return nil, err
 	}

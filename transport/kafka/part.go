@@ -188,7 +188,9 @@ func (p *part) begin(ctx context.Context, ch *chain) (*touched, error) {
 		p.mu.Unlock()
 		p.turn.Lock()
 		p.mu.Lock()
-		err := p.take(ctx)
+		limited, cancel := b.limit(ctx)
+		err := p.take(limited)
+		cancel()
 		p.turn.Unlock()
 		if err != nil {
 			p.mu.Unlock()
