@@ -32,7 +32,7 @@ func reason(err error) error {
 
 func nextStep(err error) string {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ELOOP):
 		if p := (*fs.PathError)(nil); errors.As(err, &p) && filepath.IsAbs(p.Path) {
 			return "check the path, and where it is a symbolic link what that leads to"
 		}
@@ -56,7 +56,7 @@ func nextStep(err error) string {
 // IsLasting says whether an error of the file system stays as it is until somebody mends it, so that no retry can help: what is
 // not there, may not be read or is no file. Those of disks and networks pass by themselves.
 func IsLasting(err error) bool {
-	for _, lasting := range []error{fs.ErrNotExist, fs.ErrPermission, fs.ErrExist, ErrNotRegular, syscall.ENOTDIR, syscall.EISDIR, syscall.EROFS} {
+	for _, lasting := range []error{fs.ErrNotExist, fs.ErrPermission, fs.ErrExist, ErrNotRegular, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.EROFS} {
 		if errors.Is(err, lasting) {
 			return true
 		}

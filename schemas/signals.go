@@ -28,7 +28,7 @@ func TableTrack(i int) string { return fmt.Sprintf("track%02d", i) }
 // Columns of a table of faults: what a reader could not deliver as it was recorded, a row a sample. t is the newest time
 // seen when it was found, so it does not decrease. Columns other than t are float64.
 const (
-	ColBehind  = "behind"  // how far the sample lay behind the newest of its signal [s]; 0: it did not step back in time
+	ColBehind  = "behind"  // how far the sample lay behind the newest of its signal [s]; 0: it did not step back in time; NaN: its time is no number, or none of a recording
 	ColInvalid = "invalid" // 1: marked invalid by the recorder or the sensor, or not a number
 	ColDropped = "dropped" // 1: it is in no table; 0: it was put in order
 	ColCut     = "cut"     // 1: the recording is damaged here, this is the last sample that can be read before it

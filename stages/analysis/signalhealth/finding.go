@@ -14,6 +14,7 @@ const (
 	KindRange   = "range"     // values that cannot be
 	KindInvalid = "invalid"   // too many samples marked invalid
 	KindBack    = "step_back" // samples behind the newest one
+	KindTime    = "time"      // samples without a usable time
 	KindCut     = "cut"       // the recording is damaged
 )
 

@@ -358,3 +358,24 @@ func TestRestoreRefusesDamage(t *testing.T) {
 		t.Error("damage is restored")
 	}
 }
+
+func TestSamplesWithoutATimeAreAFinding(t *testing.T) {
+	o := check(t, Type.Default, rows("a", "v", 0, 0.05, 100, noisy)+`
+[faults.a]
+t behind invalid dropped cut lost until group
+1 NaN 1 1 0 0 0 0
+1.5 NaN 1 1 0 0 0 0
+4 NaN 1 1 0 0 0 0`)
+	var found []Finding
+	for _, f := range o.findings {
+		if f.Kind == KindTime {
+			found = append(found, f)
+		}
+	}
+	if len(found) != 2 || found[0].T != 1 || found[0].Count != 2 || found[1].T != 4 || found[1].Count != 1 || o.summary.ByKind[KindTime] != 2 {
+		t.Fatalf("findings = %+v", o.findings)
+	}
+	if !strings.Contains(found[0].Text, "samples of a whose time is no number, or none that a recording can have: 2, the first behind 1.000 s") {
+		t.Error(found[0].Text)
+	}
+}

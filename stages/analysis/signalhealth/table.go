@@ -30,6 +30,7 @@ type table struct {
 	Invalid, Dropped, Back int64
 	Cut                    bool
 	Steps                  run
+	Untimed                run
 	FirstBad, LastBad      int64 // invalid samples
 }
 
@@ -234,8 +235,11 @@ func (h *health) fault(b *table, t schemas.Table) {
 			b.Invalid++
 			b.LastBad = at
 		}
-		if v := at64(behind, i); v > 0 {
+		switch v := at64(behind, i); {
+		case v > 0:
 			h.stepBack(b, at, v)
+		case math.IsNaN(v):
+			h.untimed(b, at)
 		}
 		if at64(cut, i) != 0 {
 			b.Cut = true
@@ -296,6 +300,26 @@ func (h *health) closeSteps(b *table, found int64) {
 	h.report(f)
 }
 
+// untimed takes a sample that nobody knows the time of; t is the newest one known then.
+func (h *health) untimed(b *table, t int64) {
+	if b.Untimed.Open && t-b.Untimed.To > joinFaults {
+		h.closeUntimed(b, t)
+	}
+	b.Untimed.extend(t, 0, false)
+}
+
+func (h *health) closeUntimed(b *table, found int64) {
+	r := b.Untimed
+	b.Untimed = run{}
+	if !r.Open {
+		return
+	}
+	f := finding(KindTime, b.Name, b.Name, r.From, r.To, r.Count)
+	f.Text = fmt.Sprintf("samples of %s whose time is no number, or none that a recording can have: %d, the first behind %.3f s; they are left out", b.Name, r.Count, f.T)
+	f.found = found
+	h.report(f)
+}
+
 // finish closes what is open at the end of the recording.
 func (h *health) finish(b *table) {
 	if !b.Judged {
@@ -312,6 +336,7 @@ func (h *health) finish(b *table) {
 		h.closeOutside(b, c, l, h.Last)
 	}
 	h.closeSteps(b, h.Last)
+	h.closeUntimed(b, h.Last)
 	if share := b.invalidShare(); share > h.c.MaxInvalid {
 		f := finding(KindInvalid, b.Name, b.Name, b.FirstBad, b.LastBad, b.Invalid)
 		f = f.with(share, h.c.MaxInvalid, "%.3g %% of the samples of %s are marked invalid (limit %.3g %%)", 100*share, b.Name, 100*h.c.MaxInvalid)

@@ -169,6 +169,21 @@ func (f *Function) skip(b *batch, to int64) {
 	f.next += n * TickStep
 }
 
+// silence is the longest stretch without a sample of the ego speed that a call's samples end: the grid fills it with ticks.
+func (f *Function) silence(ego Series) (from, length int64) {
+	last := f.ego
+	for i, t := range ego.T {
+		if !finite(ego.V[i]) {
+			continue
+		}
+		if last.seen && t-last.t > length {
+			from, length = last.t, t-last.t
+		}
+		last = newest{seen: true, t: t}
+	}
+	return from, length
+}
+
 // release gives out the held ticks up to the newest ego sample.
 func (f *Function) release(out func(Tick) error) error {
 	h := &f.held
@@ -303,7 +318,8 @@ func (b *batch) times(do func(t []int64)) {
 func (b *batch) checkTimes() (err error) {
 	b.times(func(t []int64) {
 		if t[0] < -maxTime || t[len(t)-1] >= maxTime {
-			err = fmt.Errorf("times from %d to %d ns are not those of a recording", t[0], t[len(t)-1])
+			err = fmt.Errorf("times from %.3f to %.3f s are not those of a recording [E-time]\n  next: `milepost inspect` shows the times of each "+
+				"channel group; they have to count from the recording's start", float64(t[0])/1e9, float64(t[len(t)-1])/1e9)
 		}
 	})
 	return err

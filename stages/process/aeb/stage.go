@@ -71,13 +71,21 @@ func (p *processor) Process(ctx context.Context, in pipeline.Batch, out pipeline
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
+	from, silence := p.f.silence(samples.Ego)
 	e := emission{ctx: ctx, out: out, start: in.Start, stage: p.stage}
 	outErr := error(nil)
 	err = p.f.Advance(samples, int64(in.To), func(t Tick) error {
 		outErr = e.tick(t)
 		return outErr
 	})
+	length, unit := time.Duration(silence).Hours(), "hours"
+	if length >= 48 {
+		length, unit = length/24, "days"
+	}
 	switch {
+	case outErr != nil && silence > int64(time.Hour):
+		return fmt.Errorf("no sample of signal ego_speed for %.4g %s from %.3f s on, in the middle of the recording [E-gap]\n  %w",
+			length, unit, float64(from)/1e9, outErr)
 	case outErr != nil:
 		return outErr
 	case err != nil:

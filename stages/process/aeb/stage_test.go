@@ -1,7 +1,9 @@
 package aeb
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -230,5 +232,32 @@ func TestKinds(t *testing.T) {
 		if got := kindOf(tt.stage, tt.from); got != tt.want {
 			t.Errorf("%d to %d: %s, want %s", tt.from, tt.stage, got, tt.want)
 		}
+	}
+}
+
+// A clock that jumps is told by where and how far: the engine knows only the batch.
+func TestAGapThatTakesTooManyTicksIsNamed(t *testing.T) {
+	parts, err := Type.Assemble(t.Context(), &Type.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := parts.Processor(t.Context(), pipeline.Item{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("the step is full")
+	batches := pipelinetest.Batches(t, schemas.Signals, "[ego]\nt v\n1 20\n10 20", "[ego]\nt v\n3024010 20")
+	out := pipeline.EmitterFunc(func(_ context.Context, b pipeline.Batch) error {
+		if b.From > 20*time.Second {
+			return full
+		}
+		return nil
+	})
+	if err := p.Process(t.Context(), batches[0], out); err != nil {
+		t.Fatal(err)
+	}
+	err = p.Process(t.Context(), batches[1], out)
+	if !errors.Is(err, full) || !strings.Contains(err.Error(), "no sample of signal ego_speed for 35 days from 10.000 s on, in the middle of the recording [E-gap]") {
+		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
@@ -130,11 +131,20 @@ func closeIDs(m *message) string {
 	return strings.Join(all, ", ")
 }
 
-// openError says why a recording cannot be opened. Only what the file holds is permanent; a file that is away may come back.
+// fileError is an error of the file system about a recording. Only one that lasts is permanent: a network may come back.
+func fileError(recording string, err error) error {
+	told := pipeline.FileError(recording, err)
+	if pipeline.IsLasting(err) {
+		return pipeline.Permanent(told)
+	}
+	return told
+}
+
+// openError says why a recording cannot be opened. What the file holds is permanent.
 func openError(recording string, err error) error {
 	var path *fs.PathError
-	if errors.As(err, &path) {
-		return fmt.Errorf("%s: %w", recording, err)
+	if errors.As(err, &path) || errors.Is(err, pipeline.ErrNotRegular) {
+		return fileError(recording, err)
 	}
 	var damage *mdf.FormatError
 	if errors.As(err, &damage) {
@@ -146,6 +156,20 @@ func openError(recording string, err error) error {
 			"in reader/mf4 uses the groups in front of the damage, if there are any", recording, damage, why))
 	}
 	return pipeline.Permanent(fmt.Errorf("%s: %w [E-mf4]", recording, err))
+}
+
+// distantError says that the times of a group are not those of a recording. It is permanent.
+func distantError(recording string, start time.Time, s *source) error {
+	master := "time"
+	if s.group.Master != nil {
+		master = s.group.Master.Name
+	}
+	text := fmt.Sprintf("%s: the first time in channel %q of group %s is %.3f s, and times count from the recording's start [E-time]",
+		recording, master, groupName(s.group), s.distant)
+	if at := time.Unix(0, int64(s.distant*1e9)).UTC(); s.distant < 1<<32 {
+		text += fmt.Sprintf("\n  it looks like Unix time, %s; the file says it was started %s", at.Format(time.RFC3339), start.Format(time.RFC3339))
+	}
+	return pipeline.Permanent(errors.New(text + "\n  next: have the tool that writes the file subtract its start from the times, and put that into the file's header"))
 }
 
 // changedError says that a recording is not any more what its job was made for. It is permanent.

@@ -2,10 +2,12 @@ package mf4
 
 import (
 	"bytes"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -70,8 +72,19 @@ func TestWhatIsNoRecordingIsAPermanentError(t *testing.T) {
 	}
 	items, open := build(t, cfg)
 	must(t, os.Remove(items[0].URL))
-	if _, err := open(t.Context(), items[0]); err == nil || pipeline.IsPermanent(err) {
-		t.Errorf("error of a file that is away = %v, want one that is retried", err)
+	if _, err = open(t.Context(), items[0]); !pipeline.IsPermanent(err) {
+		t.Errorf("the error of a file that is away, %v, is not permanent: no retry brings it back", err)
+	}
+	wantText(t, err, "a.mf4: no such file or directory [E-file]", "next: check the path")
+	must(t, os.Symlink("a.mf4", items[0].URL)) // to itself
+	if _, err = open(t.Context(), items[0]); !pipeline.IsPermanent(err) {
+		t.Errorf("%v is not permanent", err)
+	}
+	if err := openError("a.mf4", &fs.PathError{Op: "open", Path: "a.mf4", Err: fs.ErrPermission}); !pipeline.IsPermanent(err) {
+		t.Errorf("%v is not permanent", err)
+	}
+	if err := openError("a.mf4", &fs.PathError{Op: "read", Path: "a.mf4", Err: syscall.EIO}); pipeline.IsPermanent(err) {
+		t.Errorf("%v is permanent, and a network may come back", err)
 	}
 }
 
@@ -187,4 +200,24 @@ func TestARecordingThatWasReplacedIsNotGoneOnWith(t *testing.T) {
 	r, err := open(t.Context(), items[0])
 	must(t, err)
 	must(t, r.Close())
+}
+
+func TestTimesThatAreNotARecordingsAreNamed(t *testing.T) {
+	cfg := setup(t, "", group{"VehicleDynamics", []mdf.ChannelSpec{signal("L", "")}, [][]float64{{1.7e9, 1}, {1.7e9 + 1, 2}}, nil})
+	cfg.Signals = signals(`{l: {channel: L}}`)
+	err := failure(t, cfg)
+	wantText(t, err, `a.mf4: the first time in channel "`, `of group VehicleDynamics is 1700000000.000 s, and times count from the recording's start [E-time]`,
+		"\n  it looks like Unix time, 2023-11-14T22:13:20Z; the file says it was started ", "\n  next: ")
+	if !pipeline.IsPermanent(err) {
+		t.Error("the error is not permanent")
+	}
+}
+
+func TestSamplesWithoutAUsableTimeAreFaults(t *testing.T) {
+	cfg := setup(t, "", group{"g", []mdf.ChannelSpec{signal("L", "")}, [][]float64{{0, 1}, {1, 2}, {math.NaN(), 3}, {math.Inf(1), 4}, {1e12, 5}, {2, 6}}, nil})
+	cfg.Signals = signals(`{ego_speed: {channel: L}}`)
+	got := tables(readOnly(t, cfg))
+	wantRows(t, got[schemas.TableEgo], [][]float64{{0, 1}, {1e9, 2}, {2e9, 6}})
+	lost := []float64{1e9, math.NaN(), 1, 1, 0, 0, 0, 0}
+	wantRows(t, got[schemas.TableFaults(schemas.TableEgo)], [][]float64{lost, lost, lost})
 }

@@ -272,7 +272,7 @@ func (l *lister) identify(ctx context.Context, file string) (string, int64, erro
 		return k.identity, k.size, nil
 	}
 	if !st.Mode().IsRegular() {
-		return unreadable, 0, errNoFile
+		return unreadable, 0, pipeline.ErrNotRegular
 	}
 	identity, size, err := identify(ctx, file)
 	if err != nil || size != st.Size() || time.Since(st.ModTime()) < settled {
@@ -289,8 +289,6 @@ func (l *lister) identify(ctx context.Context, file string) (string, int64, erro
 
 // settled is how long ago a file must have changed for its time to tell the next change: clocks of file systems are coarse.
 const settled = 2 * time.Second
-
-var errNoFile = errors.New("not a regular file")
 
 // identify returns what stands for the content of a file, and its size. A file that cannot be read has an identity too.
 func identify(ctx context.Context, file string) (string, int64, error) {

@@ -72,7 +72,7 @@ type recordingReader struct {
 func open(ctx context.Context, lib *library, c Config, speed float64, it pipeline.Item) (*recordingReader, error) {
 	name := strings.TrimPrefix(it.URL, "file://")
 	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
-		return nil, openError(it.Name, errNoFile)
+		return nil, openError(it.Name, pipeline.ErrNotRegular)
 	}
 	if changed, err := listing.hasChanged(ctx, it, name); err != nil {
 		return nil, err
@@ -191,6 +191,9 @@ func (r *recordingReader) advance(ctx context.Context, s *source) error {
 	err := s.advance(ctx)
 	switch {
 	case err == nil:
+		if err := r.checkTimes(); err != nil {
+			return err
+		}
 		return r.checkHeld()
 	case errors.Is(err, io.EOF) && s.group.File.Damage != nil && !s.damaged: // groups are missing
 		s.ended = true
@@ -202,12 +205,23 @@ func (r *recordingReader) advance(ctx context.Context, s *source) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case !isDamage(err):
-		return fmt.Errorf("%s: %w", r.name, err)
+		return fileError(r.name, err)
 	case r.keep:
 		s.end()
 		return nil
 	}
 	return damageError(r.name, s, err)
+}
+
+// checkTimes refuses a recording whose times do not count from its start. Whichever source is advanced, others that share its
+// data may be too.
+func (r *recordingReader) checkTimes() error {
+	for _, s := range r.plan.sources {
+		if s.distant != 0 {
+			return distantError(r.name, r.start, s)
+		}
+	}
+	return nil
 }
 
 // checkHeld refuses a recording whose times stand still, or step, so that memory would grow with its size.

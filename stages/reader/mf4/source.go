@@ -41,8 +41,9 @@ type source struct {
 	newest  int64 // time of all records so far
 	started bool  // there was one
 	ended   bool
-	damaged bool // some of it cannot be read
-	told    int  // losses that were reported
+	damaged bool    // some of it cannot be read
+	told    int     // losses that were reported
+	distant float64 // time of the first record [s], where it is not one of a recording
 
 	delivered int64 // rows of signals below it were delivered before a restart
 	reported  int64 // rows of faults likewise
@@ -177,11 +178,17 @@ func (s *source) tick(seconds float64) (int64, bool) {
 	if !ok {
 		return s.newest, false
 	}
+	if !s.started && seconds >= distant {
+		s.distant = seconds
+	}
 	if !s.started || t > s.newest {
 		s.started, s.newest = true, t
 	}
 	return t, true
 }
+
+// distant is a time at which no recording begins, in seconds since it was started: ten years.
+const distant = 10 * 365 * 86400
 
 // nanoseconds is floor(s·1e9 + 0.5), AEB.md section 1; false for what is not finite or beyond 146 years.
 func nanoseconds(s float64) (int64, bool) {
@@ -214,7 +221,11 @@ func (s *source) put(o *output, t int64, ok bool) {
 }
 
 // lost reports a sample without a usable time.
-func (s *source) lost(o *output) { s.fault(o, s.newest, 0, true, true) }
+func (s *source) lost(o *output) {
+	if s.wants(s.newest) && s.newest >= s.reported {
+		o.to.faults.insert(s.newest, s.number, math.NaN(), 1, 1, 0, 0, 0, 0)
+	}
+}
 
 // lacks reports the losses of its group that were found since it was last told.
 func (s *source) lacks(losses []mdf.Loss) {

@@ -31,5 +31,8 @@ func TestLinksInCirclesAndPipesAreNotFollowed(t *testing.T) {
 		wantText(t, w[0], "pipe.mf4 is not a regular file; it is not replayed")
 	}
 	_, err := open(t.Context(), pipeline.Item{Name: "pipe.mf4", URL: filepath.Join(dir, "pipe.mf4")})
-	wantText(t, err, "pipe.mf4: not a regular file [E-mf4]")
+	wantText(t, err, "pipe.mf4: not a regular file [E-file]", "\n  next: ")
+	if !pipeline.IsPermanent(err) {
+		t.Error("it is tried again")
+	}
 }
