@@ -110,7 +110,7 @@ type Inputs struct {
 
 // errNoEgo is why a recording without the ego speed fails instead of having no tick: the grid reaches from its first to its
 // last sample (AEB.md, section 2), and a result without ticks would count in the fleet as a drive in which nothing happened.
-var errNoEgo = errors.New("no sample of signal ego_speed in the whole recording, and the function computes nothing without it\n" +
+var errNoEgo = errors.New("no sample of signal ego_speed in the whole recording, and the function computes nothing without it [E-channel]\n" +
 	"  next: bind ego_speed to a channel that has values; `milepost inspect` lists the channels of a recording")
 
 // Finish emits the sample counts. Ticks behind the last ego sample are none.

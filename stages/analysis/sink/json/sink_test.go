@@ -324,3 +324,14 @@ func TestFleetResultsOfPipelinesAndStagesStayApart(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+func TestAFolderThatCannotBeMadeIsToldWithTheNextStep(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "out")
+	if err := os.WriteFile(folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := open(configOf(folder, FormLines))
+	if err == nil || !strings.Contains(err.Error(), "make the folder of results "+folder) || !strings.Contains(err.Error(), ": not a directory [E-file]\n  next: a file stands where") {
+		t.Error(err)
+	}
+}

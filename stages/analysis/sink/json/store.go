@@ -66,18 +66,18 @@ type store struct {
 
 func openStore(folder string) (*store, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder of results: %w", err)
+		return nil, pipeline.FileError("make the folder of results "+folder, err)
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, fmt.Errorf("open the folder of results: %w", err)
+		return nil, pipeline.FileError("open the folder of results "+folder, err)
 	}
 	s := &store{root: root, before: func(string) {}}
 	if err := root.MkdirAll(ownerFolder, 0o755); err != nil {
-		return nil, errors.Join(fmt.Errorf("make %s in the folder of results: %w", ownerFolder, err), root.Close())
+		return nil, errors.Join(pipeline.FileError("make "+ownerFolder+" in the folder of results "+folder, err), root.Close())
 	}
 	if s.lock, err = root.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the lock of the folder of results: %w", err), root.Close())
+		return nil, errors.Join(pipeline.FileError("open the lock in the folder of results "+folder, err), root.Close())
 	}
 	if err := s.locked(s.recover); err != nil {
 		return nil, errors.Join(fmt.Errorf("recover the folder of results %s: %w", folder, err), s.close())

@@ -25,7 +25,8 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite", without C
+	driver "modernc.org/sqlite" // "sqlite", without C
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/schemas"
@@ -81,7 +82,7 @@ type sink struct {
 // and wait for it up to ten seconds.
 func open(ctx context.Context, c Config) (pipeline.Sink, error) {
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder of %s: %w", c.Path, err)
+		return nil, pipeline.FileError("make the folder of "+c.Path, err)
 	}
 	options := "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: c.Path}).EscapedPath()+"?"+options)
@@ -90,9 +91,27 @@ func open(ctx context.Context, c Config) (pipeline.Sink, error) {
 	}
 	db.SetMaxOpenConns(1)
 	if _, err := db.ExecContext(ctx, schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), db.Close())
+		return nil, errors.Join(openError(c.Path, err), db.Close())
 	}
 	return &sink{db: db, tables: c.Tables, pending: map[schemas.ChainID]map[uint64]pipeline.Batch{}}, nil
+}
+
+// openError says what is wrong with a file, and what helps.
+func openError(path string, err error) error {
+	next := "`ls -l` on it and its folder shows who may write there"
+	if e := (*driver.Error)(nil); errors.As(err, &e) {
+		switch e.Code() & 0xff { // the rest tells kinds of it apart
+		case sqlite3.SQLITE_NOTADB:
+			next = "it is another kind of file: give path the name of a new one, or of a SQLite file"
+		case sqlite3.SQLITE_CORRUPT:
+			next = "it is damaged: move it away; the next run writes the results of finished recordings again"
+		case sqlite3.SQLITE_FULL:
+			next = "make room on that disk, or give another path"
+		case sqlite3.SQLITE_BUSY:
+			next = "another program holds it locked: close that"
+		}
+	}
+	return fmt.Errorf("open %s: %w [E-file]\n  next: %s", path, err, next)
 }
 
 // Cursor implements pipeline.Sink. It drops what was written and not committed.

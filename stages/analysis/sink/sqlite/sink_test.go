@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -131,5 +132,21 @@ func TestACancelledCommitStoresNothing(t *testing.T) {
 	}
 	if c, err := s.Cursor(t.Context(), id); err != nil || len(c.Edges) != 0 {
 		t.Fatal(c, err)
+	}
+}
+
+func TestWhatIsNoDatabaseIsToldWithTheNextStep(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "results.db")
+	if err := os.WriteFile(file, []byte("signals: what somebody wrote into this file by hand, and would miss\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file:                         "open " + file + ": file is not a database (26) [E-file]\n  next: it is another kind of file",
+		filepath.Join(file, "below"): "make the folder of " + filepath.Join(file, "below") + ": not a directory [E-file]\n  next: a file stands where",
+		filepath.Dir(file):           "[E-file]\n  next: `ls -l` on it",
+	} {
+		if _, err := open(t.Context(), Config{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }
