@@ -18,9 +18,10 @@
 //
 // # The way of a record
 //
-//   - chain.Append encodes and hands it to part.append, which produces it into the partition's open transaction (chain.go,
-//     part.go). A log made with Ahead returns there; else, and for every decision and checkpoint, part.commit ends the
-//     transaction: it waits for what was produced, writes the heads, and commits.
+//   - chain.Append encodes it and puts it into the partition's open batch (chain.go, part.go). A log made with Ahead returns
+//     there; else, and for every decision and checkpoint, it waits for part.store, which stores a batch by one transaction: it
+//     produces all, waits for that, writes the heads, and commits. Meanwhile the next batch is gathered: the slower the brokers
+//     are, the more one transaction holds.
 //   - A reader fetches by offset until it has caught up, then waits for the log's feed, one client for all readers of the
 //     process, to hand it what is new (read.go, feed.go).
 //   - Open takes the chain's head from the index and fetches what it names: checkpoint, pages, what lies behind (open.go).

@@ -7,12 +7,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/transporttest"
 )
@@ -79,5 +83,107 @@ func TestUnreachable(t *testing.T) {
 	_, err = Connect(t.Context(), Config{Seeds: seeds, Timeout: time.Second})
 	if !errors.Is(err, transport.ErrUnreachable) {
 		t.Fatal(err)
+	}
+}
+
+// aheadChain is the chain of a log made with Ahead, on a fake cluster.
+func aheadChain(t *testing.T) (*kfake.Cluster, transport.Log, schemas.ChainID) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	b, err := Connect(t.Context(), Config{Seeds: c.ListenAddrs(), Partitions: 1, AheadInterval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	l, err := b.Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: "s", Ahead: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, l, schemas.ChainID{Job: "j-1", Stage: "s"}
+}
+
+func outEvent(id schemas.ChainID, n uint64) transport.Record {
+	return transport.Record{Kind: transport.Out, Event: schemas.Event{Chain: id, Sequence: n, Pipeline: "p", Item: "i", Type: "x.v1", Data: []byte("x")}}
+}
+
+// TestGather: while a transaction is on its way, appends ahead go on, and are stored by the next one.
+func TestGather(t *testing.T) {
+	c, l, id := aheadChain(t)
+	ch, _, err := l.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ending, release := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(ending) })
+	c.ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
+		once()
+		c.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	for n := uint64(1); n <= 3; n++ {
+		if _, err := ch.Append(t.Context(), outEvent(id, n)); err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			<-ending
+		}
+	}
+	close(release)
+	last := outEvent(id, 4)
+	last.Sync = true
+	if _, err := ch.Append(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	if _, s, err := l.Open(t.Context(), id); err != nil || s.Out != 4 || len(s.Behind) != 4 {
+		t.Errorf("state is %+v, %v; want four events", s, err)
+	}
+}
+
+// TestGatheredInVain: what was gathered behind a transaction that is not stored is not stored either, and its holder is told.
+func TestGatheredInVain(t *testing.T) {
+	c, l, id := aheadChain(t)
+	ch, _, err := l.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ending, release := make(chan struct{}), make(chan struct{})
+	c.ControlKey(int16(kmsg.EndTxn), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		close(ending)
+		c.SleepControl(func() { <-release })
+		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.InvalidProducerEpoch.Code
+		return resp, nil, true
+	})
+	for n := uint64(1); n <= 2; n++ {
+		if _, err := ch.Append(t.Context(), outEvent(id, n)); err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			<-ending
+		}
+	}
+	close(release)
+	last := outEvent(id, 3)
+	last.Sync = true
+	if _, err := ch.Append(t.Context(), last); !errors.Is(err, transport.ErrUnknown) && !errors.Is(err, transport.ErrStale) {
+		t.Fatalf("an append behind what was lost says %v", err)
+	}
+	again, s, err := l.Open(t.Context(), id)
+	if err != nil || s.Out != 0 {
+		t.Fatalf("state is %+v, %v; want nothing", s, err)
+	}
+	for n := uint64(1); n <= 3; n++ {
+		r := outEvent(id, n)
+		r.Sync = n == 3
+		if _, err := again.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, s, err := l.Open(t.Context(), id); err != nil || s.Out != 3 {
+		t.Errorf("state is %+v, %v; want three events", s, err)
 	}
 }
