@@ -28,7 +28,7 @@ type realKafka struct {
 }
 
 func newKafka(ctx context.Context, dir string) (system, error) {
-	server, err := kafkatest.Start(ctx, kafkatest.Options{Dir: filepath.Join(dir, "kafka")})
+	server, err := kafkatest.Start(ctx, kafkatest.Options{Dir: filepath.Join(dir, "kafka"), Java: []string{"-XX:TieredStopAtLevel=4"}})
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 // comeUp is how long a server may take to be there again.
-const comeUp = 3 * time.Minute
+const comeUp = 5 * time.Minute
 
 // A node is one nats-server in a process of its own, with a small disk of its own. Whoever wants to reach it, worker or other
 // node, goes through a proxy.
