@@ -88,7 +88,7 @@ logs:
 		`signals.yaml:5:55 E-dbc "bindings.car.yaw_rate.signal" of the bindings file: no signal "FRNT" in WHEELS (meant FRONT)`,
 		`signals.yaml:5:61 E-field unknown field "fcator" in "bindings.car.yaw_rate" of the bindings file (meant factor)`,
 		`signals.yaml:6:32 E-dbc "bindings.car.driver_brake.id" of the bindings file: no message "171 (0xab)" in car.dbc; did you mean 170 (0xaa, WHEELS)? It has REAR`,
-		`signals.yaml:8:30 E-dbc "bindings.car.tracks.0.dbc" of the bindings file: no file "none.dbc" in ["."`,
+		`signals.yaml:8:30 E-dbc "bindings.car.tracks.0.dbc" of the bindings file: no file "none.dbc" in "."`,
 		`signals.yaml:11:23 E-dbc "bindings.car.signals.v.dbc" of the bindings file: bad.dbc:1: `,
 		`signals.yaml:13:20 E-ref "logs.a.mf4.binding" of the bindings file: names "cra", which is not among the bindings (car) (meant car)`,
 	)
@@ -131,7 +131,7 @@ signals.json:3:32: "logs.a.mf4.binding" of the bindings file: want a string; hav
 func TestAMissingDatabaseIsToldWhereItIsNamed(t *testing.T) {
 	got := lint(t, readOnly+"          dbc_dir: dbs\n", map[string]string{"a.mf4": "",
 		"signals.yaml": "bindings: {car: {kind: can, ego_speed: {id: 1, dbc: none.dbc, signal: V}}}\nlogs: {a.mf4: {binding: car}}\n"})
-	wantLines(t, got, `signals.yaml:1:53 E-dbc "bindings.car.ego_speed.dbc" of the bindings file: no file "none.dbc" in ["." "dbc" "dbs" "."]; `+"`dbc_dir`")
+	wantLines(t, got, `signals.yaml:1:53 E-dbc "bindings.car.ego_speed.dbc" of the bindings file: no file "none.dbc" in ".", "dbc", "dbs"; `+"`dbc_dir`")
 }
 
 func TestFilesThatAreNotThereAreFoundByLoad(t *testing.T) {
@@ -244,4 +244,16 @@ pipelines:
 	wantLines(t, lint(t, file(`bindings: b.yaml`), map[string]string{"a.mf4": "", "b.yaml": `bindings: {car: {kind: physical, ego_speed: {channel: V}}, other: {kind: physical, yaw_rate: {channel: V}}}
 logs: {"*.mf4": {binding: car}}`}),
 		`9:21 W-binding binding car of b.yaml has no tracks, which stage p/aeb decides by: bind `)
+}
+
+// One fault is one problem: a field that is missing is not told again by the configuration itself.
+func TestAMissingFieldIsToldOnce(t *testing.T) {
+	for _, with := range []string{"", ", with: {}", ", with: { speed: max }"} {
+		got := lint(t, "version: 1\npipelines: { p: { stages: [{ name: read, uses: reader/mf4"+with+" }] } }\n", map[string]string{})
+		if n := strings.Count(got, "paths"); n != 1 || !strings.Contains(got, `missing field "paths" in "with" of stage p/read`) {
+			t.Errorf("paths is told %d times:\n%s", n, got)
+		}
+	}
+	wantLines(t, lint(t, "version: 1\npipelines: []\n", map[string]string{}), "2:12 E-value pipelines: want a mapping from names; have a list")
+	wantLines(t, lint(t, "version: 1\npipelines: {}\n", map[string]string{}), "2:12 E-field the file has no pipeline")
 }

@@ -279,6 +279,7 @@ func (d *decoder) structure(n *node, v reflect.Value) {
 		if got := n.get(f.name); f.required && got.null() && !slices.Contains(n.meant, f.name) {
 			p := d.l.report(n.pos, CodeField, "missing field %q in %s", f.name, d.subject())
 			p.Hint = f.doc
+			n.meant = append(n.meant, f.name)
 		}
 	}
 }

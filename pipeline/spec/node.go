@@ -73,7 +73,7 @@ type node struct {
 	secret   bool     // from ${file:…} or marked secret: never printed
 	broken   bool     // a problem was reported already; stands for any value
 	unknown  bool     // a mapping with a key that was refused
-	meant    []string // keys that refused ones were probably meant for
+	meant    []string // keys that refused ones were probably meant for, and missing ones of which that was told
 	items    []*node
 	fields   []*field
 }

@@ -135,6 +135,7 @@ func (l *loader) mappingOf(n *node, what string) []*field {
 	}
 	if n.kind != mapKind {
 		l.report(n.pos, CodeValue, "%s: want a mapping from names; have %s", what, n.show())
+		n.broken = true
 		return nil
 	}
 	return n.fields

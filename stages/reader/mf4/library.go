@@ -242,9 +242,11 @@ func (lib *library) find(name string) ([]byte, string, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, file, fmt.Errorf("read bus database: %w", err)
 		}
-		looked = append(looked, dir)
+		if dir = filepath.Clean(dir); !slices.Contains(looked, dir) {
+			looked = append(looked, dir)
+		}
 	}
-	return nil, name, fmt.Errorf("no file %q in %q; `dbc_dir` in reader/mf4 names more folders", name, looked)
+	return nil, name, fmt.Errorf("no file %q in %s; `dbc_dir` in reader/mf4 names more folders", name, quoted(looked))
 }
 
 // fingerprint stands for all that a choice of binding says: its binding, its databases, the signals of every recording.
