@@ -126,7 +126,7 @@ func (s *Server) checkJobFilter(f JobFilter) error {
 	}
 	for _, st := range splitList(f.Status) {
 		if st != LeftBehind && !slices.Contains(jobStates, schemas.JobState(st)) {
-			return badParam("status", st, fmt.Sprintf("a state of a job %v, or %s", jobStates, LeftBehind))
+			return badParam("status", st, "one of "+commas(jobStates)+", "+LeftBehind)
 		}
 	}
 	return nil

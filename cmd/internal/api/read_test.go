@@ -268,6 +268,30 @@ func (b *bundle) testRefusals(t *testing.T) {
 			t.Errorf("%s: %d %+v, want %d %s", path, status, no, want.status, want.code)
 		}
 	}
+	const drive = "/api/v1/pipelines/drives/recordings/sim_full_braking.mf4"
+	for path, says := range map[string]string{
+		drive + "/timeline?signal=ego.vv":            `did you mean "ego.v"?`,
+		drive + "/timeline?signal=none":              "there are aeb/tick.a_e, ",
+		drive + "/timeline?signals=ego.v":            `no parameter "signals": it takes from, px, signal, to; did you mean "signal"?`,
+		drive + "/timeline?from=1&to=0":              `to="0" is not after from=1`,
+		drive + "/documents?from=1&to=0":             `to="0" is not after from=1`,
+		drive + "?stage=read":                        `no parameter "stage": it takes none`,
+		"/api/v1/pipelines/drives/kpis?pipeline=x":   `no parameter "pipeline": it takes run`,
+		"/api/v1/jobs?statsu=failed":                 `it takes limit, offset, pipeline, search, status; did you mean "status"?`,
+		"/api/v1/jobs?status=happy":                  `status="happy" is not one of deferred, scheduled, queued, started, finished, failed, cancelled, expired, left-behind`,
+		"/api/v1/pipelines/drives/recordings?sort=x": `sort="x" is not one of item, state, `,
+		"/api/v1/events?page=none":                   "is not one of dlq, jobs, kpis, pipelines, recording, recordings, status",
+	} {
+		if status, no := b.request("GET", path, "", nil, nil); status/100 != 4 || !strings.Contains(no.Message, says) {
+			t.Errorf("%s: %d %q, want %q", path, status, no.Message, says)
+		}
+	}
+	if status, no := b.request("POST", "/api/v1/jobs/cancel?status=failed", "{}", bearer, nil); status != 400 || no.Code != "E-param" {
+		t.Errorf("a command with a parameter, which it would pass over: %d %+v", status, no)
+	}
+	if status, _ := b.request("GET", drive+"/timeline?signal=ego.v&from=0&to=0", "", nil, nil); status != 200 {
+		t.Errorf("all of a recording: %d", status)
+	}
 	if status, no := b.request("POST", "/api/v1/status", "", bearer, nil); status != 404 || !strings.Contains(no.Message, "POST") {
 		t.Errorf("a command to what can only be read: %d %+v", status, no)
 	}

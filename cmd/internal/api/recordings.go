@@ -81,8 +81,8 @@ func (s *Server) recordingFilter(q query) (view.Filter, view.Sort, error) {
 		}
 	}
 	sort := view.Sort(q.Get("sort"))
-	if !slices.Contains(append(view.Sorts(), view.ByQueued), sort) {
-		return f, "", badParam("sort", string(sort), fmt.Sprintf("one of %v", view.Sorts()))
+	if !slices.Contains(view.Sorts(), sort) {
+		return f, "", badParam("sort", string(sort), "one of "+commas(slices.DeleteFunc(view.Sorts(), func(s view.Sort) bool { return s == view.ByQueued })))
 	}
 	return f, sort, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
 	"github.com/milepost-dev/milepost/cmd/internal/api/live"
+	"github.com/milepost-dev/milepost/pipeline"
 )
 
 // query is what an address asks for: its query parameters, and the named parts of its path under their names.
@@ -26,26 +27,46 @@ type resource func(ctx context.Context, q query) (any, error)
 // A command changes something; body is JSON, empty for none.
 type command func(ctx context.Context, q query, body json.RawMessage) (any, error)
 
+// A read is a resource and the parameters that it knows.
+type read struct {
+	answer resource
+	params []string
+}
+
+var (
+	pageParams   = []string{"offset", "limit"}
+	letterParams = []string{"pipeline", "stage", "state", "error", "recording", "older_than", "newer_than", "ids"}
+)
+
+func (s *Server) readRecordings() read {
+	return read{s.recordings, append([]string{"search", "status", "label", "sort", "run"}, pageParams...)}
+}
+func (s *Server) readKPIs() read { return read{s.kpis, []string{"run"}} }
+func (s *Server) readJobs() read {
+	return read{s.jobs, append([]string{"pipeline", "status", "search"}, pageParams...)}
+}
+func (s *Server) readLetters() read { return read{s.dlq, append(pageParams, letterParams...)} }
+
 // reads are the addresses of everything that can be read.
-func (s *Server) reads() map[string]resource {
+func (s *Server) reads() map[string]read {
 	const p = "/api/v1/pipelines/{pipeline}"
 	const recording = p + "/recordings/{recording}"
-	return map[string]resource{
-		"/api/v1/status":                  s.status,
-		"/api/v1/pipelines":               s.pipelineList,
-		p:                                 s.pipeline,
-		p + "/stages/{stage}/history":     s.history,
-		p + "/recordings":                 s.recordings,
-		recording:                         s.recording,
-		recording + "/documents":          s.documents,
-		recording + "/timeline":           s.timeline,
-		p + "/kpis":                       s.kpis,
-		"/api/v1/jobs":                    s.jobs,
-		"/api/v1/jobs/{job}":              s.job,
-		"/api/v1/dlq":                     s.dlq,
-		"/api/v1/dlq/{pipeline}/{letter}": s.letter,
-		"/api/v1/operations":              s.operationList,
-		"/api/v1/operations/{operation}":  s.operation,
+	return map[string]read{
+		"/api/v1/status":                  {s.status, nil},
+		"/api/v1/pipelines":               {s.pipelineList, nil},
+		p:                                 {s.pipeline, nil},
+		p + "/stages/{stage}/history":     {s.history, nil},
+		p + "/recordings":                 s.readRecordings(),
+		recording:                         {s.recording, nil},
+		recording + "/documents":          {s.documents, append([]string{"type", "from", "to"}, pageParams...)},
+		recording + "/timeline":           {s.timeline, []string{"signal", "from", "to", "px"}},
+		p + "/kpis":                       s.readKPIs(),
+		"/api/v1/jobs":                    s.readJobs(),
+		"/api/v1/jobs/{job}":              {s.job, nil},
+		"/api/v1/dlq":                     s.readLetters(),
+		"/api/v1/dlq/{pipeline}/{letter}": {s.letter, nil},
+		"/api/v1/operations":              {s.operationList, nil},
+		"/api/v1/operations/{operation}":  {s.operation, []string{"wait"}},
 	}
 }
 
@@ -62,16 +83,19 @@ func (s *Server) writes() map[string]command {
 	}
 }
 
-// pages says which answers a page's stream carries, by the section's name.
-func (s *Server) pages() map[string]map[string]resource {
-	return map[string]map[string]resource{
-		"status":     {"shell": s.status},
-		"pipelines":  {"shell": s.status, "pipelines": s.pipelineList, "history": s.pageHistory},
-		"recordings": {"shell": s.status, "recordings": s.recordings},
-		"recording":  {"shell": s.status, "recording": s.recording},
-		"kpis":       {"shell": s.status, "kpis": s.kpis},
-		"jobs":       {"shell": s.status, "jobs": s.jobs, "operations": s.operationList},
-		"dlq":        {"shell": s.status, "dlq": s.dlq, "operations": s.operationList},
+// pages says which answers a page's stream carries, by the section's name. What is part of an answer's address is a parameter
+// there.
+func (s *Server) pages() map[string]map[string]read {
+	shell, of := read{s.status, nil}, func(r read, params ...string) read { return read{r.answer, append(params, r.params...)} }
+	operations := read{s.operationList, nil}
+	return map[string]map[string]read{
+		"status":     {"shell": shell},
+		"pipelines":  {"shell": shell, "pipelines": {s.pipelineList, nil}, "history": {s.pageHistory, []string{"stage"}}},
+		"recordings": {"shell": shell, "recordings": of(s.readRecordings(), "pipeline")},
+		"recording":  {"shell": shell, "recording": {s.recording, []string{"pipeline", "recording"}}},
+		"kpis":       {"shell": shell, "kpis": of(s.readKPIs(), "pipeline")},
+		"jobs":       {"shell": shell, "jobs": s.readJobs(), "operations": operations},
+		"dlq":        {"shell": shell, "dlq": s.readLetters(), "operations": operations},
 	}
 }
 
@@ -102,9 +126,13 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	answer(w, map[string]string{"status": "ready"})
 }
 
-func (s *Server) read(path string, res resource) http.Handler {
+func (s *Server) read(path string, res read) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := res(r.Context(), queryOf(path, r))
+		if err := onlyKnows(r.URL.Query(), res.params); err != nil {
+			refuse(w, err)
+			return
+		}
+		v, err := res.answer(r.Context(), queryOf(path, r))
 		if err != nil {
 			refuse(w, err)
 			return
@@ -115,6 +143,10 @@ func (s *Server) read(path string, res resource) http.Handler {
 
 func (s *Server) write(path string, c command) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := onlyKnows(r.URL.Query(), nil); err != nil {
+			refuse(w, err)
+			return
+		}
 		var body json.RawMessage
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil && r.ContentLength != 0 {
 			refuse(w, badBody(err))
@@ -127,6 +159,32 @@ func (s *Server) write(path string, c command) http.Handler {
 		}
 		answer(w, v)
 	})
+}
+
+// onlyKnows refuses a parameter that is none of those known: a misspelled filter that is passed over would look like an answer.
+func onlyKnows(q url.Values, known []string) error {
+	for _, name := range sortedKeys(q) {
+		if slices.Contains(known, name) {
+			continue
+		}
+		there := "it takes none"
+		if len(known) > 0 {
+			there = "it takes " + commas(slices.Sorted(slices.Values(known)))
+		}
+		if near := pipeline.Nearest(name, known); near != "" {
+			there += fmt.Sprintf("; did you mean %q?", near)
+		}
+		return &apiError{http.StatusBadRequest, guard.Refusal{Message: fmt.Sprintf("this address has no parameter %q: %s", name, there), Code: CodeParam}}
+	}
+	return nil
+}
+
+func commas[S ~string](list []S) string {
+	words := make([]string, len(list))
+	for i, s := range list {
+		words[i] = string(s)
+	}
+	return strings.Join(words, ", ")
 }
 
 var wildcard = regexp.MustCompile(`\{(\w+)\}`)
@@ -197,24 +255,32 @@ func anyClosed(list []<-chan struct{}) bool {
 }
 
 // events is the one stream of a page: ?page=NAME and the page's own filters. last_event_id stands for the header where a
-// browser cannot set it.
+// browser cannot set it. A parameter that the page does not know is a problem of its sections, which the page can show.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	q := query{r.URL.Query()}
 	name, last := q.Get("page"), q.Get("last_event_id")
 	page := s.pages()[name]
 	if page == nil {
-		refuse(w, badParam("page", name, "one of "+strings.Join(sortedKeys(s.pages()), ", ")))
+		refuse(w, badParam("page", name, "one of "+commas(sortedKeys(s.pages()))))
 		return
 	}
 	q.Del("last_event_id")
 	if last != "" && r.Header.Get("Last-Event-ID") == "" {
 		r.Header.Set("Last-Event-ID", last)
 	}
+	known := []string{"page"}
+	for _, res := range page {
+		known = append(known, res.params...)
+	}
+	unknown := onlyKnows(q.Values, known)
 	var sections []live.Section
 	for _, section := range sortedKeys(page) {
 		res := page[section]
 		load := func(ctx context.Context) (json.RawMessage, error) {
-			v, err := res(ctx, q)
+			if unknown != nil {
+				return nil, unknown
+			}
+			v, err := res.answer(ctx, q)
 			if err != nil {
 				return nil, err
 			}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/view"
 	"github.com/milepost-dev/milepost/schemas"
 )
@@ -43,7 +45,7 @@ func (s *Server) documents(ctx context.Context, q query) (any, error) {
 	return map[string]any{"offset": offset, "limit": limit, "documents": slice(docs, offset, limit)}, nil
 }
 
-// window reads ?from= and ?to=, seconds since the recording's start; to 0 is the end.
+// window reads ?from= and ?to=, seconds since the recording's start; without to, and with 0 for both, to is 0: the end.
 func (q query) window() (from, to time.Duration, err error) {
 	if from, err = q.seconds("from"); err != nil {
 		return 0, 0, err
@@ -51,7 +53,7 @@ func (q query) window() (from, to time.Duration, err error) {
 	if to, err = q.seconds("to"); err != nil {
 		return 0, 0, err
 	}
-	if to != 0 && to <= from {
+	if to <= from && (to != 0 || from != 0 && q.Get("to") != "") {
 		return 0, 0, badParam("to", q.Get("to"), "after from="+q.Get("from"))
 	}
 	return from, to, nil
@@ -90,26 +92,32 @@ func (s *Server) timeline(ctx context.Context, q query) (any, error) {
 	refs := slices.DeleteFunc(slices.Clone(q.Values["signal"]), func(r string) bool { return r == "" })
 	line, err := s.course(ctx, st, jobs, refs, from, to, px)
 	switch {
-	case errors.Is(err, view.ErrNotFound):
-		return nil, notFound("%v", err)
 	case errors.Is(err, view.ErrAmbiguous):
 		return nil, badParam("signal", strings.Join(refs, ","), "one signal: "+err.Error())
 	}
 	return line, err
 }
 
-// course asks each job for the signals that it has. A signal that none has is asked of the first, which says so.
+// course asks each job for the signals that it has; one that none has is refused.
 func (s *Server) course(ctx context.Context, st *view.Store, jobs []Job, refs []string, from, to time.Duration, px int) (view.Timeline, error) {
-	owner := make([]schemas.JobID, len(refs))
+	owner, known := make([]schemas.JobID, len(refs)), []string{}
 	for _, j := range slices.Backward(jobs) {
 		signals, err := st.Signals(ctx, j.ID)
 		if err != nil {
 			return view.Timeline{}, err
 		}
+		for _, g := range signals {
+			known = append(known, g.Ref)
+		}
 		for i, ref := range refs {
 			if slices.ContainsFunc(signals, func(g view.Signal) bool { return ref == g.Ref || ref == g.Table+"."+g.Name || ref == g.Name }) {
 				owner[i] = j.ID
 			}
+		}
+	}
+	for i, ref := range refs {
+		if owner[i] == "" {
+			return view.Timeline{}, noSignal(ref, known)
 		}
 	}
 	line, err := st.Timeline(ctx, jobs[0].ID, nil, from, to, px)
@@ -118,9 +126,6 @@ func (s *Server) course(ctx context.Context, st *view.Store, jobs []Job, refs []
 	}
 	from, to = time.Duration(line.FromS*1e9+0.5), time.Duration(line.ToS*1e9+0.5)
 	for i, ref := range refs {
-		if owner[i] == "" {
-			owner[i] = jobs[0].ID
-		}
 		one, err := st.Timeline(ctx, owner[i], []string{ref}, from, to, px)
 		if err != nil {
 			return line, err
@@ -128,4 +133,26 @@ func (s *Server) course(ctx context.Context, st *view.Store, jobs []Job, refs []
 		line.Series = append(line.Series, one.Series...)
 	}
 	return line, nil
+}
+
+// maxNamed is how many signals a refusal names.
+const maxNamed = 30
+
+func noSignal(ref string, known []string) error {
+	if len(known) == 0 {
+		return notFound("no signal %q; none of the recording's signals is stored yet", ref)
+	}
+	slices.Sort(known)
+	more, meant := "", ""
+	if n := len(known) - maxNamed; n > 0 {
+		more = fmt.Sprintf(" and %d more, which the recording itself lists", n)
+	}
+	words := slices.Clone(known)
+	for _, k := range known { // the stage may be left out
+		words = append(words, k[strings.IndexByte(k, '/')+1:])
+	}
+	if near := pipeline.Nearest(ref, words); near != "" {
+		meant = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return notFound("no signal %q; there are %s%s%s", ref, commas(known[:min(len(known), maxNamed)]), more, meant)
 }

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,8 +25,19 @@ type asset struct {
 	etag string
 }
 
-// Handler answers the assets under /assets/ and, at every other address without a file's extension, the one page that draws
-// them all.
+// pages are the addresses that the page draws something at, as in its routes (js/app.js).
+var pages = []*regexp.Regexp{
+	regexp.MustCompile(`^/$`),
+	regexp.MustCompile(`^/p/([^/]+)/?$`),
+	regexp.MustCompile(`^/p/([^/]+)/recordings$`),
+	regexp.MustCompile(`^/p/([^/]+)/r/([^/]+)$`),
+	regexp.MustCompile(`^/p/([^/]+)/kpis$`),
+	regexp.MustCompile(`^/jobs$`),
+	regexp.MustCompile(`^/dlq$`),
+}
+
+// Handler answers the assets under /assets/ and, at every other address, the one page that draws them all; where it draws
+// nothing the status is 404, and the page says so.
 func Handler() http.Handler {
 	assets := load()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +51,12 @@ func Handler() http.Handler {
 		a, ok := assets[name]
 		if !ok {
 			http.NotFound(w, r)
+			return
+		}
+		if name == "index.html" && !slices.ContainsFunc(pages, func(p *regexp.Regexp) bool { return p.MatchString(r.URL.EscapedPath()) }) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.WriteHeader(http.StatusNotFound)
+			w.Write(a.data) // a client that is gone needs no answer
 			return
 		}
 		w.Header().Set("Cache-Control", "no-cache") // asked again each time, answered from the cache by the tag

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,6 +52,34 @@ func TestPageHasNothingInline(t *testing.T) {
 	}
 	if regexp.MustCompile(`<script(?:[^>]*)>[^<]`).MatchString(page) {
 		t.Error("the page holds a script")
+	}
+}
+
+// route finds the addresses that the page draws something at.
+var route = regexp.MustCompile(`(?m)^  \[/(\S+)/, \w+, \[`)
+
+func TestAddressesAreThoseOfThePage(t *testing.T) {
+	want := []string{`^/$`} // it goes on to the first pipeline
+	for _, m := range route.FindAllStringSubmatch(string(load()["js/app.js"].data), -1) {
+		want = append(want, strings.ReplaceAll(m[1], `\/`, "/"))
+	}
+	var got []string
+	for _, p := range pages {
+		got = append(got, p.String())
+	}
+	if len(want) < 7 || !slices.Equal(got, want) {
+		t.Errorf("pages %q, routes of app.js %q", got, want)
+	}
+}
+
+func TestAnAddressWithoutAPageIsNotFound(t *testing.T) {
+	for address, want := range map[string]int{"/": 200, "/jobs": 200, "/dlq?state=all": 200, "/p/x": 200, "/p/x/": 200, "/p/x/kpis": 200, "/p/x/r/a%2Fb.mf4": 200,
+		"/p/x/r/a/b.mf4": 404, "/p/x/kpi": 404, "/p": 404, "/job": 404, "/jobs/": 404, "/robots.txt": 404, "/index.html": 404} {
+		w := httptest.NewRecorder()
+		Handler().ServeHTTP(w, httptest.NewRequest("GET", address, nil))
+		if w.Code != want || !strings.Contains(w.Body.String(), "<main") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %d %v, want %d and the page", address, w.Code, w.Header(), want)
+		}
 	}
 }
 
