@@ -189,8 +189,13 @@ func (a *app) summary(ctx context.Context, x *session, took time.Duration) {
 	for _, name := range x.engine.Pipelines() {
 		jobs := x.jobs(name)
 		n := count(jobs)
-		failed := n[schemas.JobFailed] + n[schemas.JobCancelled]
-		fmt.Fprintf(a.stderr, "done  %s  %s, %d failed, in %s%s\n", name, plural(len(jobs), "recording"), failed, clockText(took), x.headline(ctx, name))
+		ended := fmt.Sprintf("%d failed", n[schemas.JobFailed])
+		for _, s := range []schemas.JobState{schemas.JobCancelled, schemas.JobExpired} {
+			if n[s] > 0 {
+				ended += fmt.Sprintf(", %d %s", n[s], s)
+			}
+		}
+		fmt.Fprintf(a.stderr, "done  %s  %s, %s, in %s%s\n", name, plural(len(jobs), "recording"), ended, clockText(took), x.headline(ctx, name))
 		a.reasons(name, jobs)
 	}
 }

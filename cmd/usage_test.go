@@ -152,7 +152,7 @@ func TestACancelledJobGoesAgainWhenItIsRetried(t *testing.T) {
 	id := l.jobs()["aeb/sim_a_text.mf4"].ID
 	l.run(0, "jobs", "cancel", "--all", "--status", "failed", "--yes")
 	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0")
-	l.wants(l.stderr.String(), "1 recording cancelled: cancelled on request", "milepost jobs retry")
+	l.wants(l.stderr.String(), ", 0 failed, 1 cancelled, in ", "1 recording cancelled: cancelled on request", "milepost jobs retry")
 	l.wants(l.run(0, "jobs", "retry", id), "resume: 1 of 1 job done")
 	l.run(1, "jobs", "retry", id) // it goes again already
 	l.run(1, "run", "--exit", "--listen", "127.0.0.1:0")
