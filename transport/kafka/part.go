@@ -135,7 +135,7 @@ func (p *part) drop(err error) {
 // end tells those who wait for it, and those whose records were in it, what became of the batch. The part's lock is held.
 func (t *batch) end(err error) {
 	if t.timer != nil {
-		t.timer.Stop()
+		t.timer.Stop() // of one that is given up unstored
 	}
 	if t.over, t.err = true, err; err == nil {
 		return
@@ -257,6 +257,9 @@ func (p *part) store(ctx context.Context, wanted *batch) error {
 	}
 	t := p.open
 	p.flying, p.open = t, nil
+	if t != nil && t.timer != nil {
+		t.timer.Stop() // else the next batch is stored when it fires
+	}
 	p.mu.Unlock()
 	if t == nil {
 		return nil
