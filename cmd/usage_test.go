@@ -166,7 +166,7 @@ func TestWhatCannotBeAskedForIsOfUsage(t *testing.T) {
 	l := setup(t)
 	l.run(0, "run", "--exit", "--listen", "127.0.0.1:0", "--progress", "none")
 	for _, c := range []struct{ command, says string }{
-		{"jobs ls --status bogus", `status="bogus" is not a state of a job`}, {"dlq ls --status bogus", `state="bogus" is not `},
+		{"jobs ls --status bogus", `status="bogus" is not one of deferred, `}, {"dlq ls --status bogus", `state="bogus" is not `},
 		{"dlq redrive aebb/kpi", `no pipeline "aebb"; there are aeb; did you mean "aeb"? [E-pipeline]`},
 		{"jobs show", "milepost jobs show: want   milepost jobs show JOB"}, {"jobs retyr", `did you mean "retry"?`},
 	} {
