@@ -28,12 +28,13 @@ const elsewhere, elsewhereBytes = 40, 4000
 func adopt(b *bundle) {
 	other, _ := b.openChain(b.log, b.job(1))
 	b.append(other, outs(b.job(1), 1, 3)...) // it may lie between
-	ch, err := b.adopt(b.id, elsewhere, elsewhereBytes)
+	_, err := b.adopt(b.id, elsewhere, elsewhereBytes)
 	b.must(err)
 	if s := b.state(); s.Out != 0 || len(s.Behind) != 0 {
 		b.Fatalf("before the first append its state is %+v", s)
 	}
-	if ch, err = b.adopt(b.id, elsewhere, elsewhereBytes); err != nil {
+	ch, err := b.adopt(b.id, elsewhere, elsewhereBytes)
+	if err != nil {
 		b.Fatalf("adopted again: %v", err)
 	}
 	want := outs(b.id, elsewhere+1, 5)
