@@ -38,19 +38,14 @@ func (m *Manager) sayAgain(ctx context.Context, id schemas.JobID) {
 
 // Lacking are the stages whose end of a finished job the log does not hold any more: its disk forgot it at a power cut, and what
 // came before it, maybe.
-func (m *Manager) Lacking(id schemas.JobID) (stages []string) {
+func (m *Manager) Lacking(id schemas.JobID) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j := m.table.jobs[id]
 	if j == nil || j.State != schemas.JobFinished {
 		return nil
 	}
-	for _, s := range m.c.Stages {
-		if !j.stages[s].ended {
-			stages = append(stages, s)
-		}
-	}
-	return stages
+	return j.lacking(m.c.Stages)
 }
 
 // Restart starts a finished job again, of which stages are Lacking: they compute again what is gone, to the same bytes, where all

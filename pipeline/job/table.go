@@ -247,13 +247,16 @@ func (j *Job) row() Job {
 }
 
 // complete says whether every stage has ended the job.
-func (j *Job) complete(stages []string) bool {
+func (j *Job) complete(stages []string) bool { return len(j.lacking(stages)) == 0 }
+
+// lacking are the stages that have not ended it, as far as the logs say.
+func (j *Job) lacking(stages []string) (list []string) {
 	for _, s := range stages {
 		if !j.stages[s].ended {
-			return false
+			list = append(list, s)
 		}
 	}
-	return true
+	return list
 }
 
 // next is the job that is queued before all others; nil when none is.

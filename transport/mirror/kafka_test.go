@@ -24,21 +24,7 @@ func TestCopyToKafka(t *testing.T) {
 	t.Cleanup(func() { must(t, there.Close()) })
 	s := newSource(t)
 	s.fill()
-	want := content(t, s)
-	back := memory.New()
-	for _, way := range [][2]transport.Broker{{s, there}, {there, back}} {
-		sum, err := mirror.Copy(t.Context(), mirror.Settings{From: way[0], To: way[1], Logs: logs})
-		must(t, err)
-		if sum.Records == 0 || sum.Present != 0 {
-			t.Errorf("copied %+v", sum)
-		}
-		same(t, content(t, way[1]), want)
-		again, err := mirror.Copy(t.Context(), mirror.Settings{From: way[0], To: way[1], Logs: logs})
-		must(t, err)
-		if again.Records != 0 || again.Present == 0 {
-			t.Errorf("copied again %+v after %+v", again, sum)
-		}
-	}
+	thereAndBack(t, s, there)
 	k := s.open("j-one", "kpi")
 	_, err = k.Append(t.Context(), out(k.ID(), 4))
 	must(t, err)

@@ -198,12 +198,12 @@ func same(t *testing.T, got, want []string) {
 	}
 }
 
-// TestCopy: what is copied there and back again is the same, names the same events, and a second copy writes nothing.
-func TestCopy(t *testing.T) {
-	s := newSource(t)
-	s.fill()
-	want := content(t, s)
-	there, back := embedded(t), memory.New()
+// thereAndBack copies what s holds to a broker and from there to a third one, twice each: the same has to be everywhere, and a second
+// copy writes nothing.
+func thereAndBack(t *testing.T, s *source, there transport.Broker) (want []string) {
+	t.Helper()
+	want = content(t, s)
+	back := memory.New()
 	for _, way := range [][2]transport.Broker{{s, there}, {there, back}} {
 		sum, err := mirror.Copy(t.Context(), mirror.Settings{From: way[0], To: way[1], Logs: logs})
 		must(t, err)
@@ -217,6 +217,14 @@ func TestCopy(t *testing.T) {
 			t.Errorf("copied again %+v after %+v", again, sum)
 		}
 	}
+	return want
+}
+
+// TestCopy: what is copied there and back again is the same, names the same events, and a second copy writes nothing.
+func TestCopy(t *testing.T) {
+	s := newSource(t)
+	s.fill()
+	want := thereAndBack(t, s, embedded(t))
 	if !slices.ContainsFunc(want, func(l string) bool { return bytes.Contains([]byte(l), []byte("found true")) }) {
 		t.Errorf("no position was compared: %q", want)
 	}

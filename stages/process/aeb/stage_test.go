@@ -44,8 +44,9 @@ func TestStage(t *testing.T) {
 	pipelinetest.TestProcessorOf(t, Type, Type.Default, it, batches, pipelinetest.SliceIndependent)
 }
 
-// A recording without the ego speed fails: a misspelt signal must not count in the fleet as a drive in which nothing happened.
-func TestStageWithoutEgoSpeedFails(t *testing.T) {
+// opened is the stage with its defaults, opened for a recording.
+func opened(t *testing.T) pipeline.Processor {
+	t.Helper()
 	parts, err := Type.Assemble(t.Context(), &Type.Default)
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +55,12 @@ func TestStageWithoutEgoSpeedFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// A recording without the ego speed fails: a misspelt signal must not count in the fleet as a drive in which nothing happened.
+func TestStageWithoutEgoSpeedFails(t *testing.T) {
+	p := opened(t)
 	for _, in := range pipelinetest.Batches(t, schemas.Signals, "[ego_sped]\nt ego_sped\n1 20\n2 20") {
 		if err := p.Process(t.Context(), in, nil); err != nil {
 			t.Fatal(err)
@@ -237,14 +244,7 @@ func TestKinds(t *testing.T) {
 
 // A clock that jumps is told by where and how far: the engine knows only the batch.
 func TestAGapThatTakesTooManyTicksIsNamed(t *testing.T) {
-	parts, err := Type.Assemble(t.Context(), &Type.Default)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := parts.Processor(t.Context(), pipeline.Item{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := opened(t)
 	full := errors.New("the step is full")
 	batches := pipelinetest.Batches(t, schemas.Signals, "[ego]\nt v\n1 20\n10 20", "[ego]\nt v\n3024010 20")
 	out := pipeline.EmitterFunc(func(_ context.Context, b pipeline.Batch) error {
@@ -256,7 +256,7 @@ func TestAGapThatTakesTooManyTicksIsNamed(t *testing.T) {
 	if err := p.Process(t.Context(), batches[0], out); err != nil {
 		t.Fatal(err)
 	}
-	err = p.Process(t.Context(), batches[1], out)
+	err := p.Process(t.Context(), batches[1], out)
 	if !errors.Is(err, full) || !strings.Contains(err.Error(), "no sample of signal ego_speed for 35 days from 10.000 s on, in the middle of the recording [E-gap]") {
 		t.Error(err)
 	}
