@@ -169,9 +169,8 @@ func (f *Function) skip(b *batch, to int64) {
 	f.next += n * TickStep
 }
 
-// silence is the longest stretch without a sample of the ego speed that a call's samples end: the grid fills it with ticks.
-func (f *Function) silence(ego Series) (from, length int64) {
-	last := f.ego
+// silence is the longest stretch without a sample of the ego speed that samples behind the last one end: the grid fills it with ticks.
+func silence(last newest, ego Series) (from, length int64) {
 	for i, t := range ego.T {
 		if !finite(ego.V[i]) {
 			continue

@@ -71,23 +71,16 @@ func (p *processor) Process(ctx context.Context, in pipeline.Batch, out pipeline
 	if err != nil {
 		return pipeline.Permanent(err)
 	}
-	from, silence := p.f.silence(samples.Ego)
+	before := p.f.ego
 	e := emission{ctx: ctx, out: out, start: in.Start, stage: p.stage}
 	outErr := error(nil)
 	err = p.f.Advance(samples, int64(in.To), func(t Tick) error {
 		outErr = e.tick(t)
 		return outErr
 	})
-	length, unit := time.Duration(silence).Hours(), "hours"
-	if length >= 48 {
-		length, unit = length/24, "days"
-	}
 	switch {
-	case outErr != nil && silence > int64(time.Hour):
-		return fmt.Errorf("no sample of signal ego_speed for %.4g %s from %.3f s on, in the middle of the recording [E-gap]\n  %w",
-			length, unit, float64(from)/1e9, outErr)
 	case outErr != nil:
-		return outErr
+		return gapOr(outErr, before, samples.Ego)
 	case err != nil:
 		return pipeline.Permanent(err)
 	}
@@ -96,6 +89,20 @@ func (p *processor) Process(ctx context.Context, in pipeline.Batch, out pipeline
 	}
 	p.stage = e.stage
 	return nil
+}
+
+// gapOr says of an error of the emitter that a gap of hours made too many ticks, where the samples have one behind the last before.
+func gapOr(err error, before newest, ego Series) error {
+	from, silence := silence(before, ego)
+	if silence <= int64(time.Hour) {
+		return err
+	}
+	length, unit := time.Duration(silence).Hours(), "hours"
+	if length >= 48 {
+		length, unit = length/24, "days"
+	}
+	return fmt.Errorf("no sample of signal ego_speed for %.4g %s from %.3f s on, in the middle of the recording [E-gap]\n  %w",
+		length, unit, float64(from)/1e9, err)
 }
 
 // Inputs are the sample counts of a recording: the document of type aeb.inputs.v1.
