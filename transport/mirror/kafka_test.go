@@ -10,7 +10,6 @@ import (
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/kafka"
 	"github.com/milepost-dev/milepost/transport/kafka/kafkatest"
-	"github.com/milepost-dev/milepost/transport/memory"
 	"github.com/milepost-dev/milepost/transport/mirror"
 )
 
