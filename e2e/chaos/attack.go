@@ -52,11 +52,7 @@ func (a *attack) processes(ctx context.Context, rng *rand.Rand) {
 	var frozen sync.WaitGroup
 	defer frozen.Wait()
 	freezing := make(chan struct{}, 1)
-	most := 1700 * time.Millisecond
-	if !a.system.shared() { // the only process: its jobs are to begin before it dies again, not only to be opened
-		most = 5 * time.Second
-	}
-	for n := 0; pause(ctx, between(rng, 300*time.Millisecond, most)) == nil; n++ {
+	for n := 0; pause(ctx, between(rng, 300*time.Millisecond, a.system.tempo().deaths)) == nil; n++ {
 		m := a.crew.members[rng.IntN(len(a.crew.members))]
 		switch k := rng.IntN(10); {
 		case n == 0 && a.calm > 0: // a first one while nothing else happens

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/milepost-dev/milepost/e2e/chaos/linear"
 	"github.com/milepost-dev/milepost/e2e/internal/results"
@@ -28,6 +29,9 @@ func (e *embedded) start(context.Context) error { return nil }
 func (e *embedded) transport() string { return "{ embedded: { dir: ./state } }" }
 
 func (e *embedded) shared() bool { return false }
+
+// tempo: its jobs are to begin before the only process dies again, not only to be opened.
+func (e *embedded) tempo() tempo { return tempo{attacked: 22 * time.Second, deaths: 5 * time.Second} }
 
 func (e *embedded) clocked() bool { return true }
 

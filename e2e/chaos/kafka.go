@@ -80,6 +80,9 @@ func (s *kafkaServer) transport() string {
 
 func (s *kafkaServer) shared() bool { return true }
 
+// tempo: the server is up again after some seconds; its group notices a death after 6 s, and has no members until all know of it.
+func (s *kafkaServer) tempo() tempo { return tempo{attacked: time.Minute, deaths: 7 * time.Second} }
+
 func (s *kafkaServer) clocked() bool { return false }
 
 func (s *kafkaServer) open(ctx context.Context) (transport.Broker, error) {

@@ -214,6 +214,10 @@ func (s *natsServers) transport() string {
 
 func (s *natsServers) shared() bool { return true }
 
+func (s *natsServers) tempo() tempo {
+	return tempo{attacked: 22 * time.Second, deaths: 1700 * time.Millisecond}
+}
+
 func (s *natsServers) clocked() bool { return true }
 
 func (s *natsServers) open(ctx context.Context) (transport.Broker, error) {

@@ -16,8 +16,7 @@ import (
 )
 
 const (
-	attacked = 22 * time.Second // of a round
-	patience = 8 * time.Minute  // for the rest of it, when nothing is done to it any more
+	patience = 8 * time.Minute  // for the rest of a round, when nothing is done to it any more
 	drain    = 40 * time.Second // for a worker that was asked to leave
 )
 
@@ -155,7 +154,7 @@ func (h *harness) fight(ctx context.Context, s system, a *attack, t tools, dir s
 		return err
 	}
 	a.crew = c
-	attacking, stop := context.WithTimeout(ctx, attacked)
+	attacking, stop := context.WithTimeout(ctx, s.tempo().attacked)
 	go func() { // a round that is over needs no more of it
 		select {
 		case <-c.done:

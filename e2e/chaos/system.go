@@ -22,6 +22,8 @@ type system interface {
 	shared() bool
 	// open connects to it past all that can be cut, to read what it holds. It is called when the owner has left.
 	open(ctx context.Context) (transport.Broker, error)
+	// tempo is how a round is attacked.
+	tempo() tempo
 	// blows are what can be done to it.
 	blows() []blow
 	// heal brings up what is down and joins what is cut.
@@ -34,6 +36,12 @@ type system interface {
 	kills() int
 	// stop ends it.
 	stop()
+}
+
+// A tempo leaves what is struck the time to come up again, and to do some work before it is struck once more.
+type tempo struct {
+	attacked time.Duration // for so long
+	deaths   time.Duration // at most between two deaths of processes
 }
 
 // A blow is one thing that can be done. It returns when it is over, healed but for what is to stay.
