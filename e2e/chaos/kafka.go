@@ -104,7 +104,7 @@ func (s *kafkaServer) kills() int { return s.killed }
 
 func (s *kafkaServer) blows() []blow {
 	return append(cuts([]*proxy{s.way}),
-		blow{"a server is killed", 8, func(ctx context.Context, rng *rand.Rand) error {
+		blow{"a server is killed", 16, func(ctx context.Context, rng *rand.Rand) error {
 			return s.kill(ctx, between(rng, 0, 1500*time.Millisecond))
 		}},
 		blow{"a server is frozen", 2, func(ctx context.Context, rng *rand.Rand) error {

@@ -1,9 +1,9 @@
 // Command chaos runs pipelines while it kills, freezes, cuts off and misleads everything they run on, and compares every byte
 // that comes out with the same pipelines computed without any transport.
 //
-//	chaos [-broker embedded|nats|r3|kafka] [-seed N] [-duration 60s] [-naive] [-keep DIR]
+//	chaos [-broker embedded,nats,r3,kafka] [-seed N] [-duration 60s] [-naive] [-keep DIR]
 //
-// A run is made of rounds, each on fresh state, until the duration is over and enough has died: 20 workers and 5 servers. What is
+// A run on each of the brokers is made of rounds, each on fresh state, until the duration is over and enough has died: 20 workers and 5 servers. What is
 // done when follows from the seed; what it meets does not, since the machine has its own pace. The closing table says what
 // happened. Exit code 1: something came out wrong, or, with -naive, nothing did: then the harness is blind. 2: it could not be
 // tried.
@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -60,7 +61,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.broker, "broker", "nats", "embedded, nats (one server), r3 (three servers, three copies) or kafka (one server)")
+	flag.StringVar(&o.broker, "broker", "nats", "embedded, nats (one server), r3 (three servers, three copies), kafka (one server), or several of them, one after another")
 	flag.Uint64Var(&o.seed, "seed", 0, "what happens; 0 draws one")
 	flag.DurationVar(&o.duration, "duration", time.Minute, "how long to go on at least")
 	flag.BoolVar(&o.naive, "naive", false, "the negative control: at least once, as everybody does it, which has to come out wrong")
@@ -86,6 +87,12 @@ func start(ctx context.Context, o options) int {
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1 << 32)
 	}
+	for name := range strings.SplitSeq(o.broker, ",") {
+		if systems[name] == nil {
+			fmt.Fprintf(os.Stderr, "chaos: there is no broker %q\n", name)
+			return exitUsage
+		}
+	}
 	fmt.Printf("chaos: broker %s, seed %d, %s%s\n", o.broker, o.seed, o.duration, map[bool]string{true: ", naive"}[o.naive])
 	dir, err := os.MkdirTemp("", "milepost-chaos-")
 	if err != nil {
@@ -93,15 +100,29 @@ func start(ctx context.Context, o options) int {
 		return exitUsage
 	}
 	defer os.RemoveAll(dir)
-	h := &harness{o: o, dir: dir, rng: rand.New(rand.NewPCG(o.seed, 0))}
-	err = h.run(ctx)
-	h.report.print(os.Stdout, o)
+	t, want, err := prepare(ctx, o, dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		return exitUsage
+	}
+	code := exitDone
+	for _, o.broker = range strings.Split(o.broker, ",") {
+		h := &harness{o: o, dir: filepath.Join(dir, o.broker), rng: rand.New(rand.NewPCG(o.seed, 0)), tools: t, want: want}
+		code = max(code, h.start(ctx))
+	}
+	return code
+}
+
+// start runs on one broker and prints the table.
+func (h *harness) start(ctx context.Context) int {
+	err := h.run(ctx)
+	h.report.print(os.Stdout, h.o)
 	switch {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return exitUsage
-	case h.report.wrong(o.naive) != o.naive:
-		if o.naive {
+	case h.report.wrong(h.o.naive) != h.o.naive:
+		if h.o.naive {
 			fmt.Println("the naive mode came out right: the harness is blind")
 		}
 		return exitWrong

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/milepost-dev/milepost/e2e/chaos/clock"
@@ -30,20 +31,9 @@ type harness struct {
 	report report
 }
 
-// run prepares, then makes round after round.
+// run makes round after round.
 func (h *harness) run(ctx context.Context) error {
 	makeSystem := systems[h.o.broker]
-	if makeSystem == nil {
-		return fmt.Errorf("there is no broker %q", h.o.broker)
-	}
-	if err := h.prepare(ctx); err != nil {
-		return err
-	}
-	var err error
-	if h.want, err = expected(ctx, filepath.Join(h.dir, "oracle")); err != nil {
-		return err
-	}
-	fmt.Printf("without a transport: %d events, files, rows, dead letters and job states\n", len(h.want))
 	h.report.began = time.Now()
 	for n := 1; h.more(); n++ {
 		if err := h.round(ctx, makeSystem, n); err != nil {
@@ -66,24 +56,30 @@ func (h *harness) more() bool {
 	return time.Since(r.began) < h.o.duration || r.deaths < leastDeaths || kills < leastKills
 }
 
-// prepare builds the binaries, with clocks that can be set.
-func (h *harness) prepare(ctx context.Context) error {
-	flag, err := clock.Overlay(ctx, h.dir)
+// prepare builds the binaries, with clocks that can be set, and computes what should come out.
+func prepare(ctx context.Context, o options, dir string) (t tools, want results.Results, err error) {
+	flag, err := clock.Overlay(ctx, dir)
 	if err != nil {
-		return err
+		return t, nil, err
 	}
-	h.tools = tools{milepost: h.o.milepost, server: h.o.server}
-	if h.tools.milepost == "" {
-		h.tools.milepost = filepath.Join(h.dir, "milepost")
-		if err := process.Build(ctx, h.tools.milepost, "github.com/milepost-dev/milepost/e2e/chaos/milepost-chaos", flag); err != nil {
-			return err
+	t = tools{milepost: o.milepost, server: o.server}
+	if t.milepost == "" {
+		t.milepost = filepath.Join(dir, "milepost")
+		if err := process.Build(ctx, t.milepost, "github.com/milepost-dev/milepost/e2e/chaos/milepost-chaos", flag); err != nil {
+			return t, nil, err
 		}
 	}
-	if h.tools.server == "" && (h.o.broker == "nats" || h.o.broker == "r3") {
-		h.tools.server = filepath.Join(h.dir, "nats-server")
-		return process.Build(ctx, h.tools.server, "github.com/nats-io/nats-server/v2", flag)
+	if t.server == "" && (strings.Contains(o.broker, "nats") || strings.Contains(o.broker, "r3")) {
+		t.server = filepath.Join(dir, "nats-server")
+		if err := process.Build(ctx, t.server, "github.com/nats-io/nats-server/v2", flag); err != nil {
+			return t, nil, err
+		}
 	}
-	return nil
+	if want, err = expected(ctx, filepath.Join(dir, "oracle")); err != nil {
+		return t, nil, err
+	}
+	fmt.Printf("without a transport: %d events, files, rows, dead letters and job states\n", len(want))
+	return t, want, nil
 }
 
 // round runs the workload once on fresh state while it is attacked, and compares.
