@@ -6,6 +6,7 @@ CORPUS   ?= $(MF4)
 DAMAGED  ?= 2000
 SEED     ?= 1
 FUZZTIME ?= 10m
+KILLS    ?= 18
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
@@ -90,7 +91,7 @@ corpus: build ## replay ROADLOGS through the whole pipeline into OUT, compare wi
 	@$(GO) run ./e2e/corpus -milepost bin/milepost -roadlogs "$$ROADLOGS" -out "$$OUT" -expected "$$EXPECTED"
 
 corpus-check: ## the decoder and the function alone against the shared recordings
-	ROADLOGS=$(abspath $(ROADLOGS)) MF4=$(abspath $(MF4)) $(GO) test -tags corpus -count=1 ./stages/... ./e2e/corpus/...
+	ROADLOGS=$(abspath $(ROADLOGS)) MF4=$(abspath $(MF4)) $(GO) test -tags corpus -run 'Corpus|Road[lL]ogs' -count=1 ./stages/... ./e2e/corpus/...
 
 corpus-mf4: build ## digests of every channel of CORPUS (MDF 4 files) compared with its reference.jsonl and bus_reference.jsonl
 	@$(GO) run ./e2e/mf4corpus -milepost bin/milepost -corpus "$(CORPUS)"
@@ -99,10 +100,10 @@ damage-mf4: build ## 2000 damaged copies of the files in CORPUS: none may panic,
 	@$(GO) run ./e2e/mf4damage -milepost bin/milepost -corpus "$(CORPUS)" -files $(DAMAGED) -seed $(SEED)
 
 e2e-kafka: build ## whole pipelines on a real Kafka broker: kills of workers and of the broker, what it refuses, how long a failover takes
-	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags 'e2e kafka' -run 'Kafka|Failover' -v -count=1 -timeout 25m ./e2e/kill
+	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags 'e2e kafka' -run Kafka -v -count=1 -timeout 25m ./e2e/kill
 
-e2e-kill: build ## kill the binary from outside, start it again, compare every byte
-	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m -skip PowerCut ./e2e/kill
+e2e-kill: build ## kill the binary from outside, at KILLS counts of a corpus, start it again, compare every byte
+	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m -skip PowerCut ./e2e/kill -kills $(KILLS)
 
 e2e-power: build ## cut the power, with and without written-through files, and go on from what the disk kept
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m -run PowerCut ./e2e/kill

@@ -1,4 +1,4 @@
-//go:build e2e && kafka
+//go:build e2e
 
 package kill
 
@@ -46,13 +46,6 @@ func TestFailover(t *testing.T) {
 		c := buildCluster(t)
 		c.start(t)
 		p.failover(t, c, want, fmt.Sprintf("transport: { nats: { url: [\"%s\"], replicas: 3 } }", strings.ReplaceAll(c.url(), ",", `", "`)), func() { c.killLeader(t, "MP_drives_read") })
-	})
-	t.Run("Kafka, the broker", func(t *testing.T) {
-		s := startKafka(t)
-		p.failover(t, s, want, fmt.Sprintf("transport: { kafka: { brokers: [%q] } }", s.Address), func() {
-			s.kill(t)
-			s.start(t)
-		})
 	})
 }
 

@@ -3,6 +3,7 @@
 package kill
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/milepost-dev/milepost/transport"
@@ -76,4 +77,15 @@ func TestSameBytesOnKafka(t *testing.T) {
 	p := samples()
 	want, _ := p.undisturbed(t)
 	p.same(t, place{"Kafka", func(t *testing.T) server { return running{startKafka(t)} }, nil}, want)
+}
+
+// TestFailoverOnKafka is TestFailover on Kafka: the broker is killed, and started again at once.
+func TestFailoverOnKafka(t *testing.T) {
+	p := samples()
+	want, _ := p.undisturbed(t)
+	s := startKafka(t)
+	p.failover(t, s, want, fmt.Sprintf("transport: { kafka: { brokers: [%q] } }", s.Address), func() {
+		s.kill(t)
+		s.start(t)
+	})
 }

@@ -5,6 +5,7 @@ package kill
 import (
 	"cmp"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,6 +26,8 @@ func roadlogs(t *testing.T) plan {
 	return newPlan(filepath.Join(dir, "*.mf4"), filepath.Join(dir, "signals.json"), "10s", len(bindings.Logs))
 }
 
-func TestKilledRunsOfTheRoadlogsComeOutTheSame(t *testing.T) { roadlogs(t).survives(t, 18) }
+var kills = flag.Int("kills", 18, "drawn `counts` of stored records at which a run of the shared recordings is killed")
+
+func TestKilledRunsOfTheRoadlogsComeOutTheSame(t *testing.T) { roadlogs(t).survives(t, *kills) }
 
 func TestTheNaiveModeDiffersOnTheRoadlogs(t *testing.T) { roadlogs(t).tells(t, 8) }

@@ -114,6 +114,7 @@ func (b *Broker) options(ctx context.Context) []nats.Option {
 		nats.IgnoreAuthErrorAbort(), // an account that is locked may be open again later; only the first login has to succeed
 		nats.LameDuckModeHandler(b.leave),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.refused.lost()
 			if err != nil && b.ctx.Err() == nil {
 				b.slog.Warn("connection to NATS lost", "address", b.address, "error", err)
 			}
@@ -154,7 +155,7 @@ func (b *Broker) connect(ctx context.Context, url string, options []nats.Option)
 		limited, done := b.limitAPI(ctx, "")
 		defer done()
 		err = b.answers(limited)
-		err = whyDenied(limited, err)
+		err = whyEnded(limited, err)
 	}
 	if err != nil {
 		b.nc.Close()

@@ -116,7 +116,9 @@ func (ch *chain) publish(ctx context.Context, kind string, h *headers, body []by
 	h.put(jetstream.ExpectedStreamHeader, ch.log.stream)
 	h.put(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(uint64(ch.last), 10))
 	h.put(jetstream.ExpectedLastSubjSeqSubjHeader, ch.prefix+">")
-	at, err := ch.log.broker.publish(ctx, &nats.Msg{Subject: ch.prefix + kind, Header: h.Header, Data: body})
+	led, done := ch.log.led(ctx)
+	defer done()
+	at, err := ch.log.broker.publish(led, &nats.Msg{Subject: ch.prefix + kind, Header: h.Header, Data: body})
 	if err != nil {
 		return err
 	}

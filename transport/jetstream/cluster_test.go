@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -125,4 +126,41 @@ func TestLameDuck(t *testing.T) {
 	ch = insist(t, log, ch, 2)
 	insist(t, log, ch, 3)
 	<-gone
+}
+
+// TestNewLeader: an append that the stream's leader has not answered is given up when another server leads.
+func TestNewLeader(t *testing.T) {
+	t.Parallel()
+	servers := cluster(t)
+	for _, s := range servers {
+		s.Start()
+	}
+	for _, s := range servers {
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("a server does not come up")
+		}
+	}
+	var b *Broker
+	for b == nil && t.Context().Err() == nil { // JetStream answers once the cluster has a leader
+		b, _ = Connect(t.Context(), Config{URL: servers[0].ClientURL(), Replicas: 3})
+	}
+	defer b.Close()
+	opened, _, _, err := openCrash(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := opened.(*log)
+	unanswered, done := l.led(t.Context())
+	defer done()
+	for answered := false; !answered; { // the meta leader may change its mind as well
+		m, err := b.nc.RequestWithContext(t.Context(), apiPrefix+"STREAM.LEADER.STEPDOWN."+l.stream, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answered = strings.Contains(string(m.Data), `"success":true`)
+	}
+	<-unanswered.Done()
+	if cause := context.Cause(unanswered); !errors.Is(cause, errLeader) {
+		t.Errorf("given up because of %v", cause)
+	}
 }

@@ -67,7 +67,7 @@ func (c *consumer) iterator(ctx context.Context) (*puller, error) {
 	limited, done := c.log.broker.limitAPI(ctx, c.log.stream)
 	defer done()
 	if _, err := c.log.broker.js.CreateOrUpdateConsumer(limited, c.log.stream, c.config); err != nil {
-		return nil, whyDenied(limited, err)
+		return nil, whyEnded(limited, err)
 	}
 	messages, err := c.log.broker.newPuller(c.log.stream, c.config.Durable, 1, 0)
 	if err != nil {

@@ -64,7 +64,7 @@ func (b *Broker) unreachable(ctx context.Context, err error) error {
 // apiError is the same for a call of the client's JetStream interface, whose refusals stay what they are.
 func (b *Broker) apiError(ctx context.Context, err error) error {
 	var refused *jetstream.APIError
-	if err = whyDenied(ctx, err); errors.As(err, &refused) || errors.Is(err, transport.ErrDenied) {
+	if err = whyEnded(ctx, err); errors.As(err, &refused) || errors.Is(err, transport.ErrDenied) {
 		return err
 	}
 	if passing(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrConnectionClosed) || b.check(ctx) != nil {

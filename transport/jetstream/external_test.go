@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -257,5 +258,33 @@ func TestOpenAsksNoMore(t *testing.T) {
 	longN, longSize := messages(1500)
 	if longN != shortN || longSize > shortSize+100 {
 		t.Fatalf("opening 10 events takes %d messages of %d bytes, 1500 take %d of %d", shortN, shortSize, longN, longSize)
+	}
+}
+
+// TestAnswersAreNotWaitedForBehindALostConnection: who waits for an answer hears at once that it will not come.
+func TestAnswersAreNotWaitedForBehindALostConnection(t *testing.T) {
+	t.Parallel()
+	s := listening(t, t.TempDir(), -1)
+	defer stop(s)
+	b, err := Connect(t.Context(), Config{URL: s.ClientURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	asked := make(chan *nats.Msg, 1)
+	if _, err := b.nc.ChanSubscribe("silent", asked); err != nil { // and never answers
+		t.Fatal(err)
+	}
+	answer := make(chan error)
+	go func() {
+		_, err := b.request(t.Context(), &nats.Msg{Subject: "silent"})
+		answer <- err
+	}()
+	<-asked
+	if err := b.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; !errors.Is(err, nats.ErrDisconnected) {
+		t.Errorf("%v, want %v", err, nats.ErrDisconnected)
 	}
 }

@@ -95,7 +95,9 @@ func (l *log) ask(ctx context.Context, subject string, what map[string]any) (*na
 	limited, cancel := l.broker.limit(ctx)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		m, err := l.broker.request(limited, &nats.Msg{Subject: subject, Data: body})
+		short, done := context.WithTimeoutCause(limited, patience(attempt), nats.ErrTimeout)
+		m, err := l.broker.request(short, &nats.Msg{Subject: subject, Data: body})
+		done()
 		if err == nil {
 			return m, nil
 		}
@@ -104,6 +106,9 @@ func (l *log) ask(ctx context.Context, subject string, what map[string]any) (*na
 		}
 	}
 }
+
+// patience is how long the nth request in a row that only reads is waited for: the server that was to answer it may be gone.
+func patience(attempt int) time.Duration { return answerWithin << min(attempt-1, 4) }
 
 // passing says whether an error may be gone at the next try: the connection is lost, or the stream has no leader now.
 func passing(err error) bool {

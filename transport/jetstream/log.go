@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -18,15 +19,16 @@ type log struct {
 	broker *Broker
 	config transport.LogConfig
 
-	mu    sync.Mutex
-	size  estimate
-	tail  *tail
-	limit int64 // of the stream in bytes; 0 none
-	keep  int64 // of it, for all but out events
-	alone bool  // the stream has one copy, so a direct get sees all that was answered
+	mu      sync.Mutex
+	size    estimate
+	tail    *tail
+	limit   int64  // of the stream in bytes; 0 none
+	keep    int64  // of it, for all but out events
+	alone   bool   // the stream has one copy, so a direct get sees all that was answered
+	leading string // the server that leads a stream of several copies, as it was heard last
 }
 
-// An estimate is the stream's size as far as this process knows it without asking.
+// An estimate is the stream's size as far as this process leading it without asking.
 type estimate struct {
 	bytes int64 // when asked last, and what was appended here since
 	since int64 // appended here since
@@ -52,6 +54,9 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.limit, l.alone = max(info.Config.MaxBytes, 0), info.Config.Replicas <= 1
+	if info.Cluster != nil {
+		l.leading = info.Cluster.Leader
+	}
 	switch {
 	case c.MaxBytes > 0:
 		l.keep = c.Reserve
@@ -142,6 +147,47 @@ func (l *log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 		return nil, fmt.Errorf("stream %s: %w", l.stream, l.broker.apiError(ctx, err))
 	}
 	return s.CachedInfo(), nil
+}
+
+// errLeader is why an append is no longer waited for: what the leader before this one had not answered it will not answer now.
+var errLeader = errors.New("the stream has another leader than when it was sent")
+
+// led is a context for an append to a stream of several copies: it ends when another server has become the leader, which is
+// asked for whenever there is no answer for a while.
+func (l *log) led(ctx context.Context) (context.Context, func()) {
+	l.mu.Lock()
+	alone, leader := l.alone, l.leading
+	l.mu.Unlock()
+	if alone {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	t := time.AfterFunc(answerWithin, func() {
+		again := time.NewTicker(answerWithin)
+		defer again.Stop()
+		for ctx.Err() == nil {
+			if now := l.leads(ctx); now != "" && leader != "" && now != leader {
+				cancel(errLeader)
+			}
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	return ctx, func() { t.Stop(); cancel(nil) }
+}
+
+// leads asks which server leads the stream and notes it; "" is none now.
+func (l *log) leads(ctx context.Context) string {
+	i, err := l.info(ctx)
+	if err != nil || i.Cluster == nil || i.Cluster.Leader == "" {
+		return ""
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leading = i.Cluster.Leader
+	return l.leading
 }
 
 // Stats is the stream's size.

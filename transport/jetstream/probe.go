@@ -110,7 +110,7 @@ func (b *Broker) Account(ctx context.Context) (Account, error) {
 	defer done()
 	i, err := b.js.AccountInfo(limited)
 	if err != nil {
-		return Account{}, whyDenied(limited, err)
+		return Account{}, whyEnded(limited, err)
 	}
 	return Account{Version: b.nc.ConnectedServerVersion(), Cluster: b.nc.ConnectedClusterName(), Servers: len(b.nc.Servers()),
 		MaxPayload: int(b.nc.MaxPayload()), Streams: i.Streams, MaxStreams: i.Limits.MaxStreams, Store: int64(i.Store), MaxStore: i.Limits.MaxStore}, nil

@@ -111,7 +111,7 @@ func (p *puller) next(ctx context.Context) (*nats.Msg, error) {
 		m, err := p.receive(ctx)
 		switch {
 		case errors.Is(err, errSilent) && p.refused.Err() != nil:
-			return nil, whyDenied(p.refused, err)
+			return nil, whyEnded(p.refused, err)
 		case errors.Is(err, errSilent) && silent < pullRetries:
 			silent++
 			err = p.again()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -52,7 +53,7 @@ func (r *span) close() { _ = r.sub.Unsubscribe() } // it can only fail when the 
 // again, from where the last one was taken.
 func (r *span) fetch(ctx context.Context, bytes, messages int, f func(*raw) error) error {
 	for attempt := 1; ; attempt++ {
-		err := r.try(ctx, bytes, messages, f)
+		err := r.try(ctx, patience(attempt), bytes, messages, f)
 		if err == nil || ctx.Err() != nil || !passing(err) && !errors.Is(err, errMissed) {
 			return err
 		}
@@ -65,7 +66,7 @@ func (r *span) fetch(ctx context.Context, bytes, messages int, f func(*raw) erro
 // errMissed says that one of the answers did not arrive.
 var errMissed = errors.New("an answer was missed")
 
-func (r *span) try(ctx context.Context, bytes, messages int, f func(*raw) error) error {
+func (r *span) try(ctx context.Context, patience time.Duration, bytes, messages int, f func(*raw) error) error {
 	r.request++
 	token := "." + strconv.Itoa(r.request)
 	body, err := json.Marshal(map[string]any{"seq": r.from + 1, "next_by_subj": r.subject, "batch": messages, "max_bytes": bytes})
@@ -73,16 +74,16 @@ func (r *span) try(ctx context.Context, bytes, messages int, f func(*raw) error)
 		return err
 	}
 	subject := "$JS.API.DIRECT.GET." + r.log.stream
-	ctx, done := r.log.broker.refused.wait(ctx, &waiter{subject: subject})
+	ctx, done := r.log.broker.refused.wait(ctx, &waiter{subject: subject, once: true})
 	defer done()
 	if err := r.log.broker.nc.PublishRequest(subject, r.inbox+token, body); err != nil {
 		return err
 	}
 	var previous string
 	for {
-		m, err := r.answer(ctx, token)
+		m, err := r.answer(ctx, patience, token)
 		if err != nil {
-			return whyDenied(ctx, err)
+			return whyEnded(ctx, err)
 		}
 		if end, err := r.end(m, previous); end || err != nil {
 			return err
@@ -110,8 +111,8 @@ func previousOrZero(s string) string {
 }
 
 // answer is the next message of this request; those of one that was given up are dropped.
-func (r *span) answer(ctx context.Context, token string) (*nats.Msg, error) {
-	limited, cancel := r.log.broker.limit(ctx)
+func (r *span) answer(ctx context.Context, patience time.Duration, token string) (*nats.Msg, error) {
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		m, err := r.sub.NextMsgWithContext(limited)

@@ -83,6 +83,7 @@ type refusals struct {
 type waiter struct {
 	subject string // of the request, or
 	stream  string // the stream whose administration is asked for; "": the account
+	once    bool   // it is for one answer, which does not come when the connection is lost
 	cancel  context.CancelCauseFunc
 }
 
@@ -126,6 +127,17 @@ func (r *refusals) tell(e *DeniedError, now time.Time) bool {
 	return true
 }
 
+// lost ends the waits for answers: the connection on which they would come is gone.
+func (r *refusals) lost() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for w := range r.waiting {
+		if w.once {
+			w.cancel(nats.ErrDisconnected)
+		}
+	}
+}
+
 func (w *waiter) concerns(e *DeniedError) bool {
 	if e.Verb == "subscribe" {
 		return strings.HasPrefix(e.Subject, inboxRoot) // without an inbox nobody is answered
@@ -137,11 +149,10 @@ func (w *waiter) concerns(e *DeniedError) bool {
 	return api && (rest == "INFO") == (w.stream == "") && (w.stream == "" || strings.Contains(rest+".", "."+w.stream+"."))
 }
 
-// whyDenied is the refusal that ended ctx, or else err.
-func whyDenied(ctx context.Context, err error) error {
-	var denied *DeniedError
-	if err != nil && errors.As(context.Cause(ctx), &denied) {
-		return denied
+// whyEnded is why ctx was ended while something was waited for, if it has a cause of its own, or else err.
+func whyEnded(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil && cause != ctx.Err() {
+		return cause
 	}
 	return err
 }
@@ -153,10 +164,10 @@ func (b *Broker) limitAPI(ctx context.Context, stream string) (context.Context, 
 	return waiting, func() { done(); cancel() }
 }
 
-// request sends a message and waits for the answer or the server's refusal.
+// request sends a message and waits for the answer, the server's refusal or the end of the connection (nats.ErrDisconnected).
 func (b *Broker) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	waiting, done := b.refused.wait(ctx, &waiter{subject: m.Subject})
+	waiting, done := b.refused.wait(ctx, &waiter{subject: m.Subject, once: true})
 	defer done()
 	answer, err := b.nc.RequestMsgWithContext(waiting, m)
-	return answer, whyDenied(waiting, err)
+	return answer, whyEnded(waiting, err)
 }

@@ -35,7 +35,7 @@ func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) (
 	}
 	ctx, done := l.broker.limitAPI(ctx, l.stream)
 	defer done()
-	defer func() { err = whyDenied(ctx, err) }()
+	defer func() { err = whyEnded(ctx, err) }()
 	s, err := l.broker.js.Stream(ctx, l.stream)
 	if err != nil {
 		return err

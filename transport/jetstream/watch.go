@@ -109,7 +109,7 @@ func (w *watcher) start(ctx context.Context) error {
 	}
 	consumer, err := w.log.broker.js.CreateConsumer(ctx, w.log.stream, c)
 	if err != nil {
-		return whyDenied(ctx, err)
+		return whyEnded(ctx, err)
 	}
 	if info := consumer.CachedInfo(); w.config.Drain && info != nil && info.NumPending == 0 {
 		if w.ended, err = w.endGone(ctx); err != nil {
