@@ -19,6 +19,8 @@ import (
 type index struct {
 	part *part
 
+	reading sync.Mutex // held by whoever reads the state topic; it is taken before mu
+
 	mu     sync.Mutex
 	at     int64  // of the state topic, next to read
 	number uint64 // of the partition's last record
@@ -31,6 +33,7 @@ type entry struct {
 	trimmed    schemas.Position             // out events at and below it are not needed
 	checkpoint int64                        // offset of the last one; -1 none
 	pages      map[transport.PageHash]int64 // offsets of those that were not removed
+	paged      int64                        // offset of the last page, or removal of one, that was noted
 	purged     []schemas.Position           // dead letters that are not to be seen any more
 }
 
@@ -98,34 +101,49 @@ func (x *index) each(f func(schemas.JobID, *entry)) {
 }
 
 // refresh reads the state topic to its end as it is now. A transaction whose writer was told that it is committed counts
-// though its marker is not there yet; one that stays open does not.
-func (x *index) refresh(ctx context.Context) error {
-	l := x.part.log
+// though its marker is not there yet; one that stays open does not, and the index is then not complete: of what is
+// committed in another topic, some may be missing.
+func (x *index) refresh(ctx context.Context) (complete bool, err error) {
+	x.reading.Lock()
+	defer x.reading.Unlock()
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	at := x.at
+	x.mu.Unlock()
+	l := x.part.log
 	target, begun, wait := int64(-1), time.Now(), time.Duration(0)
 	for {
-		p, err := l.fetch(ctx, l.topics[stateTopic], x.part.n, x.at, wait)
+		// Not under mu: a transaction of ours that is on its way, and for whose marker this waits, needs the index.
+		p, err := l.fetch(ctx, l.topics[stateTopic], x.part.n, at, wait)
 		if err != nil {
-			return err
+			return false, err
 		}
-		for _, r := range p.records {
-			if err := x.fold(r); err != nil {
-				return err
-			}
+		moved := p.next > at
+		if at, err = x.take(&p); err != nil {
+			return false, err
 		}
-		moved := p.next > x.at
-		x.at = max(x.at, p.next)
 		if target < 0 {
 			target = p.high
 		}
-		if x.at >= p.stable || !moved {
-			if p.stable >= target || time.Since(begun) > markersWait {
-				return nil
+		if at >= p.stable || !moved {
+			if complete := p.stable >= target; complete || time.Since(begun) > markersWait {
+				return complete, nil
 			}
 			wait = 20 * time.Millisecond
 		}
 	}
+}
+
+// take folds what a fetch brought, and returns where to go on.
+func (x *index) take(p *portion) (int64, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, r := range p.records {
+		if err := x.fold(r); err != nil {
+			return x.at, err
+		}
+	}
+	x.at = max(x.at, p.next)
+	return x.at, nil
 }
 
 // fold takes one record of the state topic, or one again. The lock is held.
@@ -163,9 +181,12 @@ func (x *index) fold(r *kgo.Record) error {
 	return nil
 }
 
-// page notes a page, or its removal.
+// page notes a page, or its removal. What was noted already may come again, between newer ones.
 func (e *entry) page(h transport.PageHash, r *kgo.Record) {
-	if r.Value == nil {
+	if r.Offset < e.paged {
+		return
+	}
+	if e.paged = r.Offset; r.Value == nil {
 		delete(e.pages, h)
 		return
 	}

@@ -94,7 +94,7 @@ func (l *log) checkChain(ctx context.Context, id schemas.ChainID) error {
 // refresh brings the indexes of all partitions up to date.
 func (l *log) refresh(ctx context.Context) error {
 	for _, p := range l.parts {
-		if err := p.index.refresh(ctx); err != nil {
+		if _, err := p.index.refresh(ctx); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,8 @@ func (l *log) Open(ctx context.Context, id schemas.ChainID) (transport.Chain, tr
 }
 
 func (l *log) open(ctx context.Context, id schemas.ChainID, p *part) (*chain, transport.State, error) {
-	if err := p.index.refresh(ctx); err != nil {
+	// What it misses while another's transaction stays open, the first append will find: to write is to have it all.
+	if _, err := p.index.refresh(ctx); err != nil {
 		return nil, transport.State{}, err
 	}
 	e, _ := p.index.lookup(id.Job)

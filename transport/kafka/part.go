@@ -106,7 +106,10 @@ func (p *part) take(ctx context.Context) error {
 		return err
 	}
 	if _, _, err = c.ProducerID(ctx); err == nil {
-		err = p.index.refresh(ctx)
+		var complete bool
+		if complete, err = p.index.refresh(ctx); err == nil && !complete {
+			err = errors.New("somebody else's transaction is open there")
+		}
 	}
 	if err != nil {
 		c.Close()

@@ -54,14 +54,17 @@ func (r *reader) first(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := r.part.index.refresh(ctx); err != nil {
+	complete, err := r.part.index.refresh(ctx)
+	if err != nil {
 		return 0, err
 	}
 	e, _ := r.part.index.lookup(r.id.Job)
-	if e.trimmed > 0 {
+	switch {
+	case e.trimmed > 0:
 		return 0, nil // whether what is missing was trimmed, the fetch will show
-	}
-	if e.head.First == 0 {
+	case e.head.First == 0 && !complete:
+		return 0, nil // its head may not be committed in the state topic yet, and its events be
+	case e.head.First == 0:
 		return ends[r.part.n], nil
 	}
 	return offset(e.head.First) - 1, nil
@@ -165,8 +168,9 @@ func (r *reader) skip(ctx context.Context, start int64) error {
 	if start <= r.at {
 		return fmt.Errorf("read topic %s/%d at %d: there is nothing yet (%w)", r.log.topics[outTopic], r.part.n, r.at, transport.ErrGone)
 	}
-	if err := r.part.index.refresh(ctx); err != nil {
-		return err
+	complete, err := r.part.index.refresh(ctx)
+	if err != nil || !complete {
+		return err // what was there cannot be told yet: it will be tried again
 	}
 	e, _ := r.part.index.lookup(r.id.Job)
 	needs := e.needs()

@@ -24,7 +24,7 @@ func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Positi
 	p := l.partition(id.Job)
 	limited, cancel := l.broker.limit(ctx)
 	defer cancel()
-	if err := p.index.refresh(limited); err != nil {
+	if _, err := p.index.refresh(limited); err != nil {
 		return err
 	}
 	e, _ := p.index.lookup(id.Job)
@@ -98,7 +98,7 @@ func (l *log) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.P
 	p := l.partition(id.Job)
 	limited, cancel := l.broker.limit(ctx)
 	defer cancel()
-	if err := p.index.refresh(limited); err != nil {
+	if _, err := p.index.refresh(limited); err != nil {
 		return 0, err
 	}
 	e, _ := p.index.lookup(id.Job)
@@ -111,7 +111,7 @@ func (l *log) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.P
 	slices.Sort(offsets)
 	var gone []*kgo.Record
 	err = l.pick(limited, l.topics[dlqTopic], p.n, slices.Compact(offsets), func(r *kgo.Record) error {
-		if k, ok := kindOf(r); !ok || k != transport.DeadLetter || l.jobOf(r) != id.Job || number(r) == e.head.Number || r.Value == nil {
+		if k, ok := kindOf(r); !ok || k != transport.DeadLetter || l.jobOf(r) != id.Job || number(r) >= e.head.Number || r.Value == nil {
 			return nil
 		}
 		n++
@@ -121,7 +121,7 @@ func (l *log) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.P
 	})
 	if err == nil && n > 0 {
 		if err = l.broker.put(limited, gone...); err == nil {
-			err = p.index.refresh(limited)
+			_, err = p.index.refresh(limited)
 		}
 	}
 	if err != nil {

@@ -105,8 +105,12 @@ func (w *watcher) newest(ctx context.Context) error {
 		if w.config.Chain != nil && p != l.partition(w.config.Chain.Job) {
 			continue
 		}
-		if err := p.index.refresh(ctx); err != nil {
+		complete, err := p.index.refresh(ctx)
+		if err != nil {
 			return err
+		}
+		if !complete {
+			continue // a head may be missing of what is committed elsewhere: all is read instead
 		}
 		at[p] = map[string][]int64{}
 		p.index.each(func(job schemas.JobID, e *entry) {
@@ -116,7 +120,11 @@ func (w *watcher) newest(ctx context.Context) error {
 		})
 	}
 	for _, s := range w.sources {
-		s.only = at[l.parts[s.n]][s.topic]
+		heads, complete := at[l.parts[s.n]]
+		if !complete {
+			continue
+		}
+		s.only = heads[s.topic]
 		slices.Sort(s.only)
 		if s.only == nil {
 			s.only = []int64{}
