@@ -101,7 +101,7 @@ func TestIncompleteIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited, cancel := context.WithTimeout(t.Context(), time.Minute) // of waiting for what does not come
+	limited, cancel := context.WithTimeout(t.Context(), 20*time.Second) // of waiting for what does not come
 	defer cancel()
 	r, err := seen.Read(limited, id, 0)
 	if err != nil {
@@ -112,14 +112,14 @@ func TestIncompleteIndex(t *testing.T) {
 		t.Errorf("read %+v, %v; want the first event of %s", s, err, id)
 	}
 	var letters []schemas.ChainID
-	err = transport.Each(limited, seen, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Newest: true, Drain: true}, func(s *transport.Stored) error {
+	err = transport.Each(t.Context(), seen, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Newest: true, Drain: true}, func(s *transport.Stored) error {
 		letters = append(letters, s.Chain)
 		return nil
 	})
 	if err != nil || len(letters) != 1 || letters[0] != id {
 		t.Errorf("dead letters of %v, %v; want that of %s", letters, err, id)
 	}
-	if _, _, err := seen.Open(limited, first); err != nil {
+	if _, _, err := seen.Open(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 }

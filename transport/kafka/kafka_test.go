@@ -187,3 +187,43 @@ func TestGatheredInVain(t *testing.T) {
 		t.Errorf("state is %+v, %v; want three events", s, err)
 	}
 }
+
+// TestAppendEnds: an append ends with its context while the brokers take nothing, however large it is; and its chain is written
+// on once they do.
+func TestAppendEnds(t *testing.T) {
+	c, l, id := aheadChain(t)
+	ch, _, err := l.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cancel()
+		c.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	var large []transport.Record
+	for n := range uint64(24) {
+		r := outEvent(id, n+1)
+		r.Event.Data = make([]byte, 900_000)
+		large = append(large, r)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := ch.Append(ctx, large...)
+		ended <- err
+	}()
+	select {
+	case err = <-ended:
+	case <-time.After(time.Minute): // for it has no end
+		t.Error("the append does not end with its context")
+		close(release)
+		return
+	}
+	close(release)
+	if err == nil {
+		t.Error("an append that the brokers did not answer says that it is stored")
+	}
+	appendSync(t, l, id)
+}

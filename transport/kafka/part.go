@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strconv"
 	"sync"
@@ -101,7 +102,7 @@ func (p *part) take(ctx context.Context) error {
 	// It lingers until the flush of a commit: else every small event was a request of its own.
 	c, err := b.newClient(kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(b.config.AheadInterval),
 		kgo.ProducerBatchMaxBytes(int32(b.config.MaxMessageBytes)), kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.MaxBufferedBytes(2*aheadBytes), kgo.TransactionTimeout(b.config.Timeout))
+		kgo.MaxBufferedRecords(math.MaxInt32), kgo.TransactionTimeout(b.config.Timeout)) // to wait for room has no end while brokers are away
 	if err != nil {
 		return err
 	}
@@ -313,7 +314,8 @@ func (p *part) transact(ctx context.Context, t *batch) (state []*kgo.Record, err
 	return append(state, heads...), nil
 }
 
-// produce hands a record to the client. Its context must not end with the caller's: a cancelled record costs the epoch.
+// produce hands a record to the client, which takes as much as a batch holds. Its context must not end with the caller's: a
+// cancelled record costs the epoch.
 func (p *part) produce(ctx context.Context, t *batch, r *kgo.Record) {
 	if !p.known[r.Topic] {
 		p.known[r.Topic] = false
