@@ -133,6 +133,18 @@ func (x *index) refresh(ctx context.Context) (complete bool, err error) {
 	}
 }
 
+// begin reads what one fetch brings, if nothing was read yet.
+func (x *index) begin(ctx context.Context) error {
+	x.reading.Lock()
+	defer x.reading.Unlock()
+	l := x.part.log
+	p, err := l.fetch(ctx, l.topics[stateTopic], x.part.n, 0, 0)
+	if err == nil {
+		_, err = x.take(&p)
+	}
+	return err
+}
+
 // take folds what a fetch brought, and returns where to go on.
 func (x *index) take(p *portion) (int64, error) {
 	x.mu.Lock()
@@ -148,8 +160,13 @@ func (x *index) take(p *portion) (int64, error) {
 
 // fold takes one record of the state topic, or one again. The lock is held.
 func (x *index) fold(r *kgo.Record) error {
-	e := x.entry(x.part.log.jobOf(r))
-	switch kind := header(r, headerKind); kind {
+	l := x.part.log
+	job, kind := l.jobOf(r), header(r, headerKind)
+	if kind != "" && l.partition(job) != x.part {
+		return l.misplaced(job, x.part.n)
+	}
+	e := x.entry(job)
+	switch kind {
 	case kindHead:
 		var h head
 		if err := json.Unmarshal(r.Value, &h); err != nil {

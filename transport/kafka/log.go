@@ -72,6 +72,9 @@ func (b *Broker) openLog(ctx context.Context, name string, c transport.LogConfig
 		l.parts = append(l.parts, newPart(l, int32(n)))
 	}
 	l.feed = newFeed(l)
+	if err := l.placed(ctx); err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

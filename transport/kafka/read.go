@@ -36,6 +36,9 @@ func (l *log) Read(ctx context.Context, id schemas.ChainID, from schemas.Positio
 		return nil, err
 	}
 	r := &reader{log: l, part: l.partition(id.Job), id: id, at: offset(from), changed: make(chan struct{}, 1)}
+	if n := int32(from >> partitionShift); from != 0 && n != r.part.n {
+		return nil, fmt.Errorf("read %s behind a position of partition %d of topic %s, and it lies in partition %d: %w", id, n, l.topics[outTopic], r.part.n, transport.ErrLost)
+	}
 	limited, cancel := l.broker.limit(ctx)
 	defer cancel()
 	var err error

@@ -75,7 +75,7 @@ func (b *Broker) topics(ctx context.Context, names [3]string, c transport.LogCon
 	return parts, b.learn(ctx, names)
 }
 
-// missing are the places of topics that are not there; those that are have to have so many partitions.
+// missing are the places of topics that are not there; those that are have to have so many partitions at least.
 func (b *Broker) missing(ctx context.Context, names [3]string, parts int) (places []int, err error) {
 	found, err := b.lookUp(ctx, names)
 	if err != nil {
@@ -87,7 +87,7 @@ func (b *Broker) missing(ctx context.Context, names [3]string, parts int) (place
 			places = append(places, place)
 		case t.err != nil:
 			return nil, fmt.Errorf("topic %s: %w", name, b.advise(t.err))
-		case len(t.leaders) != parts:
+		case len(t.leaders) < parts:
 			return nil, fmt.Errorf("topic %s has %d partitions, not %d: set transport.kafka.partitions to %d, or have the topics %s made anew with %d",
 				name, len(t.leaders), parts, len(t.leaders), strings.Join(names[:], ", "), parts)
 		}

@@ -3,7 +3,6 @@ package kafka
 import (
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,11 +188,4 @@ func encode(name string) string {
 		}
 	}
 	return b.String()
-}
-
-// partition is where a job's chain lies: FNV-1a of its name, never to be changed.
-func (l *log) partition(job schemas.JobID) *part {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(job))
-	return l.parts[h.Sum32()%uint32(len(l.parts))]
 }
