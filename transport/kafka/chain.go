@@ -77,13 +77,24 @@ func (ch *chain) tooLarge(r *kgo.Record) error {
 	return nil
 }
 
-// fitting is how many of the records the log has room for.
+// fitting is how many of the records the log has room for: of out events there is none where only the reserve is left.
 func (ch *chain) fitting(ctx context.Context, records []transport.Record, all []*kgo.Record) (int, error) {
+	l := ch.log
+	if l.size.limit(false) <= 0 {
+		return len(all), nil
+	}
 	var sum int64
-	for i, r := range all {
+	for _, r := range all {
 		sum += int64(recordSize(r))
-		if err := ch.log.room(ctx, sum, records[i].Kind == transport.Out); err != nil {
-			return i, err
+	}
+	held, err := l.holds(ctx, sum)
+	if err != nil {
+		return 0, err
+	}
+	for i, r := range all {
+		held += int64(recordSize(r))
+		if limit := l.size.limit(records[i].Kind == transport.Out); held > limit {
+			return i, fmt.Errorf("log %s/%s holds %d of %d bytes: %w", l.config.Pipeline, l.config.Stage, held-int64(recordSize(r)), limit, transport.ErrFull)
 		}
 	}
 	return len(all), nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -30,17 +29,26 @@ type index struct {
 // An entry is what the index knows of one chain.
 type entry struct {
 	head       head
-	trimmed    schemas.Position             // out events at and below it are not needed
-	checkpoint int64                        // offset of the last one; -1 none
-	pages      map[transport.PageHash]int64 // offsets of those that were not removed
-	paged      int64                        // offset of the last page, or removal of one, that was noted
-	purged     []schemas.Position           // dead letters that are not to be seen any more
+	trimmed    schemas.Position              // out events at and below it are not needed
+	gone       uint64                        // size of those, more or less
+	checkpoint int64                         // offset of the last one; -1 none
+	snapshot   int                           // its size
+	pages      map[transport.PageHash]extent // those that were not removed
+	paged      int64                         // offset of the last page, or removal of one, that was noted
+	purged     []schemas.Position            // dead letters that are not to be seen any more
+	dgone      uint64                        // size of those
+}
+
+// An extent is where a record lies, and its size.
+type extent struct {
+	offset int64
+	size   int
 }
 
 func (e *entry) clone() entry {
 	c := *e
 	c.purged = slices.Clone(e.purged)
-	c.pages = make(map[transport.PageHash]int64, len(e.pages))
+	c.pages = make(map[transport.PageHash]extent, len(e.pages))
 	for h, at := range e.pages {
 		c.pages[h] = at
 	}
@@ -53,6 +61,30 @@ func (e *entry) needs() schemas.Position {
 		return 0
 	}
 	return max(e.head.First, e.trimmed+1)
+}
+
+// goneAt is the size of the out events at and below a position. It takes them for equally large between what it knows.
+func (e *entry) goneAt(to schemas.Position) uint64 {
+	h, from := &e.head, e.trimmed
+	if h.First > from {
+		from = h.First - 1
+	}
+	switch {
+	case to >= h.OutAt:
+		return h.Size
+	case to <= from:
+		return e.gone
+	}
+	return e.gone + uint64(float64(h.Size-min(e.gone, h.Size))*float64(to-from)/float64(h.OutAt-from))
+}
+
+// size is what the chain needs, beside the heads.
+func (e *entry) size() int64 {
+	n := int64(e.head.Size-min(e.gone, e.head.Size)) + int64(e.head.DSize-min(e.dgone, e.head.DSize)) + int64(e.snapshot)
+	for _, p := range e.pages {
+		n += int64(p.size)
+	}
+	return n
 }
 
 // entry returns the chain's; mu is held.
@@ -177,17 +209,20 @@ func (x *index) fold(r *kgo.Record) error {
 		}
 		x.number = max(x.number, h.Number)
 	case kindTrim, kindPurge:
-		n, err := strconv.ParseUint(string(r.Value), 10, 64)
-		if err != nil {
+		var m mark
+		if err := json.Unmarshal(r.Value, &m); err != nil {
 			return fmt.Errorf("mark at %d of topic %s/%d: %w", r.Offset, r.Topic, r.Partition, err)
 		}
-		if at := schemas.Position(n); kind == kindTrim {
-			e.trimmed = max(e.trimmed, at)
-		} else if !slices.Contains(e.purged, at) {
-			e.purged = append(e.purged, at)
+		if kind == kindTrim {
+			e.trim(m)
+		} else if !slices.Contains(e.purged, m.At) {
+			e.purged = append(e.purged, m.At)
+			e.dgone += m.Size
 		}
 	case transport.Snapshot.String():
-		e.checkpoint = max(e.checkpoint, r.Offset)
+		if r.Offset >= e.checkpoint {
+			e.checkpoint, e.snapshot = r.Offset, recordSize(r)
+		}
 	case transport.Page.String():
 		hash, err := pageOf(r)
 		if err != nil {
@@ -208,9 +243,9 @@ func (e *entry) page(h transport.PageHash, r *kgo.Record) {
 		return
 	}
 	if e.pages == nil {
-		e.pages = map[transport.PageHash]int64{}
+		e.pages = map[transport.PageHash]extent{}
 	}
-	e.pages[h] = r.Offset
+	e.pages[h] = extent{r.Offset, recordSize(r)}
 }
 
 // stored folds in what this process has committed, without reading it back where nobody else's records lie between.
@@ -229,9 +264,14 @@ func (x *index) stored(records []*kgo.Record) error {
 }
 
 // trim notes how far a chain may go.
-func (x *index) trim(job schemas.JobID, to schemas.Position) {
+func (x *index) trim(job schemas.JobID, to mark) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	e := x.entry(job)
-	e.trimmed = max(e.trimmed, to)
+	x.entry(job).trim(to)
+}
+
+func (e *entry) trim(to mark) {
+	if to.At > e.trimmed {
+		e.trimmed, e.gone = to.At, max(e.gone, to.Size)
+	}
 }

@@ -30,7 +30,7 @@ func connectFake(t testing.TB, seeds []string) *Broker {
 	return b
 }
 
-// TestBasics holds the driver to what doc.go says it does: no consumers, no watch over partitions, no trimming, no limits.
+// TestBasics holds the driver to what doc.go says it does: no consumers, no watch over partitions, no trimming.
 func TestBasics(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -39,6 +39,7 @@ func TestBasics(t *testing.T) {
 	t.Cleanup(c.Close)
 	transporttest.Run(t, func(t testing.TB) transport.Broker { return connectFake(t, c.ListenAddrs()) }, transporttest.Features{
 		Client: func(t testing.TB, _ transport.Broker) transport.Broker { return connectFake(t, c.ListenAddrs()) },
+		Full:   true,
 		Doubt:  true, // when another takes the epoch in the middle of a transaction
 	})
 }

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
@@ -109,7 +107,7 @@ type size struct {
 	mu           sync.Mutex
 	max, reserve int64
 	known        bool
-	stored       int64 // as the brokers said
+	held         int64 // when it was measured
 	since        int64 // appended by this process since
 }
 
@@ -138,66 +136,40 @@ func (s *size) limit(out bool) int64 {
 	return s.max
 }
 
-// stored is the size of all partitions, one copy of each.
-func (l *log) stored(ctx context.Context) (int64, error) {
-	set := kadm.TopicsSet{}
-	for _, t := range l.topics {
-		for n := range l.parts {
-			set.Add(t, int32(n))
-		}
-	}
-	dirs, err := l.broker.admin.DescribeAllLogDirs(ctx, set)
-	if err != nil {
-		return 0, fmt.Errorf("sizes of topic %s: %w", l.topics[outTopic], l.broker.fetchError(ctx, err))
-	}
-	largest := map[string]int64{}
-	dirs.Each(func(d kadm.DescribedLogDir) {
-		d.Topics.Each(func(p kadm.DescribedLogDirPartition) {
-			key := fmt.Sprint(p.Topic, "/", p.Partition)
-			largest[key] = max(largest[key], p.Size)
-		})
-	})
-	var sum int64
-	for _, n := range largest {
-		sum += n
-	}
-	return sum, nil
-}
-
-// measure asks the brokers for the size anew.
+// measure is what the log's chains need now: out events that are not trimmed, decisions that are not purged, checkpoints and
+// their pages. The brokers may hold more: they give space back from a partition's start only, and compact at leisure.
 func (l *log) measure(ctx context.Context) (int64, error) {
-	n, err := l.stored(ctx)
-	if err != nil {
+	if err := l.refresh(ctx); err != nil {
 		return 0, err
+	}
+	var sum int64
+	for _, p := range l.parts {
+		sum += p.pending()
+		p.index.each(func(_ schemas.JobID, e *entry) { sum += e.size() })
 	}
 	l.size.mu.Lock()
 	defer l.size.mu.Unlock()
-	l.size.known, l.size.stored, l.size.since = true, n, 0
-	return n, nil
+	l.size.known, l.size.held, l.size.since = true, sum, 0
+	return sum, nil
 }
 
-// room refuses what the log has no space for: out events already where only the reserve is left. The brokers have no such
-// limit; they are asked for the size when it may be reached.
-func (l *log) room(ctx context.Context, bytes int64, out bool) error {
-	limit := l.size.limit(out)
-	if limit <= 0 {
-		return nil
-	}
+// holds is about what the log holds, for one who is to add so much. The brokers have no such limit, and other processes write
+// too: it is measured again by a process that has taken a part of what was left.
+func (l *log) holds(ctx context.Context, more int64) (int64, error) {
 	l.size.mu.Lock()
-	known, held := l.size.known, l.size.stored+l.size.since
+	left := l.size.max - l.size.reserve - l.size.held
+	known, held := l.size.known && l.size.since+more <= left/measureAt, l.size.held+l.size.since
 	l.size.mu.Unlock()
-	if known && held+bytes <= limit {
-		return nil
+	if known {
+		return held, nil
 	}
-	held, err := l.measure(ctx)
-	if err != nil {
-		return err
-	}
-	if held+bytes > limit {
-		return fmt.Errorf("log %s/%s holds %d of %d bytes: %w", l.config.Pipeline, l.config.Stage, held, limit, transport.ErrFull)
-	}
-	return nil
+	limited, cancel := l.broker.limit(ctx)
+	defer cancel()
+	return l.measure(limited)
 }
+
+// measureAt is the part.
+const measureAt = 4
 
 // Stats is transport.Log.Stats. Records that a partition's start has passed are not counted off: Kafka counts offsets, and
 // those of transactions among them.
@@ -207,17 +179,13 @@ func (l *log) Stats(ctx context.Context) (transport.Stats, error) {
 	}
 	limited, cancel := l.broker.limit(ctx)
 	defer cancel()
-	if err := l.refresh(limited); err != nil {
+	bytes, err := l.measure(limited)
+	if err != nil {
 		return transport.Stats{}, err
 	}
-	var s transport.Stats
+	s := transport.Stats{Bytes: uint64(bytes), MaxBytes: uint64(max(0, l.size.limit(false)))}
 	for _, p := range l.parts {
 		s.Records += p.index.newest()
-	}
-	bytes, err := l.measure(limited)
-	s.Bytes, s.MaxBytes = uint64(bytes), uint64(max(0, l.size.limit(false)))
-	if err != nil {
-		return s, err
 	}
 	groups, err := l.broker.admin.ListGroups(limited)
 	if err != nil {

@@ -93,12 +93,12 @@ func (l *log) checkpoint(ctx context.Context, id schemas.ChainID, p *part, e *en
 	var offsets []int64
 	at := map[int64]transport.PageHash{}
 	for _, h := range c.Pages {
-		o, ok := e.pages[h]
+		page, ok := e.pages[h]
 		if !ok {
 			return nil, fmt.Errorf("%w: %s", errReplaced, h)
 		}
-		at[o] = h
-		offsets = append(offsets, o)
+		at[page.offset] = h
+		offsets = append(offsets, page.offset)
 	}
 	slices.Sort(offsets)
 	pages := map[transport.PageHash][]byte{}

@@ -65,6 +65,8 @@ type touched struct {
 	number  uint64
 	out     uint64
 	bytes   uint64
+	size    uint64      // of out events of this batch, as they are stored
+	dsize   uint64      // of its decisions
 	first   *kgo.Record // out event
 	last    *kgo.Record // the last ones
 	letter  *kgo.Record
@@ -230,15 +232,34 @@ func (p *part) add(c *touched, r *kgo.Record) {
 	if r.Topic == p.log.topics[dlqTopic] {
 		r.Key = letterKey(c.holder.id.Job, p.number)
 	}
-	p.put(r)
+	size := uint64(p.put(r))
+	switch r.Topic {
+	case p.log.topics[outTopic]:
+		c.size += size
+	case p.log.topics[dlqTopic]:
+		c.dsize += size
+	}
 }
 
-// put puts any record into the open batch. mu is held.
-func (p *part) put(r *kgo.Record) {
+// pending is the size of what is not stored yet.
+func (p *part) pending() (n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range []*batch{p.open, p.flying} {
+		if t != nil {
+			n += int64(t.bytes)
+		}
+	}
+	return n
+}
+
+// put puts any record into the open batch, and returns its size. mu is held.
+func (p *part) put(r *kgo.Record) int {
 	size := recordSize(r)
 	p.open.bytes += size
 	p.open.records = append(p.open.records, r)
 	p.log.size.add(int64(size))
+	return size
 }
 
 // recordSize is about what a record takes.
@@ -335,7 +356,6 @@ func (p *part) settle(ctx context.Context, t *batch) (heads []*kgo.Record, err e
 		if err != nil {
 			return nil, err
 		}
-		p.log.size.add(int64(recordSize(r)))
 		p.produce(ctx, t, r)
 		heads = append(heads, r)
 	}
@@ -366,6 +386,7 @@ func (p *part) wait(ctx context.Context, t *batch) error {
 func (c *touched) head(before *entry) head {
 	h := before.head
 	h.Number, h.Out, h.OutBytes = c.number, c.out, c.bytes
+	h.Size, h.DSize = h.Size+c.size, h.DSize+c.dsize
 	if c.last != nil {
 		if h.First == 0 || before.needs() == 0 {
 			h.First = position(c.first)

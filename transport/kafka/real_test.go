@@ -49,7 +49,7 @@ func suite(t *testing.T, partitions int) {
 	}
 	again := func(t testing.TB, b transport.Broker) transport.Broker { return connect(t, b.(*Broker).config) }
 	transporttest.Run(t, func(t testing.TB) transport.Broker { return connect(t, config()) }, transporttest.Features{
-		Client: again, Reopen: again, Doubt: true, Consumers: true, Watch: true, Partitioned: true,
+		Client: again, Reopen: again, Doubt: true, Consumers: true, Watch: true, Partitioned: true, Full: true,
 	})
 }
 

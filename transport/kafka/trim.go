@@ -2,10 +2,10 @@ package kafka
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,11 +29,11 @@ func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Positi
 	}
 	e, _ := p.index.lookup(id.Job)
 	if to := min(below, e.head.OutAt); to > e.trimmed {
-		mark := p.stateRecord(id.Job, kindTrim, kindTrim, strconv.FormatUint(uint64(to), 10))
-		if err := l.broker.put(limited, mark); err != nil {
+		m := mark{At: to, Size: e.goneAt(to)}
+		if err := l.broker.put(limited, p.markRecord(id.Job, kindTrim, kindTrim, m)); err != nil {
 			return fmt.Errorf("trim %s: %w", id, err)
 		}
-		p.index.trim(id.Job, to)
+		p.index.trim(id.Job, m)
 	}
 	if err := p.cut(limited); err != nil {
 		return fmt.Errorf("trim %s: %w", id, err)
@@ -41,9 +41,10 @@ func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Positi
 	return nil
 }
 
-// stateRecord is a note about a chain that is not the holder's.
-func (p *part) stateRecord(job schemas.JobID, key, kind, value string) *kgo.Record {
-	r := &kgo.Record{Topic: p.log.topics[stateTopic], Partition: p.n, Key: stateKey(job, key), Value: []byte(value)}
+// markRecord is a note about a chain that is not the holder's.
+func (p *part) markRecord(job schemas.JobID, key, kind string, m mark) *kgo.Record {
+	value, _ := json.Marshal(m) // two numbers
+	r := &kgo.Record{Topic: p.log.topics[stateTopic], Partition: p.n, Key: stateKey(job, key), Value: value}
 	add(r, headerKind, kind)
 	return r
 }
@@ -115,8 +116,8 @@ func (l *log) Purge(ctx context.Context, id schemas.ChainID, letters []schemas.P
 			return nil
 		}
 		n++
-		at := strconv.FormatUint(uint64(position(r)), 10)
-		gone = append(gone, &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key}, p.stateRecord(id.Job, kindPurge+"-"+at, kindPurge, at))
+		m := mark{At: position(r), Size: uint64(recordSize(r))}
+		gone = append(gone, &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key}, p.markRecord(id.Job, fmt.Sprintf("%s-%d", kindPurge, m.At), kindPurge, m))
 		return nil
 	})
 	if err == nil && n > 0 {

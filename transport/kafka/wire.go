@@ -45,6 +45,8 @@ type head struct {
 	Number   uint64           `json:"number"`              // of the chain's last record: the fence
 	Out      uint64           `json:"out,omitempty"`       // sequence of its last out event
 	OutBytes uint64           `json:"out_bytes,omitempty"` // data of all its out events
+	Size     uint64           `json:"size,omitempty"`      // of all its out events in this log, as they are stored
+	DSize    uint64           `json:"d_size,omitempty"`    // of all its decisions
 	First    schemas.Position `json:"first,omitempty"`     // of the first out event that is not trimmed
 	OutAt    schemas.Position `json:"out_at,omitempty"`    // of the last one
 	Decided  schemas.Position `json:"decided,omitempty"`   // of the first decision
@@ -52,6 +54,12 @@ type head struct {
 	Control  schemas.Position `json:"control_at,omitempty"`
 	Behind   schemas.Position `json:"behind,omitempty"`         // the last checkpoint covers out events up to it
 	BehindD  schemas.Position `json:"behind_decided,omitempty"` // and decisions up to it
+}
+
+// A mark says what of a chain is not needed any more.
+type mark struct {
+	At   schemas.Position `json:"at"`   // out events at and below it, or this dead letter
+	Size uint64           `json:"size"` // of all those out events, more or less, or of the letter
 }
 
 // decidedAt is the position of the last decision.

@@ -98,9 +98,6 @@ func full(b *bundle) {
 	if s.Out != uint64(stored) || s.Checkpoint == nil {
 		b.Fatalf("state is %+v", s)
 	}
-	if !b.f.Trim {
-		return
-	}
 	all := b.read(b.log, b.id, 0, stored)
 	b.must(b.log.Trim(b.ctx, b.id, all[stored-1].Position))
 	b.append(ch, bigOut(b, uint64(stored+1)))
