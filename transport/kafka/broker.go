@@ -169,11 +169,13 @@ func (b *Broker) Close() error {
 	b.closed = true
 	logs, plain := b.logs, b.plain
 	b.mu.Unlock()
+	var closing sync.WaitGroup // together: each may wait until it is told that the brokers are away
 	for _, l := range logs {
 		for _, p := range l.parts {
-			p.close()
+			closing.Go(p.close)
 		}
 	}
+	closing.Wait()
 	b.cancel()
 	b.wg.Wait()
 	if plain != nil {

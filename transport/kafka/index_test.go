@@ -46,6 +46,7 @@ func TestAppendWhileIndexIsRead(t *testing.T) {
 	}
 	reading, stored := make(chan struct{}), make(chan struct{})
 	c.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.DropControl()
 		close(reading)
 		c.SleepControl(func() { <-stored })
 		return nil, nil, false

@@ -228,3 +228,58 @@ func TestAppendEnds(t *testing.T) {
 	}
 	appendSync(t, l, id)
 }
+
+// TestCloseTogether: the partitions of a broker that is closed do not wait for each other, who may be waiting for brokers that
+// are away.
+func TestCloseTogether(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	open := func() (*Broker, transport.Log) {
+		b, err := Connect(t.Context(), Config{Seeds: c.ListenAddrs(), Partitions: 2, AheadInterval: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := b.Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: "s", Ahead: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b, l
+	}
+	b, l := open()
+	var ids []schemas.ChainID // one in each partition
+	for n := range int32(2) {
+		id := schemas.ChainID{Stage: "s"}
+		for i := 0; id.Job == "" || place(id.Job, 2) != n; i++ {
+			id.Job = schemas.NewJobID(fmt.Sprint(i))
+		}
+		ids = append(ids, id)
+		ch, _, err := l.Open(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ch.Append(t.Context(), outEvent(id, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests, both := 0, make(chan struct{}) // that the second is on its way is what the first waits for
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if requests++; requests == 2 {
+			close(both)
+		}
+		c.SleepControl(func() { <-both })
+		return nil, nil, false
+	})
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, l = open()
+	defer b.Close()
+	for _, id := range ids {
+		if _, s, err := l.Open(t.Context(), id); err != nil || s.Out != 1 {
+			t.Errorf("chain %s holds %d events, %v; want what was appended before the close", id, s.Out, err)
+		}
+	}
+}

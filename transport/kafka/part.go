@@ -93,6 +93,9 @@ func (t *batch) failure() error {
 	return t.failed
 }
 
+// maxLinger is the client's limit.
+const maxLinger = time.Minute
+
 // take makes the producer, which shuts out whoever held the epoch before, and then reads what there is: nobody else can
 // add to it unnoticed. turn and mu are held.
 func (p *part) take(ctx context.Context) error {
@@ -102,7 +105,7 @@ func (p *part) take(ctx context.Context) error {
 	id := fmt.Sprintf("%s/%d", p.log.topics[outTopic], p.n)
 	b := p.log.broker
 	// It lingers until the flush of a commit: else every small event was a request of its own.
-	c, err := b.newClient(kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(b.config.AheadInterval),
+	c, err := b.newClient(kgo.TransactionalID(id), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(min(b.config.AheadInterval, maxLinger)),
 		kgo.ProducerBatchMaxBytes(int32(b.config.MaxMessageBytes)), kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.MaxBufferedRecords(math.MaxInt32), kgo.TransactionTimeout(b.config.Timeout)) // to wait for room has no end while brokers are away
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/milepost-dev/milepost/schemas"
 )
@@ -25,10 +26,13 @@ func (l *log) partition(job schemas.JobID) *part { return l.parts[place(job, len
 // topics were given more partitions, and the configuration too. Of each partition it looks at what a fetch brings; the rest
 // is looked at when it is read. Partitions that were added are left alone, as long as the configuration says so.
 func (l *log) placed(ctx context.Context) error {
+	g, together := errgroup.WithContext(ctx)
+	g.SetLimit(16)
 	for _, p := range l.parts {
-		if err := p.index.begin(ctx); err != nil {
-			return err
-		}
+		g.Go(func() error { return p.index.begin(together) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	for n := len(l.parts); n < l.width(); n++ {
 		p, err := l.fetch(ctx, l.topics[stateTopic], int32(n), 0, 0)
