@@ -25,6 +25,7 @@ import (
 	"github.com/milepost-dev/milepost/pipeline/view"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/stages"
+	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/memory"
 )
 
@@ -89,7 +90,9 @@ type bundle struct {
 }
 
 // setup runs the samples through the pipelines and returns when every job is over.
-func setup(t *testing.T) *bundle {
+func setup(t *testing.T) *bundle { return setupOver(t, memory.New()) }
+
+func setupOver(t *testing.T, broker transport.Broker) *bundle {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &bundle{t: t, managers: map[string]*job.Manager{}}
@@ -100,7 +103,6 @@ func setup(t *testing.T) *bundle {
 	if b.store, err = view.Open(ctx, filepath.Join(t.TempDir(), view.FileName)); err != nil {
 		t.Fatal(err)
 	}
-	broker := memory.New()
 	if b.engine, err = engine.New(ctx, engine.Settings{Spec: sp, Broker: broker, Store: b.store, Log: log}); err != nil {
 		t.Fatal(err)
 	}

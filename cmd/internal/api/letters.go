@@ -282,7 +282,8 @@ func (g generations) after(home string, j job.Job) (job.Submission, error) {
 	return job.Submission{}, fmt.Errorf("job %s was made of another version of the pipeline: run it again", j.ID)
 }
 
-// again queues the next generation of the job that a job derives from, and the jobs that derive from that one.
+// again queues the next generation of the job that a job derives from, and the jobs that derive from that one. That one comes
+// last: it says that all are queued (redriven), and whoever is stopped or refused before it can do all of it again.
 func (s *Server) again(ctx context.Context, home string, id schemas.JobID) error {
 	g := generations{s.c.Engine, s.c.Managers}
 	j, ok := g.source(home, id)
@@ -293,22 +294,23 @@ func (s *Server) again(ctx context.Context, home string, id schemas.JobID) error
 	if err != nil {
 		return err
 	}
-	made := map[string]schemas.JobID{}
-	for _, name := range s.tree(home) {
+	names := s.tree(home)
+	subs := map[string]job.Submission{home: sub}
+	for _, name := range names[1:] {
+		sub.Upstream = subs[s.c.Spec.Pipeline(name).From[0].Pipeline].ID
+		sub.ID = s.c.Engine.Derived(name, sub.Upstream)
+		subs[name] = sub
+	}
+	for _, name := range slices.Backward(names) {
 		s.c.Managers[name].Proceed(sub.Run)
-		if p := s.c.Spec.Pipeline(name); name != home {
-			up := made[p.From[0].Pipeline]
-			sub.ID, sub.Upstream = s.c.Engine.Derived(name, up), up
-		}
-		if _, err := s.c.Managers[name].Submit(ctx, sub); err != nil {
+		if _, err := s.c.Managers[name].Submit(ctx, subs[name]); err != nil {
 			return err
 		}
-		made[name] = sub.ID
 	}
 	return nil
 }
 
-// redriven says whether the next generation was queued already.
+// redriven says whether the next generation was queued already, and all that derives from it.
 func (g generations) redriven(home string, id schemas.JobID) bool {
 	j, ok := g.source(home, id)
 	if !ok {

@@ -78,7 +78,7 @@ func (s *Server) operate(kind string, dryRun bool, matching int, steps []step) O
 	r := s.operations.add(op, cancel)
 	s.work.Go(func() {
 		defer cancel()
-		s.operations.run(ctx, r, steps)
+		s.operations.run(ctx, s.closing, r, steps)
 	})
 	return s.operations.look(r)
 }
@@ -95,13 +95,13 @@ func (o *operations) add(op Operation, stop context.CancelFunc) *running {
 	return r
 }
 
-// run does the steps in order, until stopped.
-func (o *operations) run(ctx context.Context, r *running, steps []step) {
+// run does the steps in order, until stopped: between two steps by ctx, within one only by the server's end.
+func (o *operations) run(ctx, closing context.Context, r *running, steps []step) {
 	for _, st := range steps {
 		if ctx.Err() != nil {
 			break
 		}
-		err := st.do(ctx)
+		err := st.do(closing)
 		o.update(func() { r.record(st, err) })
 	}
 	o.update(func() {
