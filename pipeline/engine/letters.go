@@ -88,10 +88,7 @@ func (n *node) isOver(ctx context.Context, job schemas.JobID) (bool, error) {
 // settleCancelled stores for a job that was cancelled while nobody worked on the stage what its worker would have stored, and
 // says whether the job is over then.
 func (n *node) settleCancelled(ctx context.Context, job schemas.JobID) (bool, error) {
-	var e schemas.JobEvent
-	id := schemas.ChainID{Job: job, Stage: transport.JobStage}
-	c := transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &id, Newest: true, Drain: true}
-	err := transport.Each(ctx, n.jobs, c, func(s *transport.Stored) error { return json.Unmarshal(s.Event.Data, &e) })
+	e, err := n.newestOf(ctx, job)
 	if err != nil || e.State != schemas.JobCancelled || !slices.Contains(n.e.mine, n) {
 		return false, err
 	}

@@ -355,18 +355,45 @@ func (n *node) forget(ctx context.Context, job schemas.JobID) error {
 	ctx = context.WithoutCancel(ctx) // a process that stops finishes this
 	err := n.trimRead(ctx, job)
 	for _, in := range n.inputs {
-		if in.pipeline == n.pipeline || err != nil {
-			continue
-		}
-		var w work
-		if w, err = n.look(ctx, job); err == nil {
-			err = in.trimRead(ctx, w.upstream)
+		if in.pipeline != n.pipeline && err == nil {
+			err = n.trimAbove(ctx, in, job)
 		}
 	}
 	if err != nil {
 		n.log.Warn("trimming a finished job", "job", job, "error", err)
 	}
 	return err
+}
+
+// trimAbove trims what an input of another pipeline holds for a job of this node.
+func (n *node) trimAbove(ctx context.Context, in *node, job schemas.JobID) error {
+	w, err := n.look(ctx, job)
+	if err != nil {
+		return err
+	}
+	if known, err := in.knowsReaders(ctx, w.upstream); err != nil || !known {
+		return err
+	}
+	return in.trimRead(ctx, w.upstream)
+}
+
+// knowsReaders says whether every stage of the node's own pipeline that may yet read its events of a job is among its
+// consumers. A job that was made with another configuration may have others, until it is finished.
+func (n *node) knowsReaders(ctx context.Context, job schemas.JobID) (bool, error) {
+	e, err := n.newestOf(ctx, job)
+	if err != nil || e.State == "" || e.State == schemas.JobFinished {
+		return e.State != "", err
+	}
+	w, err := n.look(ctx, job)
+	return err == nil && w.version == n.line.version, err
+}
+
+// newestOf is the newest event of a job; one without a state when there is no such job.
+func (n *node) newestOf(ctx context.Context, job schemas.JobID) (e schemas.JobEvent, err error) {
+	id := schemas.ChainID{Job: job, Stage: transport.JobStage}
+	c := transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &id, Newest: true, Drain: true}
+	err = transport.Each(ctx, n.jobs, c, func(s *transport.Stored) error { return json.Unmarshal(s.Event.Data, &e) })
+	return e, err
 }
 
 // trimRead removes the out events of a job when every consumer has ended it.

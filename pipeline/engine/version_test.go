@@ -1,15 +1,20 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
+	"github.com/milepost-dev/milepost/pipeline"
+	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/history"
 	"github.com/milepost-dev/milepost/transport/memory"
@@ -86,6 +91,50 @@ func TestTwoConfigurationsAtOnceDoNotMix(t *testing.T) {
 	if got := sink.sorted(); !slices.Equal(got, want) {
 		t.Errorf("%d documents of both, want %d, or they differ", len(got), len(want))
 	}
+}
+
+const readTwice = `
+version: 1
+transport: { memory: {} }
+defaults: { timeout: 1h }
+pipelines:
+  p:
+    stages:
+      - { name: a, uses: reader/gen, with: { items: 1, rows: 24, bytes: 8000 } }
+      - { name: slow, uses: process/script, with: { part: slow } }
+  q:
+    from: p/a
+    stages:
+      - { name: sum, uses: process/script, with: { part: sum } }
+`
+
+// A release drops a stage, and its workers finish a job of a pipeline that reads the same events: what the old configuration's
+// job has not read yet stays.
+func TestAnotherConfigurationsWorkersLeaveWhatTheOldOnesStillRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, sink := memory.New(), newMemorySink()
+		gates := map[string]chan struct{}{"slow": make(chan struct{}), "sum": make(chan struct{})}
+		all := parts{}
+		for name, gate := range gates {
+			all[name] = &part{step: func(ctx context.Context, s *scripted, in pipeline.Batch, out pipeline.Emitter) error {
+				<-gate
+				return s.echo(ctx, in, out)
+			}}
+		}
+		dropped := regexp.MustCompile(`\n.*name: slow.*`).ReplaceAllString(readTwice, "")
+		old := boot(t, setup{yaml: readTwice, broker: b.Client(), store: sink.client(), stages: []string{"a", "slow"}, parts: all})
+		boot(t, setup{yaml: dropped, broker: b.Client(), store: sink.client(), worker: true, parts: all})
+		old.submit()
+		synctest.Wait() // but for these two all have read the recording
+		close(gates["sum"])
+		q := old.managers["q"]
+		if err := q.Wait(t.Context(), []schemas.JobID{q.Jobs()[0].ID}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // what only waited for that is removed
+		close(gates["slow"])
+		old.mustFinish()
+	})
 }
 
 // recorded is a broker that counts how often each event of a job was delivered to each consumer.
