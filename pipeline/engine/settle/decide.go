@@ -344,9 +344,12 @@ func (i *Instance) lettered() bool {
 	return true
 }
 
-// stop leaves a job that was halted just now, unless a resume is here already: whoever sent it has read the record before its
-// append was answered. Only the chain says whether it is about this one.
+// stop leaves a job that was halted just now, unless it was cancelled while the record was stored, or a resume is here already:
+// whoever sent that has read the record before its append was answered. Only the chain says whether it is about this one.
 func (i *Instance) stop(e Ending, reason string) bool {
+	if i.want.cancel && !CancelOvertaken.on() {
+		return true
+	}
 	if i.want.resume && !ResumeOvertaken.on() {
 		return i.reopen()
 	}

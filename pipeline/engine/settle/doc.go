@@ -46,8 +46,11 @@
 //     resume begins anew. Who gets through the second time says so (n 0): workers that die later, while they wait, must not add up.
 //   - A control's cursor is that of the last checkpoint, but for an end's: producers in other processes take it for what
 //     nobody needs again.
+//   - A cancel may come before the append of what halts the job was answered: it is stored behind that.
 //   - A resume may come before the append of the record that it is about was answered, or while an older state is being
 //     looked at: it is kept until the chain was looked at again.
+//   - Of two resumes the one that names the later record counts: the earlier one was heeded before that was written, and comes again.
+//   - A cancel is stored on a chain that makes no sense here, too: a job of another configuration, whose stage had other inputs.
 //   - A state that cannot be taken is tried again from the last checkpoint; then it is a dead letter of the last input, which
 //     never skips, since that input's outputs are stored.
 //   - A reader's end may have outputs, of stages that are chained to it: the read that finds the end is an input then.

@@ -240,7 +240,10 @@ func (i *Instance) command(r Request) {
 	case WantCancel:
 		i.want.cancel = true
 	case WantResume:
-		i.want.resume, i.want.of = true, r
+		// One that was resumed before what halts the job now may come again behind the one that is about that.
+		if older := i.want.resume && r.Letter != 0 && r.Letter < i.want.of.Letter; !older || ResumeOlder.on() {
+			i.want.resume, i.want.of = true, r
+		}
 	}
 	if i.waits == Waited && r.Want != WantCheckpoint {
 		i.waits = none

@@ -27,7 +27,9 @@ const (
 	SkipCounts                  // rule 6: a skipped input is counted
 	ResumeBehind                // rule 6: resume goes on behind the halted input
 	ResumeTwice                 // rule 6: a resume that comes again acts again
+	ResumeOlder                 // rule 6: a resume that comes again takes the place of a newer one
 	ResumeOvertaken             // a resume that comes before the dead letter's append is answered is lost
+	CancelOvertaken             // a cancel that comes before the dead letter's append is answered is lost
 	CancelUnstored              // rule 6: a cancel acts without being stored
 	HalfSteps                   // rule 4: outputs of a failed step are appended
 	UnknownIsStored             // rule 4: an unknown outcome is taken for a success

@@ -14,6 +14,8 @@ var mutantNames = map[Mutant]string{
 	LetterCursor: "cursor not in the dead letter", LetterUnstored: "a dead letter acts unstored", TwoRecords: "two records for dead letter and halt",
 	SkipKeepsState: "a skipped input's state stays", SkipCounts: "a skipped input is counted", ResumeBehind: "resume with a gap",
 	ResumeOvertaken: "a resume overtakes the answer of an append",
+	CancelOvertaken: "a cancel is overtaken by the answer of an append",
+	ResumeOlder:     "an older resume takes the place of a newer one",
 	ResumeTwice:     "a resume acts twice", CancelUnstored: "a cancel acts unstored", HalfSteps: "outputs of a failed step",
 	UnknownIsStored: "an unknown append is taken for stored", UnknownAgain: "an unknown append is repeated", StaleGoesOn: "a refused append is taken for stored",
 	PassUnopened:   "inputs pass without an instance",

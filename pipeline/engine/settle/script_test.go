@@ -121,7 +121,8 @@ func (s *script) number(v string) uint64 {
 }
 
 // input reads: start, waited | loaded, restored | opened RECORDS | arrived EDGE/SEQUENCE [KIND] [t=TIME] | gone EDGE REASON |
-// stepped [SEQUENCE[!]...] [FAILURE|eof] | appended [OUTCOME] | saved [OUTCOME [FAILURE]] | command WANT.
+// stepped [SEQUENCE[!]...] [FAILURE|eof] | appended [OUTCOME] | saved [OUTCOME [FAILURE]] | command WANT
+// [POSITION of the record it names].
 // A step's outputs are named by their sequence, with ! when they come out differently.
 func (s *script) input(f []string) (in Input) {
 	for k, n := range opNames {
@@ -142,6 +143,9 @@ func (s *script) input(f []string) (in Input) {
 		s.stepped(&in, f[1:])
 	case Command:
 		in.Command.Want = Want(index(wantNames[:], f[1]))
+		if len(f) > 2 {
+			in.Command.Letter = schemas.Position(s.number(f[2]))
+		}
 	case Appended, Saved, Loaded:
 		if len(f) > 1 {
 			in.Outcome = Outcome(index(outcomeNames[:], f[1]))

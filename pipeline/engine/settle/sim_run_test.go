@@ -72,7 +72,9 @@ func (w *world) deliver() bool {
 			d.ready, d.due = true, 0
 		}
 		if d.ready {
-			w.start(d)
+			if !w.hand(d) {
+				w.start(d)
+			}
 			return true
 		}
 	}
@@ -229,15 +231,24 @@ func (w *world) resume() bool {
 // order hands a command to whoever works on the job, or to anybody.
 func (w *world) order(d *delivery) {
 	w.inbox = append(w.inbox, d)
+	w.hand(d)
+}
+
+// hand hands a command, for the first time or again, to one who works on the job; false when it is for anybody still.
+func (w *world) hand(d *delivery) bool {
+	if d.command == nil {
+		return false
+	}
 	for _, h := range w.holders {
 		if h.node == d.node && !h.dead && h.paused <= w.now && w.chance(1, 2) {
-			d.ready, d.out = false, true
+			d.ready, d.out, d.due = false, true, 0
 			h.orders = append(h.orders, d)
 			h.handle(Input{Op: Command, Command: *d.command})
 			h.withhold()
-			return
+			return true
 		}
 	}
+	return false
 }
 
 func (n *node) edge(name string) int { return max(0, n.cfg.edge(name)) }
