@@ -107,6 +107,46 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCancelOfAJobWhoseStageHasOtherInputsNow: nobody can work on such a job, so it is cancelled. Its stages store that, for a
+// dead letter stays until its job is over where it was written.
+func TestCancelOfAJobWhoseStageHasOtherInputsNow(t *testing.T) {
+	yaml := strings.Replace(commanded, "from: [read, last] }", "from: [read, last] }\n      - { name: both, uses: process/script, from: [mid], with: { part: both } }", 1)
+	all := parts{"both": on(1+2+3+4+5+6+7+8+9, func(context.Context, *scripted, pipeline.Emitter) error { return pipeline.Permanent(errBad) })}
+	for name, from := range map[string]string{"one more": "[mid, last]", "another one": "[read]"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, sink := memory.New(), newMemorySink()
+				p := boot(t, setup{yaml: yaml, broker: b.Client(), store: sink.client(), parts: all})
+				failed := p.finish()[0]
+				p.stop()
+				p = boot(t, setup{yaml: strings.Replace(yaml, "from: [mid], with: { part: both }", "from: "+from+", with: { part: both }", 1),
+					broker: b.Client(), store: sink.client(), parts: all})
+				if err := p.manager.Resume(t.Context(), failed.ID); failed.State != schemas.JobFailed || !errors.Is(err, job.ErrForeign) {
+					t.Errorf("resuming a job that is %s says %v", failed.State, err)
+				}
+				if err := p.manager.Cancel(t.Context(), failed.ID); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				if n := controls(t, b, failed.ID, "both"); n[schemas.ControlCancel] != 1 {
+					t.Errorf("the last control is %v", n)
+				}
+				letters, err := p.engine.Letters(t.Context(), "p")
+				if err != nil || len(letters) != 1 {
+					t.Fatalf("%d dead letters, %v", len(letters), err)
+				}
+				if gone, err := p.engine.Purge(t.Context(), letters[0]); !gone || err != nil {
+					t.Errorf("a dead letter of a cancelled job goes: %v, %v", gone, err)
+				}
+				time.Sleep(time.Minute)
+				if left := p.engine.Left(); len(left) != 0 {
+					t.Errorf("left: %q", left)
+				}
+			})
+		})
+	}
+}
+
 func TestAQueuedJobIsCancelledBeforeItBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, hold := memory.New(), make(chan struct{})

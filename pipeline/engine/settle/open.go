@@ -62,6 +62,9 @@ func (i *Instance) failing() bool {
 func (i *Instance) look(st State) bool {
 	over, err := i.learn(&st)
 	switch {
+	case err != nil && i.want.cancel:
+		i.halt, i.end = nil, nil
+		i.base = i.unread(&st)
 	case err != nil:
 		return i.leave(Broken, err.Error())
 	case over != 0:
@@ -76,6 +79,22 @@ func (i *Instance) look(st State) bool {
 	i.want.resume = i.want.resume && (i.halt != nil || i.want.of.Letter != 0)
 	i.known, i.claimed = true, false
 	return true
+}
+
+// unread is the place of the last checkpoint, or of a sink's store, as it is written, on a chain that makes no sense: what is
+// yet to be stored there is that its job was cancelled, and whatever else it says stays as it is.
+func (i *Instance) unread(st *State) place {
+	p, at := startOf(i.cfg.Edges), i.store
+	switch {
+	case i.cfg.Role == Sink && len(at.Merge) == standBytes:
+		i.epoch = binary.LittleEndian.Uint64(at.Merge)
+	case i.cfg.Role != Sink && st.Checkpoint != nil:
+		at = st.Checkpoint.Cursor
+	}
+	if len(at.Edges) > 0 {
+		p.edges = at.Clone().Edges
+	}
+	return p
 }
 
 // counting: on a chain that holds nothing only the first step is counted, to leave a trace.
