@@ -41,6 +41,7 @@ type chain struct {
 	skip    bool    // blocks that cannot be read are fragments too, if their size is known
 	next    int64   // next list block
 	lists   map[int64]bool
+	listed  int64 // bytes of the lists read so far
 	start   int64 // position after the last fragment
 	disk    int64 // bytes of all fragments in the file
 	err     error // io.EOF after the last fragment, or why discovery stopped
@@ -83,15 +84,18 @@ func (c *chain) open(link int64) error {
 	return nil
 }
 
-// list reads a list block whole, past the header budget: it is data, not metadata, and read when reached.
+// list reads a list block whole, past the header budget: it is data, not metadata, and read when reached. Lists do not overlap, so
+// all of a chain together are no longer than the file.
 func (c *chain) list(off int64, want ...string) (block, error) {
 	if c.lists[off] {
 		return block{}, corrupt(off, want[0], "is linked to twice: the links form a cycle")
 	}
 	c.lists[off] = true
 	budget := *c.src
-	budget.budget = budget.size
-	return budget.block(off, want...)
+	budget.budget = budget.size - c.listed
+	b, err := budget.block(off, want...)
+	c.listed = budget.size - budget.budget
+	return b, err
 }
 
 // at returns fragment i, discovering it if need be; io.EOF after the last.
@@ -169,6 +173,9 @@ func (c *chain) readList() error {
 	b, err := c.list(off, "##DL")
 	if err != nil {
 		return err
+	}
+	if b.nlink < 1 {
+		return corrupt(off, b.id, "has no links")
 	}
 	d, err := b.data(8)
 	if err != nil {

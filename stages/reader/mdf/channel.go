@@ -123,13 +123,6 @@ type Channel struct {
 	err      error         // why it cannot be decoded
 }
 
-// An Array says how the elements of an array channel lie in the record (CABLOCK, storage CN template).
-type Array struct {
-	Dims     []int // element [i][j] has number i*Dims[1]+j
-	Elements int   // product of Dims
-	strides  []int // bytes, per dimension
-}
-
 // HasInvalidation says whether samples of the channel can be invalid one by one.
 func (c *Channel) HasInvalidation() bool {
 	return c.Flags&cnInvalBit != 0 && c.Flags&cnAllInvalid == 0 && c.Group.InvalBytes > 0
@@ -234,7 +227,7 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 		c.UnitXML = strings.TrimSpace(t.s)
 	}
 	if c.Unit == "" && c.Conversion != nil {
-		c.Unit = c.Conversion.unit()
+		c.Unit = c.Conversion.unit
 	}
 	f.noteText(c.comment)
 	return c, nil
@@ -268,104 +261,31 @@ func (f *File) readComposition(c *Channel, link int64, depth int) error {
 	return corrupt(link, id, "stands where ##CN or ##CA is expected")
 }
 
-// readArray reads a CABLOCK (MDF 4.2, 5.18) with elements in the record. An array of arrays has the dimensions of the outer
-// one, then those of the inner one.
-func (f *File) readArray(c *Channel, link int64, depth int) error {
-	if depth > maxDepth {
-		return corrupt(link, "##CA", "is nested more than %d deep", maxDepth)
-	}
-	if err := f.once(link, "##CA"); err != nil {
-		return err
-	}
-	b, err := f.src.block(link, "##CA")
-	if err != nil {
-		return err
-	}
-	d, err := b.data(16)
-	if err != nil {
-		return err
-	}
-	le := binary.LittleEndian
-	storage, ndim := d[1], int(le.Uint16(d[2:]))
-	if d, err = b.data(16 + 8*ndim); err != nil {
-		return err
-	}
-	if storage != 0 {
-		c.err = fmt.Errorf("channel %q: array storage %d: %w", c.Name, storage, ErrUnsupported)
-	}
-	a := &Array{Elements: 1}
-	for i := range ndim {
-		n := le.Uint64(d[16+8*i:])
-		if n == 0 || n > math.MaxInt32 || int64(n)*int64(a.Elements) > math.MaxInt32 {
-			return corrupt(link, "##CA", "has dimension %d of %d elements", i, n)
-		}
-		a.Dims = append(a.Dims, int(n))
-		a.Elements *= int(n)
-	}
-	a.setStrides(int(int32(le.Uint32(d[8:]))), le.Uint32(d[4:])&(1<<6) != 0)
-	if c.Array != nil {
-		if int64(a.Elements)*int64(c.Array.Elements) > math.MaxInt32 {
-			return corrupt(link, "##CA", "has %d elements in an array of %d", a.Elements, c.Array.Elements)
-		}
-		a.Dims, a.strides = append(c.Array.Dims, a.Dims...), append(c.Array.strides, a.strides...)
-		a.Elements *= c.Array.Elements
-	}
-	c.Array = a
-	return f.readElements(c, b.link(0), depth+1)
-}
-
-// readElements reads what the elements of an array are, if they are no values.
-func (f *File) readElements(c *Channel, link int64, depth int) error {
-	if link == 0 {
-		return nil
-	}
-	id, _, _, err := f.src.header(link)
-	switch {
-	case err != nil:
-		return err
-	case id == "##CA":
-		return f.readArray(c, link, depth)
-	}
-	if c.err == nil {
-		c.err = fmt.Errorf("channel %q: array of structures (%s): %w", c.Name, id, ErrUnsupported)
-	}
-	return nil
-}
-
-// setStrides sets the distance of neighbours per dimension; base is that of the innermost one.
-func (a *Array) setStrides(base int, columnMajor bool) {
-	a.strides = make([]int, len(a.Dims))
-	step := base
-	for i := range a.Dims {
-		k := len(a.Dims) - 1 - i
-		if columnMajor {
-			k = i
-		}
-		a.strides[k] = step
-		step *= a.Dims[k]
-	}
-}
-
-// offset returns the distance of element number i from the first in bytes.
-func (a *Array) offset(i int) int {
-	off := 0
-	for k := len(a.Dims) - 1; k >= 0; k-- {
-		off += i % a.Dims[k] * a.strides[k]
-		i /= a.Dims[k]
-	}
-	return off
-}
-
 // check sets err when the field does not lie in the record or its width is impossible. The file opens
 // nevertheless: its other channels can be read.
 func (c *Channel) check(off int64) {
-	virtual := c.Type == VirtualMaster || c.Type == VirtualData
-	if c.err == nil && c.Array != nil && (virtual || int64(c.Array.Elements) > int64(c.Group.DataBytes)) {
+	if c.err == nil && c.Array != nil && (c.virtual() || int64(c.Array.Elements) > int64(c.Group.DataBytes)) {
 		c.err = corrupt(off, "##CA", "gives %q %d elements in a record of %d bytes", c.Name, c.Array.Elements, c.Group.DataBytes)
 	}
-	if c.err != nil || virtual {
-		return
+	limit := c.Group.File.opts.maxBlock()
+	switch {
+	case c.err != nil:
+	case c.HasInvalidation() && c.lastInvalBit()/8 >= int64(c.Group.InvalBytes):
+		c.err = corrupt(off, "##CN", "%q has invalidation bit %d of %d bytes", c.Name, c.lastInvalBit(), c.Group.InvalBytes)
+	case c.Conversion != nil && c.Conversion.longest > limit:
+		c.err = fmt.Errorf("channel %q: its conversion gives texts of %d bytes, Options.MaxBlockBytes is %d: %w",
+			c.Name, c.Conversion.longest, limit, ErrLimit)
+	case c.virtual() && (c.DataType > FloatBE || len(c.Children) > 0):
+		c.err = corrupt(off, "##CN", "%q is the number of the record and has data type %d and %d members", c.Name, c.DataType, len(c.Children))
+	case !c.virtual():
+		c.checkField(off)
 	}
+}
+
+// virtual says that the values are the numbers of the records: the channel has no field.
+func (c *Channel) virtual() bool { return c.Type == VirtualMaster || c.Type == VirtualData }
+
+func (c *Channel) checkField(off int64) {
 	if c.DataType > ComplexBE || c.Type > VirtualData {
 		c.err = corrupt(off, "##CN", "%q has type %d and data type %d", c.Name, c.Type, c.DataType)
 		return
@@ -386,28 +306,23 @@ func (c *Channel) check(off int64) {
 		c.err = corrupt(off, "##CN", "%q ends at byte %d of a record of %d", c.Name, end, c.Group.DataBytes)
 		return
 	}
-	if c.HasInvalidation() && c.InvalBit/8 >= c.Group.InvalBytes {
-		c.err = corrupt(off, "##CN", "%q has invalidation bit %d of %d bytes", c.Name, c.InvalBit, c.Group.InvalBytes)
-		return
-	}
 	if c.Array != nil && (c.DataType > FloatBE && c.DataType < ComplexLE || c.Type == VLSD || c.Type == MLSD) {
 		c.err = fmt.Errorf("channel %q: array of %v: %w", c.Name, c.DataType, ErrUnsupported)
+		return
+	}
+	if limit := c.Group.File.opts.maxBlock(); c.Array != nil && 8*int64(c.Array.Elements)*int64(c.width()) > limit {
+		c.err = fmt.Errorf("channel %q: array of %d elements, Options.MaxBlockBytes is %d: %w", c.Name, c.Array.Elements, limit, ErrLimit)
 		return
 	}
 	c.checkWidth(off)
 }
 
-// reach returns the lowest and the highest distance of an element from the first.
-func (a *Array) reach() (low, high int64) {
-	for k, n := range a.Dims {
-		d := int64(n-1) * int64(a.strides[k])
-		if d < 0 {
-			low += d
-		} else {
-			high += d
-		}
+// width is how many numbers a value is.
+func (c *Channel) width() int {
+	if c.DataType >= ComplexLE {
+		return 2
 	}
-	return low, high
+	return 1
 }
 
 func (c *Channel) checkWidth(off int64) {
@@ -432,7 +347,7 @@ func (c *Channel) checkWidth(off int64) {
 func (c *Channel) bindSize(size *Channel) {
 	switch {
 	case c.err != nil:
-	case size == nil || size.Group != c.Group || size.Kind() != Number:
+	case size == nil || size.Group != c.Group || size.Kind() != Number || !size.isInteger() || size.virtual() || size.Type == VLSD:
 		c.err = corrupt(c.dataLink, "", "is no size channel, %q of group %d needs one", c.Name, c.Group.Index)
 	case size.err != nil:
 		c.err = size.err

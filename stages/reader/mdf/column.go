@@ -18,7 +18,8 @@ type Column struct {
 	// leaves the raw values here; if it is Mixed, the values that convert to a number are that number and those that
 	// convert to a text NaN.
 	Values []float64
-	// Valid says of each record whether the sample is valid; nil says that all are. Invalid samples have values too.
+	// Valid says of each record whether the sample is valid; nil says that all are. Invalid samples have values too. Of an array
+	// whose elements have a bit each it says whether all of them are valid.
 	Valid []bool
 	// Record i has Bytes[Offsets[i]:Offsets[i+1]]: UTF-8 for Text and for conversions to text, bytes as recorded for
 	// Bytes and Struct. Offsets is nil for columns of numbers alone.
@@ -44,6 +45,8 @@ type decoder struct {
 	field  [2]int   // Text, Bytes: the bytes of the record
 	inval  int      // byte among the invalidation bytes, -1 if all samples are equally valid
 	mask   byte
+	masks  []byte // instead of it, of an array whose elements have bits of their own: those among the invalidation bytes
+	most   int    // bytes of values of variable length after which a block ends
 	strbuf []byte
 	from   int64 // VLSD: position of the first value of the block
 	simple bool  // see setSimple
@@ -59,10 +62,10 @@ func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
 	if c.err != nil {
 		return nil, fmt.Errorf("channel %q of group %d: %w", c.Name, c.Group.Index, c.err)
 	}
-	d := &decoder{ch: c, col: col, raw: opts.Raw, inval: -1}
+	d := &decoder{ch: c, col: col, raw: opts.Raw, inval: -1, most: maxColumnBytes}
 	*col = Column{Channel: c, Kind: c.Kind()}
 	if c.HasInvalidation() {
-		d.inval, d.mask = int(c.InvalBit/8), 1<<(c.InvalBit%8)
+		d.inval, d.mask, d.masks = int(c.InvalBit/8), 1<<(c.InvalBit%8), c.elementMasks()
 	}
 	off := int(c.ByteOffset)
 	switch {
@@ -130,8 +133,8 @@ func (d *decoder) bytes(yield func(from, to int)) {
 	yield(d.field[0], d.field[1])
 	yield(d.size.off, d.size.off+d.size.nbytes)
 	if d.inval >= 0 {
-		at := int(d.ch.Group.DataBytes) + d.inval
-		yield(at, at+1)
+		at := int(d.ch.Group.DataBytes)
+		yield(at+d.inval, at+max(d.inval+1, len(d.masks)))
 	}
 }
 
@@ -150,7 +153,7 @@ func (d *decoder) decode(r *rows, n int, first uint64) (int, error) {
 	}
 	d.decodeValidity(r, n)
 	if err == nil && !d.raw && d.ch.Conversion != nil {
-		d.convert(r, n)
+		n = d.convert(r, n)
 	}
 	return n, err
 }
@@ -159,7 +162,7 @@ func (d *decoder) decodeNumbers(r *rows, n int, first uint64) {
 	c := d.col
 	c.Values = grow(c.Values, n*c.Width)
 	switch {
-	case d.ch.Type == VirtualMaster || d.ch.Type == VirtualData:
+	case d.ch.virtual():
 		for i := range c.Values {
 			c.Values[i] = float64(first + uint64(i))
 		}
@@ -230,7 +233,7 @@ func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
 	c := d.col
 	c.start(n)
 	for i, off := range d.offsets {
-		if len(c.Bytes) > maxColumnBytes {
+		if len(c.Bytes) > d.most {
 			return i, nil
 		}
 		b, err := d.blobs.at(off, first+uint64(i))
@@ -277,7 +280,7 @@ func (d *decoder) fetch(n int) (fits bool, err error) {
 			continue
 		}
 		b, err := d.blobs.at(d.offsets[i], 0)
-		if err != nil || len(d.strbuf)+len(b) > 2*maxColumnBytes {
+		if err != nil || len(d.strbuf)+len(b) > 2*d.most {
 			return false, err
 		}
 		from := uint32(len(d.strbuf))
@@ -292,7 +295,7 @@ func (d *decoder) arrange(n int) int {
 	c := d.col
 	c.start(n)
 	for i, p := range d.places {
-		if len(c.Bytes) > maxColumnBytes {
+		if len(c.Bytes) > d.most {
 			return i
 		}
 		c.append(d.strbuf[p[0]:p[1]])
@@ -318,7 +321,26 @@ func (c *Column) append(b []byte) {
 	c.Offsets = append(c.Offsets, uint32(len(c.Bytes)))
 }
 
-func (d *decoder) decodeValidity(r *rows, n int) { d.validity(r.inval, d.inval, r.invalStride, n) }
+func (d *decoder) decodeValidity(r *rows, n int) {
+	if d.masks != nil && !d.lost {
+		d.elementValidity(r, n)
+		return
+	}
+	d.validity(r.inval, d.inval, r.invalStride, n)
+}
+
+// elementValidity sets Valid of n records of an array: of those where no element is invalid.
+func (d *decoder) elementValidity(r *rows, n int) {
+	c := d.col
+	c.Valid = grow(c.Valid, n)
+	for i := range n {
+		bits, set := r.inval[i*r.invalStride:], byte(0)
+		for k, m := range d.masks {
+			set |= bits[k] & m
+		}
+		c.Valid[i] = set == 0
+	}
+}
 
 // validity sets Valid of n records; the invalidation byte of the first stands at b[at], those that follow stride bytes apart.
 func (d *decoder) validity(b []byte, at, stride, n int) {
@@ -336,19 +358,21 @@ func (d *decoder) validity(b []byte, at, stride, n int) {
 	}
 }
 
-func (d *decoder) convert(r *rows, n int) {
+// convert converts the samples of n records, or of fewer if their texts get long, and returns of how many.
+func (d *decoder) convert(r *rows, n int) int {
 	c, v := d.col, d.ch.Conversion
 	switch {
 	case c.Width == 0 && v.takesText():
-		d.convertFromText(n)
+		return d.convertFromText(n)
 	case c.Width == 0:
 	case v.hasText:
-		d.convertToText(r, n)
+		return d.convertToText(r, n)
 	case d.ch.DataType >= ComplexLE:
 		d.convertComplex()
 	default:
 		v.Apply(c.Values, d.ch.isInteger())
 	}
+	return n
 }
 
 // convertComplex is a linear conversion of complex numbers, whose offset is a real number; others are not defined.
@@ -362,17 +386,20 @@ func (d *decoder) convertComplex() {
 }
 
 // convertToText is a conversion of numbers that gives texts.
-func (d *decoder) convertToText(r *rows, n int) {
+func (d *decoder) convertToText(r *rows, n int) int {
 	c, v := d.col, d.ch.Conversion
 	if c.Width != 1 {
-		return
+		return n
 	}
 	c.start(n)
 	integers, mixed := d.ch.isInteger(), v.Mixed()
 	for i := range n {
+		if len(c.Bytes) > d.most {
+			return i
+		}
 		x := c.Values[i]
 		u := uint64(int64(x))
-		if integers && d.ch.Type != VirtualMaster && d.ch.Type != VirtualData {
+		if integers && !d.ch.virtual() {
 			u = d.nums[0].uint(r.data[i*r.stride:])
 		}
 		var number float64
@@ -382,26 +409,31 @@ func (d *decoder) convertToText(r *rows, n int) {
 			c.Values[i] = number
 		}
 	}
+	return n
 }
 
 // convertFromText is a conversion of texts; the numbers of TextToValue stand in Values beside the texts.
-func (d *decoder) convertFromText(n int) {
+func (d *decoder) convertFromText(n int) int {
 	c, v := d.col, d.ch.Conversion
 	if v.Type == TextToValue {
 		c.Values = grow(c.Values, n)
 		for i := range n {
 			c.Values[i] = v.textValue(c.At(i))
 		}
-		return
+		return n
 	}
 	d.strbuf = append(d.strbuf[:0], c.Bytes...)
 	c.Bytes = c.Bytes[:0]
 	from := uint32(0)
 	for i := range n {
+		if len(c.Bytes) > d.most {
+			return i
+		}
 		to := c.Offsets[i+1]
 		c.Bytes = v.appendTranslated(c.Bytes, d.strbuf[from:to])
 		from, c.Offsets[i+1] = to, uint32(len(c.Bytes))
 	}
+	return n
 }
 
 // trim cuts the column to n records.

@@ -43,6 +43,7 @@ type Conversion struct {
 	texts      map[string]int
 	keys       map[float64]int // of a large ValueToText
 	ranges     *ranges         // of a large RangeToValue or RangeToText
+	nesting
 }
 
 // A ConversionRef is what a table refers to: a text, or another conversion, or nothing.
@@ -115,19 +116,6 @@ func (f *File) newConversion(b block, depth int) (*Conversion, error) {
 	return c, c.compile(b.off)
 }
 
-// unit returns the unit of the physical values; that of a table whose rows are conversions is theirs.
-func (c *Conversion) unit() string {
-	if c.Unit != "" {
-		return c.Unit
-	}
-	for i := len(c.Refs) - 1; i >= 0; i-- {
-		if r := c.Refs[i].Conversion; r != nil && r.Unit != "" {
-			return r.Unit
-		}
-	}
-	return ""
-}
-
 func (c *Conversion) setValues(d []byte, n int) {
 	if c.Type == BitfieldText {
 		c.Masks = make([]uint64, 0, n)
@@ -162,6 +150,9 @@ func (f *File) conversionRef(link int64, depth int) (ConversionRef, error) {
 
 // compile checks the counts of values and references and prepares what conversion needs.
 func (c *Conversion) compile(off int64) error {
+	if err := c.measure(off); err != nil {
+		return err
+	}
 	n, r := len(c.Values), len(c.Refs)
 	ok := true
 	switch c.Type {

@@ -5,6 +5,47 @@ import (
 	"strconv"
 )
 
+// nesting is what a conversion has below it. Conversions share what they refer to, so there may be far more ways down than blocks.
+type nesting struct {
+	height  int   // of the references below it
+	weight  int   // texts and conversions that a sample takes at most
+	longest int64 // bytes of a text that it gives, at most
+	unit    string
+}
+
+const (
+	maxWeight    = 1 << 13 // real bit fields have some dozen
+	numberLength = 32      // of a number that stands in a text, at most
+)
+
+// measure finds out what is below the conversion, and refuses what would recur without end or take ages for each sample.
+func (c *Conversion) measure(off int64) error {
+	c.nesting = nesting{weight: 1, unit: c.Unit}
+	for i := range c.Refs {
+		r := &c.Refs[i]
+		below := nesting{weight: 1, longest: int64(len(r.Text))}
+		if r.Conversion != nil {
+			below = r.Conversion.nesting
+			below.longest = max(below.longest, numberLength) + int64(len(r.Conversion.Name)) + 1
+			if c.Unit == "" && r.Conversion.Unit != "" {
+				c.unit = r.Conversion.Unit // that of the last reference that has one
+			}
+		}
+		c.height = max(c.height, below.height+1)
+		if c.Type == BitfieldText {
+			c.weight += below.weight
+			c.longest += below.longest + 1
+		} else {
+			c.weight = max(c.weight, below.weight+1)
+			c.longest = max(c.longest, below.longest)
+		}
+	}
+	if c.height > maxDepth || c.weight > maxWeight {
+		return corrupt(off, "##CC", "is nested %d deep, a sample takes %d steps", c.height, c.weight)
+	}
+	return nil
+}
+
 // find returns the number of the table's row for x, len(rows) for the default.
 func (c *Conversion) find(x float64, integers bool) int {
 	if c.Type == RangeToText {

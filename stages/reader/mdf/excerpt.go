@@ -149,7 +149,7 @@ func (c *Channel) walk(do func(*Channel)) {
 
 // extent returns which bytes of the record the channel has.
 func (c *Channel) extent() (from, to int) {
-	if c.Type == VirtualMaster || c.Type == VirtualData {
+	if c.virtual() {
 		return 0, 0
 	}
 	from, to = int(c.ByteOffset), int(c.ByteOffset)+int((uint64(c.BitOffset)+uint64(c.BitCount)+7)/8)

@@ -141,20 +141,20 @@ func (w *Writer) bindSize(ch *Channel, off int64) {
 func (b *blockWriter) array(ch *Channel, members int64) (int64, error) {
 	a, le := ch.Array, binary.LittleEndian
 	n := len(a.Dims)
-	base, columnMajor := a.strides[n-1], false
-	probe := Array{Dims: a.Dims}
-	if probe.setStrides(base, false); !slices.Equal(probe.strides, a.strides) {
-		base, columnMajor = a.strides[0], true
-		if probe.setStrides(base, true); !slices.Equal(probe.strides, a.strides) {
-			return 0, fmt.Errorf("copy channel %q: array of arrays: %w", ch.Name, ErrUnsupported)
-		}
+	inner, columnMajor := n-1, false
+	if !slices.Equal(a.steps(a.strides[inner], false), a.strides) {
+		inner, columnMajor = 0, true
+	}
+	if !slices.Equal(a.steps(a.strides[inner], columnMajor), a.strides) || !slices.Equal(a.steps(a.invals[inner], columnMajor), a.invals) {
+		return 0, fmt.Errorf("copy channel %q: array of arrays: %w", ch.Name, ErrUnsupported)
 	}
 	d := make([]byte, 16)
 	le.PutUint16(d[2:], uint16(n))
 	if columnMajor {
 		le.PutUint32(d[4:], 1<<6)
 	}
-	le.PutUint32(d[8:], uint32(int32(base)))
+	le.PutUint32(d[8:], uint32(int32(a.strides[inner])))
+	le.PutUint32(d[12:], uint32(a.invals[inner]))
 	for _, dim := range a.Dims {
 		d = le.AppendUint64(d, uint64(dim))
 	}

@@ -48,7 +48,7 @@ func (r *GroupReader) skipDamage() bool {
 	to, ok := r.behindDamage()
 	if ok && to > r.next && (rest == 0 || to < rest) {
 		r.lose(Loss{From: r.next, To: to, Err: r.err})
-		if err := r.Seek(to); err == nil {
+		if err := r.seek(to); err == nil {
 			return true
 		}
 	}

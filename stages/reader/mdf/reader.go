@@ -115,12 +115,8 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 	if g.VLSD {
 		return nil, fmt.Errorf("group %d has values of another group only: %w", g.Index, ErrUnsupported)
 	}
-	if limit := g.File.opts.maxBlock(); g.recordSize() > limit {
-		return nil, fmt.Errorf("group %d has records of %d bytes, Options.MaxBlockBytes is %d: %w",
-			g.Index, g.recordSize(), limit, ErrLimit)
-	}
-	if g.DataBytes == 0 && g.InvalBytes > 0 && g.columnar() {
-		return nil, corrupt(g.off, "##CG", "has %d invalidation bytes and no data bytes, in columns", g.InvalBytes)
+	if err := g.checkRecords(); err != nil {
+		return nil, err
 	}
 	r := &GroupReader{g: g, opts: opts, max: opts.records(g), src: g.File.newRecordSource(g), last: math.NaN()}
 	if s := r.stream(); s != nil && opts.Ahead > 0 {
@@ -135,6 +131,9 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 	if err := r.openTimes(); err != nil {
 		return nil, err
 	}
+	if err := r.boundColumns(); err != nil {
+		return nil, err
+	}
 	if opts.ColumnsOnly {
 		r.wantColumns()
 	}
@@ -142,6 +141,17 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 		s.join()
 	}
 	return r, nil
+}
+
+// checkRecords refuses records that cannot be read one after the other.
+func (g *ChannelGroup) checkRecords() error {
+	if limit := g.File.opts.maxBlock(); g.recordSize() > limit {
+		return fmt.Errorf("group %d has records of %d bytes, Options.MaxBlockBytes is %d: %w", g.Index, g.recordSize(), limit, ErrLimit)
+	}
+	if g.DataBytes == 0 && g.InvalBytes > 0 && g.columnar() {
+		return corrupt(g.off, "##CG", "has %d invalidation bytes and no data bytes, in columns", g.InvalBytes)
+	}
+	return nil
 }
 
 func (r *GroupReader) openColumns(channels []*Channel) error {
@@ -179,13 +189,17 @@ func (r *GroupReader) wantColumns() {
 // openTimes prepares the master of the group, which may be in another one (MDF 4.20).
 func (r *GroupReader) openTimes() error {
 	g := r.g
-	if g.Master == nil && g.RemoteMaster != nil && g.RemoteMaster != g {
+	if g.Master == nil && g.RemoteMaster != nil {
 		g = g.RemoteMaster
-		r.other = g.File.newRecordSource(g)
 	}
 	if g.Master == nil || g.Master.Kind() != Number || g.Master.Type == VLSD {
-		r.other = nil
 		return nil
+	}
+	if g != r.g {
+		if err := g.checkRecords(); err != nil {
+			return fmt.Errorf("times of group %d: %w", r.g.Index, err)
+		}
+		r.other = g.File.newRecordSource(g)
 	}
 	d, err := newDecoder(g.Master, &r.tcol, r.opts)
 	r.times = d
@@ -387,6 +401,19 @@ func (r *GroupReader) Progress() Progress {
 // Seek makes record the next to be read. In sorted groups the blocks in front of it are skipped without being
 // inflated; in unsorted ones all in front of it is walked through: use Resume there.
 func (r *GroupReader) Seek(record uint64) error {
+	r.startValues()
+	return r.seek(record)
+}
+
+func (r *GroupReader) startValues() {
+	for _, d := range r.cols {
+		if d.blobs != nil {
+			d.blobs.start()
+		}
+	}
+}
+
+func (r *GroupReader) seek(record uint64) error {
 	r.err, r.next = nil, record
 	if r.other != nil {
 		if err := r.other.seek(record); err != nil {
@@ -409,6 +436,7 @@ func (r *GroupReader) Resume(p Position) error {
 		return r.Seek(p.Record)
 	}
 	r.err, r.next = nil, p.Record
+	r.startValues()
 	for _, v := range p.Values {
 		for _, d := range r.cols {
 			if d.ch.Index == v.Channel && d.blobs != nil {

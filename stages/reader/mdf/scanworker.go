@@ -10,7 +10,8 @@ import (
 type scanWorker struct {
 	s       *scan
 	number  int
-	readers map[*scanGroup]*GroupReader // used for their decoders
+	readers map[*scanGroup]*GroupReader // used for their decoders; of one data group, so that memory does not grow with their number
+	data    *dataGroup                  // of readers
 	space   workspace
 	raw     []byte // records as they stand in the file
 	rows    []byte // of a transposed block
@@ -32,9 +33,14 @@ func (w *scanWorker) run() {
 			t.batch.free()
 		}
 	}
+	w.forget()
+}
+
+func (w *scanWorker) forget() {
 	for _, r := range w.readers {
 		r.Close()
 	}
+	clear(w.readers)
 }
 
 func (w *scanWorker) do(t *scanTask) error {
@@ -59,6 +65,10 @@ func (w *scanWorker) do(t *scanTask) error {
 func (w *scanWorker) reader(g *scanGroup) (*GroupReader, error) {
 	if r := w.readers[g]; r != nil {
 		return r, nil
+	}
+	if w.data != g.data {
+		w.forget()
+		w.data = g.data
 	}
 	r, err := w.s.reader(g.ChannelGroup, g.channels)
 	if err == nil {
@@ -238,7 +248,7 @@ func (w *scanWorker) planes(t *scanTask, r *GroupReader) error {
 			in.inval = in.data[min(int(g.DataBytes), len(in.data)):]
 		}
 		r.next = first + uint64(at)
-		err := r.gather(&in, view, others)
+		n, err := r.gather(&in, view, others)
 		if err == nil {
 			err = w.visit(r, &in, n)
 		}
@@ -254,14 +264,18 @@ func (w *scanWorker) planes(t *scanTask, r *GroupReader) error {
 	return nil
 }
 
-// gather fills the columns of a block: others are those that need the rows of in.
-func (r *GroupReader) gather(in *rows, view planeView, others []*decoder) error {
+// gather fills the columns of a block: others are those that need the rows of in. It may stop early and returns for how many
+// records it did.
+func (r *GroupReader) gather(in *rows, view planeView, others []*decoder) (int, error) {
 	planarColumns(r.cols, view, in.n)
+	n := in.n
 	if r.times != nil && r.times.planar() {
-		planarColumns([]*decoder{r.times}, view, in.n)
-	} else if _, err := r.decodeTimes(in); err != nil {
-		return err
+		planarColumns([]*decoder{r.times}, view, n)
+	} else {
+		var err error
+		if n, err = r.decodeTimes(in); err != nil {
+			return n, err
+		}
 	}
-	_, err := decodeColumns(others, in, in.n, r.next)
-	return err
+	return decodeColumns(others, in, n, r.next)
 }

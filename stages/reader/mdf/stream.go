@@ -47,6 +47,9 @@ func (s *stream) offset() int64 {
 	return fr.body
 }
 
+// spent returns how many bytes were read or inflated so far, and the position.
+func (s *stream) spent() (work, at int64) { return s.work, s.pos() }
+
 // window returns what is unread and in memory.
 func (s *stream) window() []byte { return s.buf[s.r:s.w] }
 
@@ -175,6 +178,7 @@ func (s *stream) fillTransposed(fr *fragment, n int) error {
 	cols := int(fr.cols)
 	row := int(s.in / int64(cols))
 	if !s.planes.have(fr, row) {
+		s.work += fr.size
 		if err := s.planes.load(&s.inf, s.c.src, fr, row, s.wanted, s.c.f.hold.share()); err != nil {
 			return err
 		}

@@ -11,13 +11,7 @@ import (
 // A nil link gives the empty text. Texts are cached, since units are shared between many channels.
 func (f *File) text(link int64) (string, error) {
 	t, err := f.textAt(link)
-	if err != nil || !t.xml {
-		return t.s, err
-	}
-	if s, ok := xmlElement(t.s, "TX"); ok {
-		return s, nil
-	}
-	return strings.TrimSpace(t.s), nil
+	return t.text, err
 }
 
 // rawText is text with the XML of an MD block left alone.
@@ -28,8 +22,21 @@ func (f *File) rawText(link int64) (string, error) {
 
 // A textBlock is what a TX or MD block holds.
 type textBlock struct {
-	s   string
-	xml bool // it is an MD
+	s    string // as it stands
+	text string // of an MD what its XML says; found out once, since any number of blocks may share it
+	xml  bool   // it is an MD
+}
+
+func newTextBlock(s string, xml bool) textBlock {
+	t := textBlock{s: s, text: s, xml: xml}
+	if !xml {
+		return t
+	}
+	var ok bool
+	if t.text, ok = xmlElement(s, "TX"); !ok {
+		t.text = strings.TrimSpace(s)
+	}
+	return t
 }
 
 func (f *File) textAt(link int64) (textBlock, error) {
@@ -44,7 +51,7 @@ func (f *File) textAt(link int64) (textBlock, error) {
 		return textBlock{}, err
 	}
 	d, _ := b.data(0)
-	t := textBlock{string(cutNUL(d)), b.id == "##MD"}
+	t := newTextBlock(string(cutNUL(d)), b.id == "##MD")
 	f.texts.put(link, t)
 	f.note(link)
 	return t, nil

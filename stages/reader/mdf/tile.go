@@ -1,5 +1,7 @@
 package mdf
 
+import "fmt"
+
 // tileBytes is how much of the records is decoded at a time, one column after the other: so much stays in the first-level
 // cache, while walking all records of a block for each column would fetch them from the second or third again and again.
 const tileBytes = 24 << 10
@@ -9,6 +11,7 @@ const tileBytes = 24 << 10
 func decodeColumns(cols []*decoder, in *rows, n int, first uint64) (int, error) {
 	decodeTiles(cols, in, n)
 	var err error
+	all, held := n, int64(0)
 	for i := 0; i < len(cols) && n > 0; i++ {
 		d := cols[i]
 		if d.simple {
@@ -19,8 +22,54 @@ func decodeColumns(cols []*decoder, in *rows, n int, first uint64) (int, error) 
 		if n, e = d.decode(in, n, first); e != nil {
 			err = e
 		}
+		limit := d.ch.Group.File.opts.maxBlock()
+		if held += int64(len(d.col.Bytes)); held <= 2*limit {
+			continue
+		}
+		if all > 1 {
+			return decodeColumns(cols, in, 1, first)
+		}
+		return 0, fmt.Errorf("values of a record of group %d are longer than %d bytes together, Options.MaxBlockBytes is %d: %w",
+			d.ch.Group.Index, held, limit, ErrLimit)
 	}
 	return n, err
+}
+
+// boundColumns makes blocks so short that their columns take no more than Options.MaxBlockBytes together. Without it a record of a
+// byte would give thousands of columns of the same byte 16384 values each, and as many channels 4 MiB each of the same value.
+func (r *GroupReader) boundColumns() error {
+	limit := r.g.File.opts.maxBlock()
+	fixed, free := int64(0), int64(0)
+	for _, d := range r.cols {
+		fixed += d.perRecord()
+		if d.blobs != nil || d.col.Width > 0 && !d.raw && d.ch.Conversion != nil && d.ch.Conversion.hasText {
+			free++
+		}
+	}
+	if fixed > 2*limit {
+		return fmt.Errorf("%d channels of group %d take %d bytes a record, Options.MaxBlockBytes is %d: %w",
+			len(r.cols), r.g.Index, fixed, limit, ErrLimit)
+	}
+	r.max = int(max(min(int64(r.max), limit/max(fixed, 1)), 1))
+	for _, d := range r.cols {
+		d.most = int(max(min(maxColumnBytes, limit/max(free, 1)), minShare))
+	}
+	return nil
+}
+
+// perRecord is how many bytes a record takes in the column, without values of variable length.
+func (d *decoder) perRecord() int64 {
+	switch {
+	case d.blobs != nil:
+		return 24 // offsets, and the order in which values are read
+	case d.col.Width > 0:
+		return 8*int64(d.col.Width) + 1
+	}
+	n := int64(d.field[1] - d.field[0])
+	if d.col.Kind == Text {
+		n *= 2 // Latin-1 letters take up to two bytes
+	}
+	return n + 5
 }
 
 // decodeTiles decodes the simple columns.
@@ -52,7 +101,7 @@ func decodeTiles(cols []*decoder, in *rows, n int) {
 // setSimple says whether the column is one number a record that stands in it, so that parts of it can be decoded in any order.
 func (d *decoder) setSimple() {
 	c := d.ch
-	d.simple = d.blobs == nil && d.col.Width == 1 && c.Type != VirtualMaster && c.Type != VirtualData &&
+	d.simple = d.blobs == nil && d.col.Width == 1 && !c.virtual() &&
 		(d.raw || c.Conversion == nil || !c.Conversion.hasText)
 }
 

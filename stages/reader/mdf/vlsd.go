@@ -15,6 +15,7 @@ type blobStream interface {
 	skip(n int)
 	pos() int64
 	seek(pos int64) error
+	spent() (work, at int64) // bytes read so far, and the position in the data
 	close()
 	grow() bool
 }
@@ -28,10 +29,14 @@ type blobs struct {
 	s       blobStream
 	byOrder bool   // unfinalized, offsets not filled in: value n belongs to record n
 	next    uint64 // byOrder: number of the next value
-	top     int64  // highest position seen
+	top     int64  // highest position in the data seen
 	work    int64  // bytes moved to find values
+	before  int64  // what the stream had read at the last start
 	empty   bool
 }
+
+// start begins to count the work anew: somebody has asked for another place.
+func (b *blobs) start() { b.before, _ = b.s.spent(); b.work = 0 }
 
 // resume lets a stream of values that is mixed with records start in the middle.
 func (b *blobs) resume(p ValuePosition) {
@@ -103,20 +108,21 @@ func (b *blobs) value(off uint64) ([]byte, error) {
 }
 
 // account bounds the work to a multiple of the data: values may overlap and be referred to again and again, which
-// in a prepared file of a megabyte would keep us busy for days.
+// in a prepared file of a megabyte would keep us busy for days. A short value is not counted: any number of records may share it.
 func (b *blobs) account(n int64) error {
-	b.top = max(b.top, b.s.pos())
-	b.work += n + 4
-	work := b.work
-	if s, ok := b.s.(*stream); ok {
-		work += s.work
+	read, at := b.s.spent()
+	b.top = max(b.top, at)
+	if n > sharedValue {
+		b.work += n
 	}
-	if work > 256<<20+256*b.top {
+	if work := b.work + read - b.before; work > 256<<20+256*b.top {
 		return fmt.Errorf("channel %q of group %d: values read over and over, %d bytes for %d: %w",
 			b.ch.Name, b.ch.Group.Index, work, b.top, ErrLimit)
 	}
 	return nil
 }
+
+const sharedValue = 1 << 10
 
 func (b *blobs) missing(off uint64, err error) error {
 	if !errors.Is(err, io.EOF) {
@@ -175,6 +181,9 @@ const markEvery = 256 << 10
 func (v *valueStream) window() []byte { return v.buf[v.r:] }
 func (v *valueStream) skip(n int)     { v.r += n }
 func (v *valueStream) pos() int64     { return v.base + int64(v.r) }
+
+// spent is that of the data group in which the values stand.
+func (v *valueStream) spent() (work, at int64) { return v.d.s.spent() }
 
 func (v *valueStream) need(n int) error {
 	for len(v.buf)-v.r < n {

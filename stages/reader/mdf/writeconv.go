@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // LinearConversion is raw*factor + offset.
@@ -13,25 +14,40 @@ func LinearConversion(offset, factor float64) *Conversion {
 
 // check says whether the conversion can be written: whether its type, values and references go together.
 func (c *Conversion) check() error {
+	_, err := c.compiled(map[*Conversion]*Conversion{})
+	return err
+}
+
+// compiled returns the conversion as the reader would have it; done are those that have been looked at, nil while they are.
+func (c *Conversion) compiled(done map[*Conversion]*Conversion) (*Conversion, error) {
 	if c == nil {
-		return nil
+		return nil, nil
 	}
+	if p, ok := done[c]; ok {
+		if p == nil {
+			return nil, fmt.Errorf("write conversion of type %d, which refers to itself: %w", c.Type, ErrUnsupported)
+		}
+		return p, nil
+	}
+	done[c] = nil
 	if c.Type > BitfieldText {
-		return fmt.Errorf("write conversion of type %d: %w", c.Type, ErrUnsupported)
+		return nil, fmt.Errorf("write conversion of type %d: %w", c.Type, ErrUnsupported)
 	}
 	if len(c.Values) > math.MaxUint16 || len(c.Masks) > math.MaxUint16 || len(c.Refs) > math.MaxUint16 {
-		return fmt.Errorf("write conversion: %d values and %d references, 65535 are possible: %w", len(c.Values), len(c.Refs), ErrUnsupported)
+		return nil, fmt.Errorf("write conversion: %d values and %d references, 65535 are possible: %w", len(c.Values), len(c.Refs), ErrUnsupported)
 	}
-	for _, r := range c.Refs {
-		if err := r.Conversion.check(); err != nil {
-			return err
+	p := &Conversion{Type: c.Type, Name: c.Name, Unit: c.Unit, Values: c.Values, Masks: c.Masks, Refs: slices.Clone(c.Refs)}
+	if c.Type == Algebraic && len(c.Refs) == 0 {
+		p.Refs = []ConversionRef{{Text: c.Formula}}
+	}
+	for i := range p.Refs {
+		var err error
+		if p.Refs[i].Conversion, err = p.Refs[i].Conversion.compiled(done); err != nil {
+			return nil, err
 		}
 	}
-	probe := Conversion{Type: c.Type, Values: c.Values, Masks: c.Masks, Refs: c.Refs}
-	if c.Type == Algebraic && len(c.Refs) == 0 {
-		probe.Refs = []ConversionRef{{Text: c.Formula}}
-	}
-	return probe.compile(0)
+	done[c] = p
+	return p, p.compile(0)
 }
 
 // conversion writes a CCBLOCK (MDF 4.2, 5.14) and those it refers to; nil is a nil link.

@@ -1,0 +1,663 @@
+package mdf
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// metered is a file that counts what is read of it, and gives no more than allowed.
+type metered struct {
+	memory
+	left int64
+}
+
+var errMetered = errors.New("more is read of the file than it is worth")
+
+func (m *metered) ReadAt(p []byte, off int64) (int, error) {
+	if m.left -= int64(len(p)); m.left < 0 {
+		return 0, errMetered
+	}
+	return m.memory.ReadAt(p, off)
+}
+
+// unfinishedList is a file whose writer was cut off before its last list had a link.
+func unfinishedList() *builder {
+	b := newBuilder(unfinDL)
+	g := b.groups(cg{cycles: 9, data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.append("DL", nil, make([]byte, 8)))
+	return b
+}
+
+func TestUnfinishedListsOfNoLinksAreRefused(t *testing.T) {
+	b := unfinishedList()
+	g := mustOpen(t, &b.memory).Groups[0]
+	var fe *FormatError
+	if _, err := readAll(g, ReadOptions{}); !errors.As(err, &fe) || fe.Offset != g.data.link {
+		t.Error(err)
+	}
+	r, err := g.Read(ReadOptions{SkipDamage: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(context.Background()); err != io.EOF || len(r.Losses()) != 1 || r.Losses()[0].To != 9 {
+		t.Errorf("%v, lost %+v", err, r.Losses())
+	}
+}
+
+// A file of a megabyte has room for 32,000 lists of which each goes on to its end.
+func TestListsThatOverlapAreRefused(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 9, data: 12, first: sampleChannels(b)})
+	first := b.end
+	le := binary.LittleEndian
+	const n = 2000
+	for i := range int64(n) {
+		head := append([]byte("##DL\x00\x00\x00\x00"), make([]byte, 24)...)
+		le.PutUint64(head[8:], uint64(32*(n-i)))
+		le.PutUint64(head[16:], 1)
+		if i < n-1 {
+			le.PutUint64(head[24:], uint64(first+32*(i+1)))
+		}
+		b.raw(head)
+	}
+	b.dg(0, g[0], first)
+	m := &metered{b.memory, 10 * int64(len(b.b))}
+	f, err := NewFile(m, int64(len(b.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fe *FormatError
+	if _, err := readAll(f.Groups[0], ReadOptions{}); !errors.As(err, &fe) || errors.Is(err, errMetered) {
+		t.Error(err)
+	}
+}
+
+// virtualFiles have channels without a field that point out of the record.
+func virtualFiles() map[string]*builder {
+	files := map[string]*builder{}
+	add := func(name string, inval uint32, list ...cn) {
+		b := newBuilder(0)
+		first := b.channels(list...)
+		for i, c := range list {
+			if c.typ == MLSD {
+				b.setLink(first[i], 5, first[0])
+			}
+		}
+		g := b.groups(cg{cycles: 3, data: 5, inval: inval, first: first[0]})
+		b.dg(0, g[0], b.append("DT", nil, make([]byte, 3*(5+inval))))
+		files[name] = b
+	}
+	add("invalidation bit of a master", 1, cn{name: "t", typ: VirtualMaster, sync: SyncTime, flags: cnInvalBit, inval: 1<<32 - 1})
+	add("invalidation bit of data", 1, cn{name: "v", typ: VirtualData, flags: cnInvalBit, inval: 8})
+	add("text", 0, cn{name: "v", typ: VirtualData, dt: UTF8, off: 0xFFFFFF00, bits: 8})
+	add("bytes", 0, cn{name: "v", typ: VirtualMaster, dt: ByteArray, off: 4, bits: 16})
+	add("unknown type", 0, cn{name: "v", typ: VirtualData, dt: 77})
+	b := newBuilder(0)
+	member := b.channels(cn{name: "m", dt: UintLE, bits: 8})
+	first := b.channels(cn{name: "v", typ: VirtualData, off: 0xFFFFFF00, bits: 8, comp: member[0]})
+	g := b.groups(cg{cycles: 3, data: 5, first: first[0]})
+	b.dg(0, g[0], b.append("DT", nil, make([]byte, 15)))
+	files["structure"] = b
+	return files
+}
+
+func TestVirtualChannelsThatPointOutOfTheRecordAreRefused(t *testing.T) {
+	for name, b := range virtualFiles() {
+		t.Run(name, func(t *testing.T) {
+			g := mustOpen(t, &b.memory).Groups[0]
+			var fe *FormatError
+			if err := g.Channels[0].Err(); !errors.As(err, &fe) || fe.Offset != g.Channels[0].off {
+				t.Errorf("error %v", err)
+			}
+			exhaust(t, b.b)
+		})
+	}
+}
+
+// sizeFile has a channel of maximum length whose length is in a channel of the given kind.
+func sizeFile(size cn) *builder {
+	b := newBuilder(0)
+	first := b.channels(size, cn{name: "s", typ: MLSD, dt: ByteArray, off: 1, bits: 32})
+	b.setLink(first[1], 5, first[0])
+	g := b.groups(cg{cycles: 3, data: 8, first: first[0]})
+	b.dg(0, g[0], b.append("DT", nil, make([]byte, 24)))
+	return b
+}
+
+func TestLengthsHaveToBeIntegersOfTheRecord(t *testing.T) {
+	for _, size := range []cn{
+		{name: "n", typ: VirtualData, off: 0xFFFFFF00, bits: 8},
+		{name: "n", dt: FloatLE, bits: 32},
+		{name: "n", typ: VLSD, dt: UintLE, bits: 64},
+	} {
+		b := sizeFile(size)
+		g := mustOpen(t, &b.memory).Groups[0]
+		if g.Channels[0].Err() != nil || g.Channels[1].Err() == nil {
+			t.Errorf("%+v: errors %v, %v", size, g.Channels[0].Err(), g.Channels[1].Err())
+		}
+		exhaust(t, b.b)
+	}
+}
+
+// remoteMasterFile has a group of bytes whose times are in a group of other records.
+func remoteMasterFile(master cg, data func(b *builder) int64) *builder {
+	b := newBuilder(0)
+	groups := b.groups(master)
+	first := b.channels(cn{name: "y", dt: UintLE, bits: 8})
+	other := b.groups(cg{cycles: 5, data: 1, flags: cgRemoteMaster, first: first[0], master: groups[0]})[0]
+	b.dg(0, other, b.append("DT", nil, make([]byte, 5)))
+	b.dg(0, groups[0], data(b))
+	channels := b.channels(cn{name: "t", typ: VirtualMaster, sync: SyncIndex})
+	b.setLink(groups[0], 1, channels[0])
+	return b
+}
+
+// timesWithoutBytes is a remote master in columns of no bytes.
+func timesWithoutBytes() *builder {
+	return remoteMasterFile(cg{cycles: 5, inval: 1}, func(b *builder) int64 {
+		return b.append("LD", []int64{0, b.append("DV", nil, make([]byte, 5))}, []byte{0, 0, 0, 0, 1, 0, 0, 0}, make([]byte, 8))
+	})
+}
+
+func TestTimesOfAnotherGroupAreCheckedAsRecordsAre(t *testing.T) {
+	b := timesWithoutBytes()
+	g := mustOpen(t, &b.memory).Groups[0]
+	var fe *FormatError
+	if _, err := readAll(g, ReadOptions{}); g.RemoteMaster == nil || !errors.As(err, &fe) || fe.Offset != g.RemoteMaster.off {
+		t.Errorf("no bytes: %v", err)
+	}
+	b = remoteMasterFile(cg{cycles: 5, data: 2 << 20}, func(b *builder) int64 { return b.dz("DT", make([]byte, 10<<20), 0) })
+	f, err := Options{MaxBlockBytes: 1 << 20}.NewFile(&b.memory, int64(len(b.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readAll(f.Groups[0], ReadOptions{}); !errors.Is(err, ErrLimit) {
+		t.Errorf("records of 2 MiB: %v", err)
+	}
+}
+
+// textFile has n records of a byte, which is 0, as dt, with a conversion.
+func textFile(n int, c cn, write func(b *builder) int64) *builder {
+	b := newBuilder(0)
+	c.conv = write(b)
+	if c.typ == VLSD {
+		c.data = b.append("SD", nil, []byte{1, 0, 0, 0, 'k'})
+	}
+	first := b.channels(c, cn{name: "x", dt: UintLE, bits: 8})
+	g := b.groups(cg{cycles: uint64(n), data: 1, first: first[0]})
+	b.dg(0, g[0], b.dz("DT", make([]byte, n), 1))
+	return b
+}
+
+func TestTextsOfConversionsEndABlock(t *testing.T) {
+	const n = 1000
+	long := strings.Repeat("0123456789abcdef", 4<<10)
+	number := cn{name: "c", dt: UintLE, bits: 8}
+	for name, b := range map[string]*builder{
+		"values":    textFile(n, number, func(b *builder) int64 { return b.conversion(ValueToText, "", []float64{0}, long) }),
+		"ranges":    textFile(n, number, func(b *builder) int64 { return b.conversion(RangeToText, "", []float64{0, 1}, long) }),
+		"bit field": textFile(n, number, func(b *builder) int64 { return b.conversion(BitfieldText, "", []float64{1}, long) }),
+		"texts": textFile(n, cn{name: "c", typ: VLSD, dt: UTF8, bits: 8}, func(b *builder) int64 {
+			return b.conversion(TextToText, "", nil, "k", long)
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := mustOpen(t, &b.memory)
+			g := f.Groups[0]
+			seen := 0
+			check := func(_ int, blk *Block) error {
+				c := &blk.Columns[0]
+				if len(c.Bytes) > maxColumnBytes+len(long) || len(blk.Columns[1].Values) != blk.N {
+					t.Errorf("block of %d bytes, %d and %d values", len(c.Bytes), blk.N, len(blk.Columns[1].Values))
+				}
+				for i := range blk.N {
+					if string(c.At(i)) != long {
+						t.Fatalf("record %d is %d bytes", blk.First+uint64(i), len(c.At(i)))
+					}
+				}
+				seen += blk.N
+				return nil
+			}
+			r, err := g.Read(ReadOptions{}, g.Channels...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			for {
+				blk, err := r.Next(context.Background())
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil || blk.First != uint64(seen) {
+					t.Fatalf("record %d after %d, %v", blk.First, seen, err)
+				}
+				if err := check(0, blk); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := f.Scan(context.Background(), ScanOptions{Workers: 1}, check, Selection{g, g.Channels}); err != nil || seen != 2*n {
+				t.Errorf("%d records, %v", seen, err)
+			}
+		})
+	}
+}
+
+func TestConversionsToTextsLongerThanAllowedAreRefused(t *testing.T) {
+	half := strings.Repeat("x", 600<<10)
+	b := textFile(3, cn{name: "c", dt: UintLE, bits: 8}, func(b *builder) int64 {
+		tx := b.append("TX", nil, append([]byte(half), 0))
+		return b.conversion(BitfieldText, "", []float64{1, 2}, tx, tx)
+	})
+	for limit, refused := range map[int64]bool{1 << 20: true, 2 << 20: false} {
+		f, err := Options{MaxBlockBytes: limit}.NewFile(&b.memory, int64(len(b.b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := f.Groups[0]
+		if err := g.Channels[0].Err(); errors.Is(err, ErrLimit) != refused {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+		if got, err := readAll(g, ReadOptions{}); err != nil || len(got.values[len(got.values)-1]) != 3 {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+	}
+}
+
+// bitFields writes bit fields in bit fields, each with twice the next one.
+func bitFields(b *builder, depth int) int64 {
+	next := b.conversion(ValueToText, "", []float64{0}, "zero", "other")
+	for range depth {
+		next = b.conversion(BitfieldText, "", []float64{1, 2}, next, next)
+	}
+	return next
+}
+
+// refusal is why the file, or its first channel, cannot be read.
+func refusal(b *builder) error {
+	f, err := b.open()
+	if err == nil {
+		err = f.Groups[0].Channels[0].Err()
+	}
+	return err
+}
+
+func TestNestedBitFieldsAreBounded(t *testing.T) {
+	for depth, refused := range map[int]bool{5: false, 11: false, 20: true} {
+		b := textFile(1, cn{name: "c", dt: UintLE, bits: 8}, func(b *builder) int64 { return bitFields(b, depth) })
+		var fe *FormatError
+		err := refusal(b)
+		if errors.As(err, &fe) != refused || refused && fe.Block != "##CC" {
+			t.Errorf("%d deep: %v", depth, err)
+			continue
+		}
+		if refused {
+			continue
+		}
+		got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+		if want := strings.Repeat("|zero", 1<<depth)[1:]; err != nil || got.texts[0][0] != want {
+			t.Errorf("%d deep: %q, %v", depth, got.texts[0], err)
+		}
+	}
+}
+
+// Each channel's conversion refers to that of the channel in front, so none is read more than one deep.
+func TestConversionsAreBoundedInDepthHoweverTheyAreFound(t *testing.T) {
+	b := newBuilder(0)
+	var list []cn
+	cc := b.conversion(ValueToText, "", []float64{0}, "zero", "other")
+	for range 3 * maxDepth {
+		cc = b.conversion(ValueToText, "", []float64{1}, "one", cc)
+		list = append(list, cn{name: "c", dt: UintLE, bits: 8, conv: cc})
+	}
+	first := b.channels(list...)
+	g := b.groups(cg{cycles: 1, data: 1, first: first[0]})
+	b.dg(0, g[0], b.append("DT", nil, []byte{0}))
+	f, err := b.open()
+	if err == nil {
+		for _, c := range f.Groups[0].Channels {
+			err = errors.Join(err, c.Err())
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "deep") {
+		t.Error(err)
+	}
+}
+
+func TestConversionsThatTheReaderRefusesAreNotWritten(t *testing.T) {
+	table := &Conversion{Type: ValueToText, Values: []float64{0}, Refs: []ConversionRef{{Text: "zero"}}}
+	twice := func(depth int) *Conversion {
+		c := table
+		for range depth {
+			c = &Conversion{Type: BitfieldText, Masks: []uint64{1, 2}, Refs: []ConversionRef{{Conversion: c}, {Conversion: c}}}
+		}
+		return c
+	}
+	cycle := &Conversion{Type: ValueToText, Values: []float64{0}, Refs: []ConversionRef{{Conversion: table}}}
+	inner := &Conversion{Type: ValueToText, Values: []float64{0}, Refs: []ConversionRef{{Conversion: cycle}}}
+	cycle.Refs[0].Conversion = inner
+	for name, c := range map[string]struct {
+		c  *Conversion
+		ok bool
+	}{"none": {nil, true}, "some": {twice(6), true}, "many": {twice(22), false}, "cycle": {cycle, false}} {
+		if err := c.c.check(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestArraysWithoutDimensionsAreRefused(t *testing.T) {
+	b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8}, caLayout{base: 1})
+	g := mustOpen(t, &b.memory).Groups[0]
+	var fe *FormatError
+	if err := g.Channels[0].Err(); !errors.As(err, &fe) || fe.Block != "##CA" || g.Channels[1].Err() != nil {
+		t.Errorf("errors %v, %v", err, g.Channels[1].Err())
+	}
+	b = arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8}, caLayout{base: 1, dims: slices.Repeat([]uint64{1}, 9000)})
+	if err := mustOpen(t, &b.memory).Groups[0].Channels[0].Err(); err == nil {
+		t.Error("9000 dimensions")
+	}
+	excerpt(t, mustOpen(t, &b.memory), Uncompressed, ExcerptOptions{})
+}
+
+// caLayout is what a CA says of the elements.
+type caLayout struct {
+	base, invalBase uint32
+	members         int64
+	dims            []uint64
+}
+
+// arrayFile has records of size bytes that hold an array and a byte beside it.
+func arrayFile(size, inval uint32, c cn, a caLayout) *builder {
+	b := newBuilder(0)
+	c.comp = caBlock(b, a.members, int32(a.base), 0, a.dims...)
+	binary.LittleEndian.PutUint32(b.b[c.comp+headerSize+8+12:], a.invalBase)
+	first := b.channels(c, cn{name: "x", dt: UintLE, bits: 8})
+	g := b.groups(cg{cycles: 4, data: size, inval: inval, first: first[0]})
+	var data []byte
+	for i := range 4 {
+		data = append(data, make([]byte, size)...)
+		data = append(data, slices.Repeat([]byte{byte(i)}, int(inval))...)
+	}
+	b.dg(0, g[0], b.dz("DT", data, 0))
+	return b
+}
+
+func TestArraysTakeNoMoreThanABlockMay(t *testing.T) {
+	b := arrayFile(200_000, 0, cn{name: "a", dt: UintLE, bits: 8}, caLayout{base: 1, dims: []uint64{200_000}})
+	for limit, refused := range map[int64]bool{1 << 20: true, 2 << 20: false} {
+		f, err := Options{MaxBlockBytes: limit}.NewFile(&b.memory, int64(len(b.b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Groups[0].Channels[0].Err(); errors.Is(err, ErrLimit) != refused {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+	}
+}
+
+// An array whose elements have an invalidation bit each is valid where all of them are.
+func TestInvalidationBitsOfElements(t *testing.T) {
+	for _, c := range []struct {
+		bit, base uint32
+		valid     []bool // of records whose invalidation byte is 0, 1, 2, 3
+	}{
+		{0, 0, []bool{true, false, true, false}},
+		{0, 1, []bool{true, false, false, false}},
+		{1, 1, []bool{true, true, false, false}},
+		{1, 3, []bool{true, true, false, false}},
+	} {
+		b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8, flags: cnInvalBit, inval: c.bit},
+			caLayout{base: 2, invalBase: c.base, dims: []uint64{3}})
+		f := mustOpen(t, &b.memory)
+		for name, f := range map[string]*File{"": f, " of a copy": excerpt(t, f, Uncompressed, ExcerptOptions{})} {
+			for _, only := range []bool{false, true} {
+				got, err := readAll(f.Groups[0], ReadOptions{ColumnsOnly: only}, f.Groups[0].Channels[0])
+				if err != nil || !slices.Equal(got.valid[0], c.valid) {
+					t.Errorf("bit %d, base %d%s: %v, %v", c.bit, c.base, name, got.valid[0], err)
+				}
+			}
+		}
+	}
+	b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8, flags: cnInvalBit}, caLayout{base: 2, invalBase: 4, dims: []uint64{3}})
+	if err := mustOpen(t, &b.memory).Groups[0].Channels[0].Err(); err == nil {
+		t.Error("the last element has a bit that is not there")
+	}
+}
+
+func TestMembersOfArraysOfStructuresAreListed(t *testing.T) {
+	b := newBuilder(0)
+	members := b.channels(cn{name: "x", dt: UintLE, bits: 8}, cn{name: "y", dt: UTF8, off: 1, bits: 8})
+	first := b.channels(cn{name: "points", dt: ByteArray, bits: 16, comp: caBlock(b, members[0], 2, 0, 3)}, cn{name: "x", dt: UintLE, off: 6, bits: 8})
+	g := b.groups(cg{cycles: 2, data: 7, first: first[0]})
+	b.dg(0, g[0], b.append("DT", nil, make([]byte, 14)))
+	group := mustOpen(t, &b.memory).Groups[0]
+	var got []string
+	for _, c := range group.Channels {
+		got = append(got, fmt.Sprint(c.Name, c.Occurrence, errors.Is(c.Err(), ErrUnsupported), c.Parent != nil))
+	}
+	if want := []string{"points0 true false", "x0 true true", "y0 true true", "x1 false false"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	exhaust(t, b.b)
+}
+
+// Channels may lie on each other.
+func TestManyColumnsOfOneByteMakeShortBlocks(t *testing.T) {
+	b := newBuilder(0)
+	list := slices.Repeat([]cn{{name: "x", dt: UintLE, bits: 8}}, 2000)
+	g := b.groups(cg{cycles: 1000, data: 1, first: b.channels(list...)[0]})
+	b.dg(0, g[0], b.append("DT", nil, make([]byte, 1000)))
+	f, err := Options{MaxBlockBytes: 1 << 20}.NewFile(&b.memory, int64(len(b.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Groups[0].Read(ReadOptions{}, f.Groups[0].Channels...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if blk, err := r.Next(context.Background()); err != nil || blk.N < 20 || 8*blk.N*len(list) > 1<<20 {
+		t.Errorf("%d records of %d columns, %v", blk.N, len(list), err)
+	}
+	f, err = Options{MaxBlockBytes: 4 << 10}.NewFile(&b.memory, int64(len(b.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Groups[0].Read(ReadOptions{}, f.Groups[0].Channels...); !errors.Is(err, ErrLimit) {
+		t.Error(err)
+	}
+}
+
+// overlaid has records of which each channel refers to the value that choose says: 0 is empty, 1 long.
+func overlaid(channels, n, long int, choose func(record, channel int) int) *builder {
+	b := newBuilder(0)
+	le := binary.LittleEndian
+	sd := b.dz("SD", append(le.AppendUint32(make([]byte, 4), uint32(long)), make([]byte, long)...), 0)
+	var list []cn
+	for i := range channels {
+		list = append(list, cn{name: "v", typ: VLSD, dt: ByteArray, off: uint32(i), bits: 8, data: sd})
+	}
+	var data []byte
+	for i := range n {
+		for k := range channels {
+			data = append(data, byte(4*choose(i, k)))
+		}
+	}
+	g := b.groups(cg{cycles: uint64(n), data: uint32(channels), first: b.channels(list...)[0]})
+	b.dg(0, g[0], b.append("DT", nil, data))
+	return b
+}
+
+func TestChannelsThatShareALongValueAreBounded(t *testing.T) {
+	const long = 900 << 10
+	for name, c := range map[string]struct {
+		choose func(record, channel int) int
+		ok     bool
+	}{
+		"one a record": {func(record, channel int) int { return b2i(record+channel == 3) }, true},
+		"all at once":  {func(record, channel int) int { return b2i(record == 3) }, false},
+	} {
+		b := overlaid(4, 4, long, c.choose)
+		f, err := Options{MaxBlockBytes: 1 << 20}.NewFile(&b.memory, int64(len(b.b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := readAll(f.Groups[0], ReadOptions{})
+		if want := len(got.texts[0]) == 3 && errors.Is(err, ErrLimit); c.ok && err != nil || !c.ok && !want {
+			t.Fatalf("%s: %d records, %v", name, len(got.texts[0]), err)
+		}
+		for k := range got.texts {
+			for i, s := range got.texts[k] {
+				if len(s) != long*c.choose(i, k) {
+					t.Errorf("%s: record %d, channel %d: %d bytes", name, i, k, len(s))
+				}
+			}
+		}
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Values of a group that is mixed with the records, referred to in turn from both ends.
+func TestValuesOfAGroupReadOverAndOverAreRefused(t *testing.T) {
+	b := newBuilder(0)
+	le := binary.LittleEndian
+	const long, values = 3 << 20, 4
+	var data []byte
+	for range values {
+		data = append(data, 2)
+		data = append(le.AppendUint32(data, long), make([]byte, long)...)
+	}
+	const n = 2000
+	for i := range n {
+		data = append(data, 1)
+		data = le.AppendUint64(data, uint64(i%2*(values-1)*(long+4)))
+	}
+	first := b.channels(cn{name: "v", typ: VLSD, dt: ByteArray, bits: 64})
+	g := b.groups(cg{id: 1, cycles: n, data: 8, first: first[0]}, cg{id: 2, cycles: values, flags: cgVLSD})
+	b.setLink(first[0], 5, g[1])
+	b.dg(1, g[0], b.append("DT", nil, data))
+	m := &metered{b.memory, 6 << 30}
+	f, err := NewFile(m, int64(len(b.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Groups[0].Read(ReadOptions{BlockRecords: 1}, f.Groups[0].Channels...)
+	for err == nil {
+		_, err = r.Next(context.Background())
+	}
+	if !errors.Is(err, ErrLimit) {
+		t.Errorf("%v after %+v", err, r.Progress())
+	}
+}
+
+func TestAnyNumberOfRecordsMayShareAShortValue(t *testing.T) {
+	const n, part = 12_000_000, 500_000
+	b := newBuilder(0)
+	sd := b.append("SD", nil, binary.LittleEndian.AppendUint32(nil, 20), []byte("twenty bytes of text"))
+	first := b.channels(cn{name: "v", typ: VLSD, dt: UTF8, bits: 8, data: sd})
+	g := b.groups(cg{cycles: n, data: 1, first: first[0]})
+	var blocks []int64
+	for range n / part {
+		blocks = append(blocks, b.dz("DT", make([]byte, part), 0))
+	}
+	b.dg(0, g[0], b.dl(100, blocks...))
+	group := mustOpen(t, &b.memory).Groups[0]
+	r, err := group.Read(ReadOptions{}, group.Channels...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for err == nil {
+		_, err = r.Next(context.Background())
+	}
+	if err != io.EOF || r.Progress().Records != n {
+		t.Errorf("%d records, %v", r.Progress().Records, err)
+	}
+}
+
+func TestSeekingAgainAndAgainIsNoMisuse(t *testing.T) {
+	b := overlaid(1, 2, 2<<20, func(int, int) int { return 1 })
+	group := mustOpen(t, &b.memory).Groups[0]
+	r, err := group.Read(ReadOptions{}, group.Channels...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for i := range 500 {
+		if err := r.Seek(uint64(i % 2)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Next(context.Background()); err != nil {
+			t.Fatalf("seek %d: %v", i, err)
+		}
+	}
+}
+
+// Units, comments and the like are often one XML for all; so is its text.
+func TestTextOfAnXMLIsFoundOnce(t *testing.T) {
+	b := newBuilder(0)
+	md := b.append("MD", nil, []byte("<CNunit><TX>a &amp; b</TX></CNunit>\x00"))
+	list := b.channels(cn{name: "x", dt: UintLE, bits: 8}, cn{name: "y", dt: UintLE, bits: 8})
+	for _, off := range list {
+		b.setLink(off, 6, md)
+	}
+	g := b.groups(cg{cycles: 1, data: 1, first: list[0]})
+	b.dg(0, g[0], b.append("DT", nil, []byte{0}))
+	c := mustOpen(t, &b.memory).Groups[0].Channels
+	if c[0].Unit != "a & b" || unsafe.StringData(c[0].Unit) != unsafe.StringData(c[1].Unit) {
+		t.Errorf("%q and %q have memory of their own", c[0].Unit, c[1].Unit)
+	}
+}
+
+func TestScanKeepsColumnsOfOneGroup(t *testing.T) {
+	b := newBuilder(0)
+	const n, groups = 16384, 60
+	for range groups {
+		list := slices.Repeat([]cn{{name: "x", dt: UintLE, bits: 8}}, 16)
+		g := b.groups(cg{cycles: n, data: 16, first: b.channels(list...)[0]})
+		b.dg(0, g[0], b.dz("DT", make([]byte, 16*n), 0))
+	}
+	f := mustOpen(t, &b.memory)
+	var selected []Selection
+	for _, g := range f.Groups {
+		selected = append(selected, Selection{g, g.Channels})
+	}
+	var last, most uint64
+	err := f.Scan(context.Background(), ScanOptions{Workers: 1}, func(_ int, blk *Block) error {
+		if blk.Group.Index%10 == 9 && blk.First == 0 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			if last = m.HeapAlloc; most == 0 {
+				most = last + 16<<20
+			}
+		}
+		return nil
+	}, selected...)
+	if err != nil || last > most {
+		t.Errorf("%d MB are held at the end, %d MB would do, %v", last>>20, most>>20, err)
+	}
+}
+
+func TestHugeInvalidationBitsOfElementsDoNotWrap(t *testing.T) {
+	b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8, flags: cnInvalBit, inval: math.MaxUint32},
+		caLayout{base: 1, invalBase: math.MaxUint32, dims: []uint64{16}})
+	if err := mustOpen(t, &b.memory).Groups[0].Channels[0].Err(); err == nil {
+		t.Error("bits far behind the invalidation byte are taken")
+	}
+}
