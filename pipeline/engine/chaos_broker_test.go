@@ -55,6 +55,19 @@ func (f *faults) thaw() {
 	}
 }
 
+// hush has the process told nothing more for a stage, whatever it is about to be told included.
+func (f *faults) hush(stage string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deaf = stage
+}
+
+func (f *faults) isDeaf(durable string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.deaf != "" && strings.HasPrefix(durable, f.deaf+"-")
+}
+
 func (f *faults) fill(stage string, full bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,16 +196,19 @@ type shakyConsumer struct {
 }
 
 func (c *shakyConsumer) Next(ctx context.Context) (transport.Delivery, error) {
-	if c.f.deaf != "" && strings.HasPrefix(c.durable, c.f.deaf+"-") {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
 	if c.f.happens("consume") {
 		return nil, errCut
 	}
-	d, err := c.Consumer.Next(ctx)
-	if err != nil {
-		return nil, err
+	var d transport.Delivery
+	var err error
+	if !c.f.isDeaf(c.durable) {
+		if d, err = c.Consumer.Next(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if c.f.isDeaf(c.durable) {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	c.f.gate()
 	return shakyDelivery{d, c.f}, nil

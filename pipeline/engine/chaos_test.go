@@ -312,8 +312,8 @@ func (c *chaos) act() {
 		f.freeze, f.thaw,
 		func() { f.fill(s[1], true) },
 		func() { f.fill(s[1], false) },
-		func() { c.store.Redeliver(s[0], transport.JobStage, s[1]) },
-		func() { c.store.Redeliver(s[0], transport.JobStage, "dashboard@"+s[1]) },
+		func() { c.redeliver(s[0], s[1]) },
+		func() { c.redeliver(s[0], "dashboard@"+s[1]) },
 		func() { c.faulty(f, 0.1) },
 		func() { c.faulty(f, 0) },
 		func() { c.restart(i) },
@@ -321,6 +321,10 @@ func (c *chaos) act() {
 		func() { time.Sleep(time.Duration(c.rng.IntN(10)) * time.Second) },
 	}
 	acts[c.rng.IntN(len(acts))]()
+}
+
+func (c *chaos) redeliver(pipelineName, stage string) {
+	c.store.Redeliver(pipelineName, transport.JobStage, c.runs[0].engine.Durable(pipelineName, stage))
 }
 
 func (c *chaos) faulty(f *faults, most float64) {

@@ -348,6 +348,7 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 		i.n.full.end()
 	}
 	if err == nil && w.Kind == settle.WriteEnd && i.n.parts.Reader != nil {
+		i.wasRead = true
 		i.n.line.wasRead(i.w.id) // before the end control, which may end the job
 	}
 	if err == nil && w.Kind == settle.WriteLetter {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/engine/settle"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -81,8 +82,8 @@ func (f *flows) drop(n *node, job schemas.JobID) {
 	delete(f.all, flowKey{n, job})
 }
 
-// consumed tells the producer what a consumer's checkpoint covers. It is false when the producer is not in this process.
-func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas.EdgeCursor) bool {
+// consumed tells the producer, if it is in this process, what a consumer's checkpoint covers.
+func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas.EdgeCursor) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := flowKey{producer, job}
@@ -90,12 +91,9 @@ func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas
 		f.known[key] = map[*node]schemas.EdgeCursor{}
 	}
 	f.known[key][consumer] = to
-	a := f.all[key]
-	if a == nil {
-		return false
+	if a := f.all[key]; a != nil {
+		a.floor(consumer, to)
 	}
-	a.floor(consumer, to)
-	return true
 }
 
 // leaves forgets what a consumer said that goes.
@@ -217,10 +215,22 @@ func (a *flow) lookUp(ctx context.Context, n *node, job schemas.JobID) error {
 	return nil
 }
 
-// lastCursor is how far the node's stored checkpoint, or end, of a job reaches.
+// lastCursor is how far the node's stored checkpoint, or end, of a job reaches. That a sink has ended only its own chain says.
 func (n *node) lastCursor(ctx context.Context, job schemas.JobID) (schemas.Cursor, error) {
 	last, _, err := n.lookUp(ctx, job)
-	return last, err
+	if err != nil || n.info.Role != pipeline.RoleSink {
+		return last, err
+	}
+	id := schemas.ChainID{Job: job, Stage: n.name}
+	return last, newest(ctx, n.out, id, func(s *transport.Stored) { last = n.furthest(last, s) }, transport.Control)
+}
+
+// furthest is the cursor that reaches further: last, or that of a record of this node.
+func (n *node) furthest(last schemas.Cursor, s *transport.Stored) schemas.Cursor {
+	if s.Cursor != nil && len(s.Cursor.Edges) == len(n.inputs) && reachOf(*s.Cursor) >= reachOf(last) {
+		return s.Cursor.Clone()
+	}
+	return last
 }
 
 // reachOf is how many events lie before a cursor, over all edges.

@@ -16,6 +16,7 @@ import (
 	"github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
+	"github.com/milepost-dev/milepost/transport/memory"
 )
 
 // process is one process that runs a pipelines file over a broker.
@@ -204,5 +205,13 @@ func (p *process) until(ok func() bool) {
 		case <-ctx.Done():
 			p.t.Fatalf("waited in vain: %+v\n%+v", p.manager.Jobs(), p.engine.Totals())
 		}
+	}
+}
+
+// redeliver has a node handed again all that was ever said about its pipeline's jobs.
+func (p *process) redeliver(b *memory.Broker, pipelineName, stage string) {
+	p.t.Helper()
+	if !b.Redeliver(pipelineName, transport.JobStage, p.engine.Durable(pipelineName, stage)) {
+		p.t.Fatalf("%s/%s has no consumer", pipelineName, stage)
 	}
 }

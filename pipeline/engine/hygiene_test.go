@@ -2,6 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"maps"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,10 +36,13 @@ pipelines:
 		if left := p.engine.Left(); len(left) != 0 {
 			t.Errorf("left: %q", left)
 		}
-		b.Redeliver("p", transport.JobStage, "read") // all of it again
+		p.redeliver(b, "p", "read") // all of it again
 		time.Sleep(time.Minute)
 		if left := p.engine.Left(); len(left) != 0 {
 			t.Errorf("left when everything was delivered again: %q", left)
+		}
+		if n := p.engine.Remembered(); n > 4*64 {
+			t.Errorf("figures of %d jobs are left at four nodes", n)
 		}
 		log, err := b.Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: "read"})
 		if err != nil {
@@ -44,6 +50,137 @@ pipelines:
 		}
 		if s, err := log.Stats(t.Context()); err != nil || s.Records > 2*1100 {
 			t.Errorf("%v: %d records are left of 1100 jobs", err, s.Records)
+		}
+	})
+}
+
+// slowTrims is a broker whose trims take a while, and are counted by stage.
+type slowTrims struct {
+	transport.Broker
+	mu    sync.Mutex
+	take  time.Duration
+	count map[string]int
+}
+
+// slow has trims take so long from now on, and counts them anew.
+func (b *slowTrims) slow(take time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.take, b.count = take, map[string]int{}
+}
+
+func (b *slowTrims) counts() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.count)
+}
+
+func (b *slowTrims) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	l, err := b.Broker.Log(ctx, c)
+	return &slowTrimsLog{l, b}, err
+}
+
+type slowTrimsLog struct {
+	transport.Log
+	b *slowTrims
+}
+
+func (l *slowTrimsLog) Trim(ctx context.Context, id schemas.ChainID, below schemas.Position) error {
+	l.b.mu.Lock()
+	if l.b.count != nil {
+		l.b.count[id.Stage]++
+	}
+	take := l.b.take
+	l.b.mu.Unlock()
+	time.Sleep(take)
+	return l.Log.Trim(ctx, id, below)
+}
+
+// A stage that waits while its log is full looks for room again and again, for days where nobody does anything about it.
+func TestWaitingWhileALogIsFullTakesNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, hold := newFaults(1), make(chan struct{})
+		p := boot(t, setup{quiet: true, yaml: straight, broker: shaky{memory.New(), f}, store: newMemorySink(), parts: parts{"pass": {
+			step: func(ctx context.Context, s *scripted, in pipeline.Batch, out pipeline.Emitter) error {
+				if s.item.Name == "item0000" && number(in) == 3 {
+					<-hold
+				}
+				return s.echo(ctx, in, out)
+			}}}})
+		f.fill("pass", true)
+		p.submit()
+		time.Sleep(time.Minute)
+		before := heap()
+		time.Sleep(time.Hour)
+		if grown := heap() - before; grown > 2<<20 {
+			t.Errorf("%d bytes more after an hour", grown)
+		}
+		f.fill("pass", false)
+		close(hold)
+		p.mustFinish()
+	})
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+const manyJobs = `
+version: 1
+transport: { memory: {} }
+defaults: { parallelism: 8 }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/gen, with: { items: 1100, rows: 2 } }
+`
+
+// All that ever finished may come again at once: more jobs than a consumer may have out, whose trims take longer in all than a
+// delivery is waited for.
+func TestFinishedJobsThatComeInBulkAreTrimmedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		trims := &slowTrims{Broker: b.Client()}
+		p := boot(t, setup{quiet: true, yaml: manyJobs, broker: trims, store: newMemorySink()})
+		p.submit()
+		p.mustFinish()
+		time.Sleep(time.Minute)
+		trims.slow(20 * time.Millisecond)
+		p.redeliver(b, "p", "read")
+		time.Sleep(time.Minute)
+		if n := trims.counts()["read"]; n != 1100 {
+			t.Errorf("1100 finished jobs were trimmed %d times", n)
+		}
+		if left := p.engine.Left(); len(left) != 0 {
+			t.Errorf("left: %q", left)
+		}
+	})
+}
+
+func TestAProcessThatStopsGivesBackWhatIsNotTrimmedYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, sink := memory.New(), newMemorySink()
+		trims := &slowTrims{Broker: b.Client()}
+		p := boot(t, setup{quiet: true, yaml: manyJobs, broker: trims, store: sink})
+		p.submit()
+		p.mustFinish()
+		time.Sleep(time.Minute)
+		trims.slow(time.Minute)
+		p.redeliver(b, "p", "read")
+		time.Sleep(time.Second)
+		p.stop()
+		if n := trims.counts()["read"]; n != 1 {
+			t.Errorf("%d jobs were trimmed before the process had stopped, want the one that was begun", n)
+		}
+		next := &slowTrims{Broker: b.Client()}
+		next.slow(0)
+		boot(t, setup{quiet: true, yaml: manyJobs, broker: next, store: sink.client()})
+		time.Sleep(time.Second)
+		if n := next.counts()["read"]; n != 1099 {
+			t.Errorf("the next process has trimmed %d jobs, want the other 1099", n)
 		}
 	})
 }
@@ -89,10 +226,13 @@ func TestPaceIsKeptWhateverWakesTheReader(t *testing.T) {
 		p.submit()
 		for range 20 {
 			time.Sleep(400 * time.Millisecond)
-			b.Redeliver("p", transport.JobStage, "read")
+			p.redeliver(b, "p", "read")
 		}
 		if n := p.engine.Meter("p", "read").Out.Load(); n > 9 { // one of the two drives is under way
 			t.Errorf("%d rows have left in 8 s, which are a second apart", n)
+		}
+		if n := p.engine.Kept(); n != 4 {
+			t.Errorf("%d deliveries are kept, want one for each of two jobs at two nodes", n)
 		}
 		p.mustFinish()
 	})

@@ -45,7 +45,7 @@ type instance struct {
 	published time.Time
 	publishes int
 
-	unpublished *schemas.Cursor // what is not published yet
+	unpublished *schemas.Cursor // of a sink: how far its store is, where that is not published; see toPublish
 	flow        *flow
 	stage       *stage
 	store       *store
@@ -67,7 +67,8 @@ type instance struct {
 	unsavedBytes int64                       // of out events behind it
 	parking      bool                        // the instance is to leave a failed job
 	stepped      bool                        // a step was begun here
-	ended        bool                        // by this instance
+	wasRead      bool                        // of a reader: this instance stored its end
+	over         bool                        // it has ended or was cancelled, whoever did it
 	parkSaid     bool                        // and the core knows
 	slot         bool
 	alone        func()        // of a suspect: lets the next one have its turn
@@ -248,11 +249,8 @@ func (i *instance) wait(ctx context.Context) settle.Input {
 	}
 	for begun := time.Now(); ; {
 		var due <-chan time.Time
-		d, ok := i.chore(begun)
-		if ok {
-			t := time.NewTimer(d)
-			defer t.Stop()
-			due = t.C
+		if d, ok := i.chore(begun); ok {
+			due = time.After(d)
 		}
 		select {
 		case a := <-i.arrivals:
@@ -284,7 +282,7 @@ func (i *instance) chore(begun time.Time) (in time.Duration, ok bool) {
 	if i.n.full.stands() {
 		next(i.roomMade.Add(pollFloors))
 	}
-	if i.unpublished != nil {
+	if i.toPublish() {
 		next(i.published.Add(pollFloors))
 	}
 	if i.h.isFailed(i.of) {
@@ -334,8 +332,11 @@ func (i *instance) arrived(a arrival) (settle.Input, bool) {
 // left cleans up behind the core's last action.
 func (i *instance) left(ctx context.Context, a settle.Action) outcome {
 	log := i.n.log.With("recording", i.w.item.Name, "job", i.w.id)
-	i.ended = a.Ending == settle.Ended && i.stepped
+	i.over = a.Ending == settle.Ended || a.Ending == settle.Cancelled
 	i.publish(ctx, 0)
+	if a.Ending == settle.Ended && !i.stepped { // the job may be over for long, and nobody would forget it again
+		i.n.reach.forget(i.w.id)
+	}
 	switch {
 	case a.Ending.Settled():
 		return settled
@@ -413,8 +414,11 @@ func (i *instance) close() {
 	i.drop()
 	if i.flow != nil {
 		i.n.e.flows.drop(i.n, i.w.id)
+		if !i.over {
+			i.moved()
+		}
 	}
-	if i.n.parts.Reader != nil && !i.ended { // somebody else may go on, or nobody
+	if i.n.parts.Reader != nil && !i.wasRead { // somebody else may go on, or nobody
 		i.n.e.progress.Delete(i.w.id)
 	}
 	for _, e := range i.edges {

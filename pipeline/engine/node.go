@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,11 +129,12 @@ type held struct {
 	wg   sync.WaitGroup
 	mu   sync.Mutex
 	jobs map[schemas.JobID]*holding
-	trim chan struct{} // has a token while a finished job is trimmed
+	over map[schemas.JobID]transport.Delivery // of finished jobs that are to be trimmed
+	trim chan struct{}                        // has a token while one is
 }
 
 func newHeld(n *node) *held {
-	return &held{n: n, jobs: map[schemas.JobID]*holding{}, trim: make(chan struct{}, 1)}
+	return &held{n: n, jobs: map[schemas.JobID]*holding{}, over: map[schemas.JobID]transport.Delivery{}, trim: make(chan struct{}, 1)}
 }
 
 // A holding is one job in work: every delivery about it so far, and what its instance has yet to be told.
@@ -160,11 +163,30 @@ func (w *holding) hears(event uint64, state schemas.JobState) {
 	}
 }
 
+// keep notes a delivery; one that comes again takes the other's place. h.mu is held.
+func (w *holding) keep(d transport.Delivery) {
+	k := slices.IndexFunc(w.deliveries, func(o transport.Delivery) bool { return o.Event().Position == d.Event().Position })
+	if k < 0 {
+		w.deliveries = append(w.deliveries, d)
+		return
+	}
+	w.deliveries[k] = d
+}
+
 // poke wakes the instance; h.mu is held.
 func (w *holding) poke() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
+	}
+}
+
+// poke wakes the job's instance, if there is one.
+func (h *held) poke(id schemas.JobID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if w := h.jobs[id]; w != nil {
+		w.poke()
 	}
 }
 
@@ -202,21 +224,55 @@ func (h *held) take(ctx context.Context, d transport.Delivery) {
 	case schemas.JobCancelled:
 		h.tell(ctx, d, e.State, order{cancel: true})
 	case schemas.JobFinished:
-		h.wg.Go(func() { h.finished(ctx, d) })
+		h.finished(ctx, d)
 	default:
 		h.settle(ctx, d)
 	}
 }
 
-// finished trims a job that is over, beside the node's other work and one job after another. What goes wrong is tried again.
+// finished has a job trimmed that is over, beside the node's other work. All that ever finished may come at once: each waits
+// its turn, its delivery is kept meanwhile, and one that comes again takes the other's place. Another event of the job is not
+// taken: it comes again.
 func (h *held) finished(ctx context.Context, d transport.Delivery) {
-	h.trim <- struct{}{}
-	defer func() { <-h.trim }()
-	if h.n.forget(ctx, d.Event().Chain.Job) == nil {
-		h.settle(context.WithoutCancel(ctx), d)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := d.Event().Chain.Job
+	before, waits := h.over[id]
+	switch {
+	case !waits:
+		h.wg.Go(func() { h.forget(ctx, id) })
+	case before.Event().Position != d.Event().Position:
 		return
 	}
-	if err := d.Nak(context.WithoutCancel(ctx), time.Second); err != nil {
+	h.over[id] = d
+}
+
+// forget trims a finished job when it is its turn. What goes wrong is tried again; what was not begun when the process stops is
+// given back, since it may be much.
+func (h *held) forget(ctx context.Context, id schemas.JobID) {
+	trimmed, again := false, time.Duration(0)
+	select {
+	case <-ctx.Done():
+	case h.trim <- struct{}{}:
+		if ctx.Err() == nil {
+			trimmed, again = h.n.forget(ctx, id) == nil, time.Second
+		}
+		<-h.trim
+	}
+	h.mu.Lock()
+	d := h.over[id]
+	delete(h.over, id)
+	h.mu.Unlock()
+	ctx = context.WithoutCancel(ctx)
+	if trimmed {
+		h.settle(ctx, d)
+	} else {
+		h.giveBack(ctx, d, again)
+	}
+}
+
+func (h *held) giveBack(ctx context.Context, d transport.Delivery, after time.Duration) {
+	if err := d.Nak(ctx, after); err != nil {
 		h.n.log.Debug("a nak was not taken", "error", err)
 	}
 }
@@ -240,7 +296,8 @@ func (h *held) tell(ctx context.Context, d transport.Delivery, state schemas.Job
 		h.wg.Go(func() { h.work(ctx, id, w) })
 	}
 	w.hears(d.Event().Event.Sequence, state)
-	w.deliveries, w.orders = append(w.deliveries, d), append(w.orders, o)
+	w.keep(d)
+	w.orders = append(w.orders, o)
 	w.poke()
 }
 
@@ -300,9 +357,7 @@ func (h *held) work(ctx context.Context, id schemas.JobID, w *holding) {
 		case settled:
 			h.settle(ctx, d)
 		case giveBack:
-			if err := d.Nak(ctx, 0); err != nil {
-				h.n.log.Debug("a nak was not taken", "error", err)
-			}
+			h.giveBack(ctx, d, 0)
 		}
 	}
 }
@@ -343,7 +398,7 @@ func (h *held) deliveries() (all []transport.Delivery) {
 	for _, w := range h.jobs {
 		all = append(all, w.deliveries...)
 	}
-	return all
+	return slices.AppendSeq(all, maps.Values(h.over))
 }
 
 // forget trims what the chain of a finished job holds and nobody needs any more, and what the chains of other pipelines hold

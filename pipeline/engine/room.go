@@ -3,8 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
@@ -130,17 +132,39 @@ func newest(ctx context.Context, log transport.Log, id schemas.ChainID, take fun
 }
 
 // consumed tells the producers how far this node's checkpoint or store is: when it is opened, since a producer that was
-// started again may wait for just that, and whenever it moves. Of a sink it is published too when the producer is not here, or who shows how far all is.
+// started again may wait for just that, and whenever it moves. Of a sink it may have to be published too.
 func (i *instance) consumed(c schemas.Cursor) {
-	here := !i.n.e.watched
 	i.n.reach.tookAll(i.w.id, c)
 	for k := range i.edges {
 		if k < len(c.Edges) {
-			here = (i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k]) || c.Edges[k].Ended) && here
+			i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k])
 		}
 	}
-	if i.store != nil && !here {
+	if i.store != nil {
 		i.unpublished = &c
+	}
+}
+
+// toPublish says whether others need to read how far this sink is: who shows how far all is, or a producer in another process. A
+// producer that was here may have moved there since. What is taken to the end is not told: soon the sink's own chain says so.
+func (i *instance) toPublish() bool {
+	switch {
+	case i.unpublished == nil:
+		return false
+	case i.n.e.watched:
+		return true
+	}
+	return slices.ContainsFunc(i.edges, func(e *edge) bool {
+		return e.index < len(i.unpublished.Edges) && !i.unpublished.Edges[e.index].Ended && !i.n.e.flows.has(e.from, e.id.Job)
+	})
+}
+
+// moved has the sinks behind this node, whose job goes on elsewhere if at all, look again whether they have to publish.
+func (i *instance) moved() {
+	for _, c := range i.n.consumers {
+		if c.info.Role == pipeline.RoleSink {
+			c.held.poke(c.jobOf(i.n, i.w.id))
+		}
 	}
 }
 
@@ -167,7 +191,7 @@ func (n *node) floorLog(ctx context.Context) (transport.Log, error) {
 // publish writes a sink's progress where a producer in another process finds it, when that was not done for a while. What is
 // left is published when the sink is idle: the producer may wait for just that.
 func (i *instance) publish(ctx context.Context, every time.Duration) {
-	if i.unpublished == nil || time.Since(i.published) < every {
+	if !i.toPublish() || time.Since(i.published) < every {
 		return
 	}
 	i.published = time.Now()

@@ -276,9 +276,7 @@ func (n *node) lookUp(ctx context.Context, job schemas.JobID) (last schemas.Curs
 		if s.Checkpoint != nil {
 			progress = max(progress, s.Checkpoint.Progress)
 		}
-		if s.Cursor != nil && len(s.Cursor.Edges) == len(n.inputs) && reachOf(*s.Cursor) >= reachOf(last) {
-			last = s.Cursor.Clone()
-		}
+		last = n.furthest(last, s)
 	}
 	return last, progress, newest(ctx, log, id, take, transport.Snapshot, transport.Control)
 }

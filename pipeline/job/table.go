@@ -190,6 +190,7 @@ func read(s transport.Stored) (outcome, bool, error) {
 		if err := json.Unmarshal(s.Event.Data, &d); err != nil {
 			return outcome{}, false, fmt.Errorf("dead letter %s: %w", s.Event.ID(), err)
 		}
+		d.Event = nil // it may be large, and the job stay failed for long
 		return outcome{halt: &d, reason: d.Error}, d.Decision != schemas.Skip, nil
 	}
 	var c schemas.Control

@@ -43,15 +43,19 @@ func (b *Broker) OnAck(f func(transport.Stored) bool) {
 	b.store.hooks.ack = f
 }
 
-// Redeliver makes the durable consumer of a log forget all that was ever acked and delivered: everything comes again.
-func (b *Broker) Redeliver(pipeline, stage, durable string) {
+// Redeliver makes the durable consumer of a log forget all that was ever acked and delivered: everything comes again. It is
+// false when there is none of that name.
+func (b *Broker) Redeliver(pipeline, stage, durable string) bool {
 	l := b.store.log(logKey{pipeline, stage})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if d := l.durables[durable]; d != nil {
-		d.next, d.pending = 0, map[schemas.Position]*pending{}
-		l.changed.broadcast()
+	d := l.durables[durable]
+	if d == nil {
+		return false
 	}
+	d.next, d.pending = 0, map[schemas.Position]*pending{}
+	l.changed.broadcast()
+	return true
 }
 
 func (s *store) appendFault(id schemas.ChainID, k transport.Kind, sequence uint64) Fault {
