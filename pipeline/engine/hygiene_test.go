@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"runtime"
 	"sync"
@@ -100,12 +101,12 @@ func (l *slowTrimsLog) Trim(ctx context.Context, id schemas.ChainID, below schem
 func TestWaitingWhileALogIsFullTakesNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, hold := newFaults(1), make(chan struct{})
-		p := boot(t, setup{quiet: true, yaml: straight, broker: shaky{memory.New(), f}, store: newMemorySink(), parts: parts{"pass": {
-			step: func(ctx context.Context, s *scripted, in pipeline.Batch, out pipeline.Emitter) error {
-				if s.item.Name == "item0000" && number(in) == 3 {
+		p := boot(t, setup{quiet: true, yaml: fmt.Sprintf(ahead, 2, 3), broker: shaky{memory.New(), f}, store: newMemorySink(), parts: parts{"read": {
+			read: func(_ context.Context, it pipeline.Item, n int) error {
+				if it.Name == "item0001" {
 					<-hold
 				}
-				return s.echo(ctx, in, out)
+				return nil
 			}}}})
 		f.fill("pass", true)
 		p.submit()
@@ -115,8 +116,8 @@ func TestWaitingWhileALogIsFullTakesNoMemory(t *testing.T) {
 		if grown := heap() - before; grown > 2<<20 {
 			t.Errorf("%d bytes more after an hour", grown)
 		}
-		f.fill("pass", false)
 		close(hold)
+		f.fill("pass", false)
 		p.mustFinish()
 	})
 }

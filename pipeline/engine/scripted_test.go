@@ -21,7 +21,7 @@ type part struct {
 	step     func(ctx context.Context, s *scripted, in pipeline.Batch, out pipeline.Emitter) error // default: echo
 	finish   func(ctx context.Context, s *scripted, out pipeline.Emitter) error
 	snapshot func(ctx context.Context, s *scripted) error
-	read     func(ctx context.Context, it pipeline.Item, n int) error // of a reader, before its n-th row
+	read     func(ctx context.Context, it pipeline.Item, n int) error // of a reader, before its n-th row, or its end
 	closed   func()
 }
 
@@ -98,13 +98,13 @@ type gen struct {
 }
 
 func (g *gen) Read(ctx context.Context) (pipeline.Batch, error) {
-	if g.at == g.c.Rows {
-		return pipeline.Batch{}, io.EOF
-	}
 	if g.part.read != nil {
 		if err := g.part.read(ctx, g.item, g.at+1); err != nil {
 			return pipeline.Batch{}, err
 		}
+	}
+	if g.at == g.c.Rows {
+		return pipeline.Batch{}, io.EOF
 	}
 	g.at++
 	b := pipeline.Batch{Type: "row.v1", Docs: []pipeline.Doc{row(g.at, g.c.Bytes)}}
