@@ -34,7 +34,7 @@ func (e *Engine) Letters(ctx context.Context, pipelineName string) ([]Letter, er
 		if n.pipeline != pipelineName {
 			continue
 		}
-		list, err := n.letters(ctx)
+		list, err := n.letters(ctx, false)
 		if err != nil {
 			return letters, fmt.Errorf("read the dead letters of %s: %w", n.key(), err)
 		}
@@ -43,14 +43,19 @@ func (e *Engine) Letters(ctx context.Context, pipelineName string) ([]Letter, er
 	return letters, nil
 }
 
-func (n *node) letters(ctx context.Context) (letters []Letter, err error) {
-	err = transport.Each(ctx, n.out, transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Drain: true}, func(s *transport.Stored) error {
+// letters reads the node's dead letters, or only where and how old they are: each holds an input, and there may be thousands.
+func (n *node) letters(ctx context.Context, headers bool) (letters []Letter, err error) {
+	w := transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Headers: headers, Drain: true}
+	err = transport.Each(ctx, n.out, w, func(s *transport.Stored) error {
 		l := Letter{ID: fmt.Sprintf("d-%s-%d", n.name, s.Position), Pipeline: n.pipeline, Stage: n.name, Job: s.Chain.Job,
 			Item: s.Event.Item, Position: s.Position, At: s.At}
-		if err := json.Unmarshal(s.Event.Data, &l.Letter); err != nil {
+		letters = append(letters, l)
+		if headers {
+			return nil
+		}
+		if err := json.Unmarshal(s.Event.Data, &letters[len(letters)-1].Letter); err != nil {
 			return fmt.Errorf("dead letter at position %d: %w", s.Position, err)
 		}
-		letters = append(letters, l)
 		return nil
 	})
 	return letters, err
@@ -104,7 +109,7 @@ func (n *node) settleCancelled(ctx context.Context, job schemas.JobID) (bool, er
 func (e *Engine) Expire(ctx context.Context, now time.Time) (removed int, err error) {
 	var errs []error
 	for _, n := range e.nodes {
-		letters, err := n.letters(ctx)
+		letters, err := n.letters(ctx, true)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("read the dead letters of %s: %w", n.key(), err))
 		}

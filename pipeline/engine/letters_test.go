@@ -1,15 +1,18 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline/engine"
 	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/memory"
 )
 
@@ -97,5 +100,54 @@ pipelines:
 		if left := strings.Join(stages, " "); left != step.left {
 			t.Errorf("after %s there are dead letters of %q, want %q", step.later, left, step.left)
 		}
+	}
+}
+
+// readings is a broker that counts the dead letters that are read with all they hold.
+type readings struct {
+	transport.Broker
+	letters *atomic.Int64
+}
+
+func (b readings) Log(ctx context.Context, c transport.LogConfig) (transport.Log, error) {
+	l, err := b.Broker.Log(ctx, c)
+	return readingsLog{l, b.letters}, err
+}
+
+type readingsLog struct {
+	transport.Log
+	letters *atomic.Int64
+}
+
+func (l readingsLog) Watch(ctx context.Context, c transport.WatchConfig) (transport.Watcher, error) {
+	w, err := l.Log.Watch(ctx, c)
+	return readingsWatcher{w, l.letters}, err
+}
+
+type readingsWatcher struct {
+	transport.Watcher
+	letters *atomic.Int64
+}
+
+func (w readingsWatcher) Next(ctx context.Context) (transport.Stored, error) {
+	s, err := w.Watcher.Next(ctx)
+	if err == nil && s.Kind == transport.DeadLetter && len(s.Event.Data) > 0 {
+		w.letters.Add(1)
+	}
+	return s, err
+}
+
+// Thousands of dead letters, each with an input, are looked through every hour.
+func TestOldDeadLettersGoWithoutTheirInputsBeingRead(t *testing.T) {
+	read := new(atomic.Int64)
+	p := start(t, fmt.Sprintf(bad, "skip"), readings{memory.New(), read}, newMemorySink())
+	p.finish()
+	p.stop()
+	before := read.Load()
+	if n, err := p.engine.Expire(t.Context(), time.Now().Add(31*day)); n != 3 || err != nil {
+		t.Errorf("%d dead letters went (%v), want 3", n, err)
+	}
+	if n := read.Load() - before; n > 0 {
+		t.Errorf("%d dead letters were read whole", n)
 	}
 }
