@@ -131,6 +131,8 @@ func cell(c *mdf.Column, i int) string {
 	switch {
 	case c.Offsets != nil && len(c.At(i)) == 0 && c.Channel.Conversion != nil && c.Channel.Conversion.Mixed():
 		return strconv.FormatFloat(c.Values[i], 'g', -1, 64) // of a table of texts and numbers, a number
+	case c.Values != nil && c.Width == 0:
+		return strconv.FormatFloat(c.Values[i], 'g', -1, 64) // of a text
 	case c.Offsets != nil && (c.Kind == mdf.Bytes || c.Kind == mdf.Struct):
 		return hex.EncodeToString(c.At(i))
 	case c.Offsets != nil:

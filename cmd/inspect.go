@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -273,7 +274,7 @@ func (a *app) printFile(v fileView) error {
 	for _, g := range v.Groups {
 		rows = append(rows, g.row())
 		for _, c := range g.List {
-			rows = append(rows, []string{"", "  " + c.label(), c.Type, "", c.Conversion, c.Unit})
+			rows = append(rows, []string{"", "  " + c.label(), c.Type, "", cmp.Or(c.Error, c.Conversion), c.Unit})
 		}
 		rows = append(rows, g.blockRows()...)
 	}

@@ -54,7 +54,7 @@ func (v channelView) label() string {
 
 // conversionText says what a conversion does, in one line.
 func conversionText(c *mdf.Conversion) string {
-	if c == nil {
+	if c == nil || c.Err() != nil {
 		return ""
 	}
 	switch c.Type {

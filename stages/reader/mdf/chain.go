@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sort"
 )
@@ -14,6 +15,7 @@ const (
 	zipNone = iota
 	zipDeflate
 	zipTransposed
+	zipZeros // there is no block: all its bytes are 0
 )
 
 // fragment is one data block of a chain: where its bytes lie and which bytes of the data they are.
@@ -34,7 +36,8 @@ type fragment struct {
 type chain struct {
 	src     *source
 	f       *File
-	want    string // plain block id: "##DT", "##SD", "##DV", "##DI"
+	want    string        // plain block id: "##DT", "##SD", "##DV", "##DI"
+	group   *ChannelGroup // "##DI": of whose records they are
 	frags   []fragment
 	pending []int64 // links of the current list block that are not opened yet
 	sizes   []int64 // of these blocks by the list, 0 where it does not say; only with skip
@@ -135,13 +138,22 @@ func (c *chain) discover() error {
 	if len(c.sizes) > 0 {
 		size, c.sizes = c.sizes[0], c.sizes[1:]
 	}
+	if link < 0 && c.group != nil {
+		return c.addZeros(-link)
+	}
 	n, start, disk := len(c.frags), c.start, c.disk
 	err := c.addBlock(link)
-	if err != nil && size > 0 {
-		c.frags, c.start, c.disk = append(c.frags[:n], fragment{off: link, start: start, size: size, bad: err}), start+size, disk
-		return nil
+	if err == nil || size <= 0 {
+		return err
 	}
-	return err
+	if len(c.frags) == n {
+		c.disk = disk
+	} // else the end of the file cuts the block: what is in front can be read
+	if rest := size - (c.start - start); rest > 0 {
+		c.frags = append(c.frags, fragment{off: link, start: c.start, size: rest, bad: err})
+		c.start += rest
+	}
+	return nil
 }
 
 // unlisted is the block behind the last one that a writer was cut off from listing (id_unfin_flags bit 4), 0 for none. With several
@@ -153,7 +165,7 @@ func (c *chain) unlisted() int64 {
 	}
 	last := &c.frags[n-1]
 	off := (last.body + last.disk + 7) &^ 7
-	if _, known := slices.BinarySearch(f.starts, off); known || off > c.src.size-headerSize || !c.holds(off, c.want) {
+	if _, known := slices.BinarySearch(f.starts.known, off); known || off > c.src.size-headerSize || !c.holds(off, c.want) {
 		return 0
 	}
 	return off
@@ -240,19 +252,52 @@ func (c *chain) readColumnList(off int64) error {
 		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
 	}
 	switch {
-	case c.want == "##DI" && links == n:
-		c.next = b.link(0)
-		return nil
-	case links != n && n > 1 && c.holds(b.link(2), "##DI"): // in pairs
-		first := 1
+	case c.want == "##DI" && links == n: // no list of them: all samples are valid
+		return c.takeInval(b, 0, 1, n, 1)
+	case links != n && n > 1 && (c.holds(b.link(2), "##DI") || c.holds(b.link(2*n-1), "##DV")): // in pairs
 		if c.want == "##DI" {
-			first = 2
+			return c.takeInval(b, 2, 1, n, 2)
 		}
-		return c.takeList(b, first, n, 2)
+		return c.takeList(b, 1, n, 2)
 	case c.want == "##DI":
-		return c.takeList(b, 1+n, n, 1)
+		return c.takeInval(b, 1+n, 1, n, 1)
 	}
 	return c.takeList(b, 1, n, 1)
+}
+
+// takeInval is takeList for invalidation bytes, from link first on, 0 for none at all. Where the link is nil, all samples of the data
+// block are valid, whose link, from link data on, is taken as a negative number.
+func (c *chain) takeInval(b block, first, data, n, step int) error {
+	c.pending = c.pending[:0]
+	for i := range n {
+		link := int64(0)
+		if first > 0 {
+			link = b.link(first + i*step)
+		}
+		if link == 0 {
+			link = -b.link(data + i*step)
+		}
+		c.pending = append(c.pending, link)
+	}
+	c.next = b.link(0)
+	return nil
+}
+
+// addZeros appends the invalidation bytes of the samples in the data block at off, all of which are valid.
+func (c *chain) addZeros(off int64) error {
+	d := c.f.newChain(0, "##DV")
+	if err := d.addBlock(off); len(d.frags) == 0 {
+		return err
+	}
+	g := c.group
+	rows := d.start / int64(g.DataBytes)
+	if rows > math.MaxInt64/4/int64(g.InvalBytes) {
+		return corrupt(off, c.want, "would have %d invalidation bytes for each of %d records", g.InvalBytes, rows)
+	}
+	fr := fragment{off: off, start: c.start, size: rows * int64(g.InvalBytes), zip: zipZeros}
+	c.start += fr.size
+	c.frags = append(c.frags, fr)
+	return nil
 }
 
 // holds says whether the block at a link has data of that kind, compressed or not.
@@ -315,8 +360,8 @@ func (c *chain) addBlock(off int64) error {
 func (c *chain) plain(fr *fragment, id string, head, length int64) {
 	fr.body = fr.off + head
 	end := fr.off + max(length, head)
-	if c.repair && len(c.pending) == 0 && c.next == 0 {
-		end = c.f.nextStart(fr.off)
+	if c.repair && c.isLast() {
+		end = c.f.endOf(fr.off, head, length)
 	}
 	if end > c.src.size || end < 0 {
 		fr.cut = truncated(fr.off, id, length, c.src.size-fr.off)
@@ -326,14 +371,9 @@ func (c *chain) plain(fr *fragment, id string, head, length int64) {
 	fr.size = fr.disk
 }
 
-// nextStart returns where the data block at off of an unfinalized file can end at the latest: at the next known
-// block, or at the end of the file.
-func (f *File) nextStart(off int64) int64 {
-	i := sort.Search(len(f.starts), func(i int) bool { return f.starts[i] > off })
-	if i < len(f.starts) {
-		return f.starts[i]
-	}
-	return f.src.size
+// isLast says that no block follows the one that is being added. Links that are not used yet are 0.
+func (c *chain) isLast() bool {
+	return c.next == 0 && !slices.ContainsFunc(c.pending, func(link int64) bool { return link != 0 })
 }
 
 // Deflate cannot expand more than this (RFC 1951: 258 bytes from 2 bits).

@@ -134,8 +134,13 @@ func (c *Channel) AllInvalid() bool { return c.Flags&cnAllInvalid != 0 }
 // IsMaster says whether the channel orders its group.
 func (c *Channel) IsMaster() bool { return c.Type == Master || c.Type == VirtualMaster }
 
-// Err says why the channel cannot be decoded, nil if it can.
-func (c *Channel) Err() error { return c.err }
+// Err says why the channel cannot be decoded, nil if it can. Where it is the Err of its Conversion, the channel can be read raw.
+func (c *Channel) Err() error {
+	if c.err != nil {
+		return c.err
+	}
+	return c.Conversion.Err()
+}
 
 // Kind returns what the samples of the channel are.
 func (c *Channel) Kind() Kind {
@@ -206,7 +211,7 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 		InvalBit: le.Uint32(d[16:]), Precision: -1, dataLink: b.link(5), off: b.off, comment: b.link(7),
 	}
 	if c.Type == VLSD && c.dataLink != 0 {
-		f.note(c.dataLink)
+		f.noteData(c.dataLink)
 	}
 	if c.Flags&cnPrecision != 0 {
 		c.Precision = int(d[20])
@@ -229,15 +234,8 @@ func (f *File) newChannel(g *ChannelGroup, b block) (*Channel, error) {
 	if c.Unit == "" && c.Conversion != nil {
 		c.Unit = c.Conversion.unit
 	}
-	f.noteText(c.comment)
+	f.note(c.comment)
 	return c, nil
-}
-
-// noteText is note for a text that is not read.
-func (f *File) noteText(link int64) {
-	if link > 0 {
-		f.note(link)
-	}
 }
 
 // readComposition reads what cn_composition points to: the members of a structure, or an array.

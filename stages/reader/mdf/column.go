@@ -59,8 +59,8 @@ type decoder struct {
 }
 
 func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
-	if c.err != nil {
-		return nil, fmt.Errorf("channel %q of group %d: %w", c.Name, c.Group.Index, c.err)
+	if err := c.Err(); c.err != nil || err != nil && !opts.Raw {
+		return nil, fmt.Errorf("channel %q of group %d: %w", c.Name, c.Group.Index, err)
 	}
 	d := &decoder{ch: c, col: col, raw: opts.Raw, inval: -1, most: maxColumnBytes}
 	*col = Column{Channel: c, Kind: c.Kind()}
@@ -238,7 +238,7 @@ func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
 		}
 		b, err := d.blobs.at(off, first+uint64(i))
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
+			if !errors.Is(err, io.EOF) && !isCanceled(err) {
 				d.fault = err
 			}
 			return i, err

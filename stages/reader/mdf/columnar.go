@@ -61,6 +61,7 @@ func newColumnRows(g *ChannelGroup) *columnRows {
 	}
 	if f.listID(g.data.link) == "##LD" {
 		c.inval = &sortedRows{s: newStream(f.newChain(g.data.link, "##DI")), g: g, size: int(g.InvalBytes)}
+		c.inval.s.c.group = g
 	}
 	return c
 }

@@ -37,6 +37,7 @@ type Conversion struct {
 	Refs    []ConversionRef // cc_ref
 	Formula string
 
+	err        error // why it cannot be applied
 	program    *formula
 	hasText    bool // some rule gives a text
 	hasNumbers bool // some rule of a text table gives a number
@@ -90,11 +91,11 @@ func (f *File) newConversion(b block, depth int) (*Conversion, error) {
 	le := binary.LittleEndian
 	c := &Conversion{Type: ConversionType(d[0])}
 	nref, nval := int(le.Uint16(d[4:])), int(le.Uint16(d[6:]))
-	if d, err = b.data(24 + 8*nval); err != nil {
-		return nil, err
+	if _, c.err = b.data(24 + 8*nval); c.err == nil && b.nlink < 4+nref {
+		c.err = corrupt(b.off, b.id, "has %d links, %d references need %d", b.nlink, nref, 4+nref)
 	}
-	if b.nlink < 4+nref {
-		return nil, corrupt(b.off, b.id, "has %d links, %d references need %d", b.nlink, nref, 4+nref)
+	if c.err != nil {
+		nref, nval = 0, 0
 	}
 	c.setValues(d[24:], nval)
 	if c.Name, err = f.text(b.link(0)); err != nil {
@@ -113,7 +114,18 @@ func (f *File) newConversion(b block, depth int) (*Conversion, error) {
 		}
 		c.Refs = append(c.Refs, r)
 	}
-	return c, c.compile(b.off)
+	if err := c.compile(b.off); c.err == nil {
+		c.err = err
+	}
+	return c, nil
+}
+
+// Err says why the conversion cannot be applied, nil if it can. Channels that have it can be read raw.
+func (c *Conversion) Err() error {
+	if c == nil {
+		return nil
+	}
+	return c.err
 }
 
 func (c *Conversion) setValues(d []byte, n int) {
@@ -154,6 +166,14 @@ func (c *Conversion) compile(off int64) error {
 		return err
 	}
 	n, r := len(c.Values), len(c.Refs)
+	for _, ref := range c.Refs {
+		if err := ref.Conversion.Err(); err != nil {
+			return err
+		}
+	}
+	if c.Type > BitfieldText {
+		return fmt.Errorf("conversion at %#x: type %d: %w", off, c.Type, ErrUnsupported)
+	}
 	ok := true
 	switch c.Type {
 	case Linear:
@@ -233,8 +253,14 @@ func (c *Conversion) GivesText() bool { return c.hasText }
 func (c *Conversion) Mixed() bool { return c.hasText && c.hasNumbers }
 
 // Apply converts x in place. integers says that the raw values are integers, whose ranges include their upper
-// bound. Conversions from or to texts leave x as it is.
+// bound. Conversions from or to texts leave x as it is, one that has an Err makes NaN of it.
 func (c *Conversion) Apply(x []float64, integers bool) {
+	if c.err != nil {
+		for i := range x {
+			x[i] = math.NaN()
+		}
+		return
+	}
 	switch c.Type {
 	case Linear:
 		a, b := c.Values[0], c.Values[1]

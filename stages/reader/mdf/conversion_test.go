@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -219,4 +220,68 @@ func TestLargeTablesAreSearchedAsIfOneByOne(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A conversion that cannot be applied costs the physical values of its channel, no more.
+func TestConversionsThatCannotBeAppliedAreOfTheirChannels(t *testing.T) {
+	b := newBuilder(0)
+	formula := func(s string) int64 { return b.conversion(Algebraic, "", nil, s) }
+	short := b.conversion(Linear, "", []float64{1, 2})
+	b.setUint64(short+headerSize+8*4, uint64(Linear)|9<<48) // says 9 values
+	bad := []cn{{name: "formula", conv: formula("sgn(X1)")}, {name: "condition", conv: formula("X1>0 ? 1 : 0")}, {name: "two", conv: formula("X1+X2")},
+		{name: "empty", conv: b.conversion(Algebraic, "", nil, int64(0))},
+		{name: "ranges", conv: b.conversion(RangeToValue, "", []float64{0, 1, 2})}, {name: "one value", conv: b.conversion(Linear, "", []float64{1})},
+		{name: "unknown type", conv: b.conversion(12, "", nil)}, {name: "short", conv: short},
+		{name: "nested", conv: b.conversion(ValueToText, "", []float64{1}, "one", formula("X and 3"))}}
+	list := []cn{{name: "t", typ: Master, sync: SyncTime, dt: FloatLE, bits: 64}, {name: "x", dt: UintLE, off: 8, bits: 32, conv: b.conversion(Linear, "", []float64{0, 2})}}
+	for _, c := range bad {
+		c.off, c.bits = 8, 32
+		list = append(list, c)
+	}
+	g := b.groups(cg{cycles: 20, data: 12, first: b.channels(list...)[0]})
+	b.dg(0, g[0], b.append("DT", nil, samples(20)))
+	for name, f := range map[string]*File{"file": mustOpen(t, &b.memory), "excerpt": excerpt(t, mustOpen(t, &b.memory), Deflate, ExcerptOptions{})} {
+		chans := f.Groups[0].Channels
+		got, err := readAll(f.Groups[0], ReadOptions{}, chans[:2]...)
+		if err != nil || len(got.values[1]) != 20 || got.values[1][19] != 6*19 {
+			t.Fatalf("%s: %v, %v", name, got.values, err)
+		}
+		if len(chans) != 2+len(bad) {
+			t.Fatalf("%s: %d channels", name, len(chans))
+		}
+		for _, c := range chans[2:] {
+			if c.Err() == nil || c.Err() != c.Conversion.Err() {
+				t.Errorf("%s: channel %q: %v", name, c.Name, c.Err())
+			}
+			if _, err := readAll(f.Groups[0], ReadOptions{}, c); err == nil || !strings.Contains(err.Error(), c.Name) {
+				t.Errorf("%s: channel %q: %v", name, c.Name, err)
+			}
+			got, err := readAll(f.Groups[0], ReadOptions{Raw: true}, c)
+			if err != nil || len(got.values[0]) != 20 || got.values[0][19] != 3*19 {
+				t.Errorf("%s: channel %q: raw %v, %v", name, c.Name, got.values[0], err)
+			}
+			x := []float64{1}
+			if c.Conversion.Apply(x, true); !math.IsNaN(x[0]) {
+				t.Errorf("%s: channel %q: %v", name, c.Name, x)
+			}
+		}
+	}
+}
+
+// Where the conversion of the times cannot be applied, an excerpt by time is refused, and one of all records is not.
+func TestExcerptNeedsTheTimesItChoosesBy(t *testing.T) {
+	b := newBuilder(0)
+	g := b.groups(cg{cycles: 9, data: 8, first: b.channels(cn{name: "t", typ: Master, sync: SyncTime, dt: FloatLE, bits: 64, conv: b.conversion(Algebraic, "", nil, "sgn(X)")})[0]})
+	b.dg(0, g[0], b.append("DT", nil, make([]byte, 72)))
+	f := mustOpen(t, &b.memory)
+	if got := excerpt(t, f, Deflate, ExcerptOptions{}); got.Groups[0].Cycles != 9 {
+		t.Errorf("%d records", got.Groups[0].Cycles)
+	}
+	w, err := NewWriter(&memory{}, WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Excerpt(t.Context(), w, ExcerptOptions{To: 3}); !errors.Is(err, f.Groups[0].Master.Err()) {
+		t.Errorf("%v", err)
+	}
 }

@@ -46,6 +46,13 @@ func seedFiles(t testing.TB) map[string][]byte {
 	b = vlsdFile([]int{2, 0, 1}, UTF16LE, func(i int) []byte { return []byte{65, 0, byte(i), 0} }, 9)
 	files["values in lists"] = b.b
 	files["columns"] = columnFile(5).b
+	files["lists that are not finished"] = inLists(unfinCycles|unfinDTLength|unfinDL, headerSize, 3, 2, 1, 4).b
+	b = columnFile(5)
+	copy(b.b, "UnFinMF ")
+	b.b[60] = unfinCycles | unfinDTLength
+	files["columns that are not finished"] = b.b
+	files["times of another group"] = remoteFile(5).b
+	files["hierarchy"] = hierarchyFile().b
 	files["conversions"] = conversionFile().b
 	files["metadata"] = metadataFile().b
 	return files
@@ -64,7 +71,9 @@ func conversionFile() *builder {
 	table := b.conversion(ValueToText, "n", []float64{1}, "one", inner)
 	add(table, UintLE)
 	add(b.conversion(RangeToText, "", []float64{0, 9}, "low", table), UintLE)
-	add(b.conversion(BitfieldText, "", []float64{1}, table), UintLE)
+	bits := b.conversion(BitfieldText, "", []float64{1}, table)
+	add(bits, UintLE)
+	add(b.conversion(BitfieldText, "bits", []float64{3, 6}, bits, table), UintLE)
 	add(b.conversion(TextToValue, "", []float64{1, 2}, "a"), UTF8)
 	add(b.conversion(TextToText, "", nil, "a", "b", "c"), Latin1)
 	ca := b.append("CA", []int64{0}, []byte{0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0})
@@ -93,6 +102,14 @@ func exhaust(t testing.TB, data []byte) {
 		if r, err := g.Frames(); err == nil {
 			for err == nil {
 				_, err = r.Next(context.Background())
+			}
+		}
+	}
+	if !slices.ContainsFunc(f.Groups, func(g *ChannelGroup) bool { return g.Cycles >= 1<<16 }) {
+		for _, from := range []float64{0, 0.2} {
+			if w, err := NewWriter(&memory{}, WriterOptions{BlockBytes: 100}); err == nil {
+				f.Excerpt(context.Background(), w, ExcerptOptions{From: from})
+				w.Close()
 			}
 		}
 	}
@@ -265,14 +282,29 @@ func checkColumns(t *testing.T, f *File, n int) {
 	}
 }
 
-func TestTimesFromAnotherGroup(t *testing.T) {
+// remoteFile has a group with the times of the group behind it.
+func remoteFile(n int) *builder {
 	b := newBuilder(0)
-	master := b.groups(cg{cycles: 50, data: 12, first: sampleChannels(b)})[0]
+	master := b.groups(cg{cycles: uint64(n), data: 12, first: sampleChannels(b)})[0]
 	first := b.channels(cn{name: "y", dt: UintLE, bits: 8})
-	other := b.groups(cg{cycles: 50, data: 1, flags: cgRemoteMaster, first: first[0], master: master})[0]
-	b.dg(0, other, b.append("DT", nil, make([]byte, 50)))
-	b.dg(0, master, b.split("DT", samples(50), 77))
-	f := mustOpen(t, &b.memory)
+	other := b.groups(cg{cycles: uint64(n), data: 1, flags: cgRemoteMaster, first: first[0], master: master})[0]
+	b.dg(0, other, b.append("DT", nil, make([]byte, n)))
+	b.dg(0, master, b.split("DT", samples(n), 77))
+	return b
+}
+
+// hierarchyFile is not finalized: that is when the hierarchy is looked at.
+func hierarchyFile() *builder {
+	b := newBuilder(unfinCycles | unfinDTLength)
+	g := b.groups(cg{data: 12, first: sampleChannels(b)})
+	b.dg(0, g[0], b.append("DT", nil, samples(3)))
+	child := b.append("CH", []int64{0, 0, b.text("child"), 0, g[0]}, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	b.setLink(64, hdHierarchy, b.append("CH", []int64{0, child, b.text("parent"), b.md("<CHcomment><TX>x</TX></CHcomment>")}, make([]byte, 8)))
+	return b
+}
+
+func TestTimesFromAnotherGroup(t *testing.T) {
+	f := mustOpen(t, &remoteFile(50).memory)
 	got, err := readAll(f.Groups[0], ReadOptions{})
 	if err != nil || f.Groups[0].RemoteMaster != f.Groups[1] || len(got.times) != 50 || got.times[49] != 49.0/8 {
 		t.Errorf("%d times, %v", len(got.times), err)
@@ -348,6 +380,7 @@ func fuzzBlock(f *testing.F, id string) {
 }
 
 func FuzzBlockHD(f *testing.F) { fuzzBlock(f, "##HD") }
+func FuzzBlockCH(f *testing.F) { fuzzBlock(f, "##CH") }
 func FuzzBlockFH(f *testing.F) { fuzzBlock(f, "##FH") }
 func FuzzBlockAT(f *testing.F) { fuzzBlock(f, "##AT") }
 func FuzzBlockEV(f *testing.F) { fuzzBlock(f, "##EV") }

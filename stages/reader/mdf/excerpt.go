@@ -21,7 +21,8 @@ type ExcerptOptions struct {
 }
 
 // Excerpt writes groups of the file into w: records within a time, with the chosen channels. Raw values, conversions, units,
-// sources, comments and invalidation bits stay what they are; so do the times, so w should have the Start of the file. Unsorted
+// sources, comments and invalidation bits stay what they are; so do the times, so w should have the Start of the file, and virtual
+// channels become fields where records are left out. Unsorted
 // groups become sorted, values of variable length are written in the order of their records, texts among them as UTF-8. Groups of
 // which nothing is chosen are left out, and so are attachments and events. What is in front of damage is written before its error is
 // returned; w can be closed then.
@@ -59,7 +60,11 @@ type groupCopy struct {
 	spans  []copySpan
 	values []*valueCopy
 	master bool // the times come from another group: they stand in front of the record
-	rec    []byte
+	timed  bool // records are chosen by their time
+	// Virtual channels of a group whose records are chosen by time: their raw values are the numbers that the records had, which
+	// stand behind such times and in front of all else.
+	numbered []*Channel
+	rec      []byte
 }
 
 // A copySpan is bytes of a record that are copied together, since channels share or touch them.
@@ -95,6 +100,13 @@ func (w *Writer) newGroupCopy(g *ChannelGroup, opts ExcerptOptions) (*groupCopy,
 	}
 	c.addSizes()
 	c.master = g.Master == nil && g.RemoteMaster != nil && g.RemoteMaster != g && g.RemoteMaster.Master != nil
+	m := c.timeMaster()
+	c.timed = m != nil && m.Sync == SyncTime && (opts.From > 0 || !math.IsInf(opts.To, 1))
+	if c.timed || c.master {
+		if err := m.Err(); err != nil {
+			return nil, fmt.Errorf("copy group %d: times of channel %q: %w", g.Index, m.Name, err)
+		}
+	}
 	c.layOut()
 	c.out = &GroupWriter{w: w, dataBytes: c.dataBytes(), invalBits: 8 * int(g.InvalBytes)}
 	if c.out.record() == 0 {
@@ -168,13 +180,13 @@ func (c *groupCopy) layOut() {
 			if from, to := ch.extent(); ch.err == nil && from < to {
 				spans = append(spans, copySpan{from: from, to: to})
 			}
+			if ch.err == nil && ch.virtual() && c.timed {
+				c.numbered = append(c.numbered, ch)
+			}
 		})
 	}
 	slices.SortFunc(spans, func(a, b copySpan) int { return a.from - b.from })
-	at := 0
-	if c.master {
-		at = 8
-	}
+	at := c.front()
 	for _, s := range spans {
 		if n := len(c.spans); n > 0 && s.from <= c.spans[n-1].to {
 			last := &c.spans[n-1]
@@ -188,11 +200,20 @@ func (c *groupCopy) layOut() {
 	}
 }
 
-func (c *groupCopy) dataBytes() int {
-	n := 0
+// front is how many bytes stand in front of those that are copied.
+func (c *groupCopy) front() int {
+	n := 8 * len(c.numbered)
 	if c.master {
-		n = 8
+		n += 8
 	}
+	return n
+}
+
+// numberAt is where the number of numbered channel k stands.
+func (c *groupCopy) numberAt(k int) int { return c.front() - 8*(len(c.numbered)-k) }
+
+func (c *groupCopy) dataBytes() int {
+	n := c.front()
 	for _, s := range c.spans {
 		n += s.to - s.from
 	}
@@ -219,8 +240,7 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 		return err
 	}
 	defer r.Close()
-	timed, err := c.times(ctx, r, opts)
-	if err != nil {
+	if err := c.seek(ctx, r, opts); err != nil {
 		return err
 	}
 	times := c.converted()
@@ -234,7 +254,7 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 		}
 		t := times(b.Times)
 		for i := range b.N {
-			if timed && i < len(t) && (t[i] < opts.From || t[i] >= opts.To) {
+			if c.timed && i < len(t) && (t[i] < opts.From || t[i] >= opts.To) {
 				continue
 			}
 			if err := c.record(b, i, t); err != nil {
@@ -244,16 +264,12 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 	}
 }
 
-// times says whether records are chosen by their time, and goes to the first.
-func (c *groupCopy) times(ctx context.Context, r *GroupReader, opts ExcerptOptions) (bool, error) {
-	m := c.timeMaster()
-	if m == nil || m.Sync != SyncTime || opts.From <= 0 && math.IsInf(opts.To, 1) {
-		return false, nil
+// seek goes to the first record that is chosen, where that takes less than to read all in front of it.
+func (c *groupCopy) seek(ctx context.Context, r *GroupReader, opts ExcerptOptions) error {
+	if !c.timed || !c.g.Sorted() || opts.From <= 0 || c.timeMaster().Conversion != nil { // SeekTime compares what r delivers, which is raw
+		return nil
 	}
-	if !c.g.Sorted() || opts.From <= 0 || m.Conversion != nil { // SeekTime compares what the reader delivers, which is raw
-		return true, nil
-	}
-	return true, r.SeekTime(ctx, opts.From)
+	return r.SeekTime(ctx, opts.From)
 }
 
 func (c *groupCopy) timeMaster() *Channel {
@@ -282,6 +298,9 @@ func (c *groupCopy) record(b *Block, i int, times []float64) error {
 	c.rec = append(c.rec[:0], make([]byte, c.out.record())...)
 	if c.master && i < len(times) {
 		binary.LittleEndian.PutUint64(c.rec, math.Float64bits(times[i]))
+	}
+	for k := range c.numbered {
+		binary.LittleEndian.PutUint64(c.rec[c.numberAt(k):], b.First+uint64(i))
 	}
 	in := b.Records[i*b.Stride:]
 	for _, s := range c.spans {

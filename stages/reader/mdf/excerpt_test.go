@@ -3,6 +3,7 @@ package mdf
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"testing"
@@ -79,7 +80,11 @@ func TestExcerptOfEverythingIsTheSame(t *testing.T) {
 					if g.AcqName != copied.AcqName || g.Bus() != copied.Bus() || g.HasFrames() != copied.HasFrames() {
 						t.Errorf("group %+v became %+v", g, copied)
 					}
-					checkCopy(t, g, copied, readable(g), readable(copied))
+					chans := readable(copied)
+					if g.Master == nil && g.RemoteMaster != nil {
+						chans = chans[1:] // the times have become a channel
+					}
+					checkCopy(t, g, copied, readable(g), chans)
 				}
 				if i != len(got.Groups) || got.Comment != f.Comment || !got.Finalized {
 					t.Errorf("%d of %d groups, comment %q", i, len(got.Groups), got.Comment)
@@ -115,6 +120,72 @@ func TestExcerptTakesTheChosenChannelsOfATime(t *testing.T) {
 	}
 	if none := excerpt(t, f, Deflate, ExcerptOptions{Channels: func(*Channel) bool { return false }}); len(none.Groups) != 0 {
 		t.Errorf("%d groups of nothing", len(none.Groups))
+	}
+}
+
+// The raw values of virtual channels are the numbers of the records in the file: without the records in front they would be others.
+func TestExcerptOfVirtualChannelsKeepsTheirValues(t *testing.T) {
+	for _, sync := range []SyncType{SyncTime, SyncIndex} {
+		b := newBuilder(0)
+		const n = 2000
+		data := make([]byte, 0, 2*n)
+		for i := range n {
+			data = binary.LittleEndian.AppendUint16(data, uint16(i))
+		}
+		list := b.channels(cn{name: "t", typ: VirtualMaster, sync: sync, conv: b.conversion(Linear, "", []float64{0, 0.01})},
+			cn{name: "n", typ: VirtualData, conv: b.conversion(Linear, "", []float64{5, 2})}, cn{name: "raw", typ: VirtualData}, cn{name: "x", dt: UintLE, bits: 16})
+		g := b.groups(cg{cycles: n, data: 2, first: list[0]})
+		b.dg(0, g[0], b.split("DT", data, 300))
+		alone := b.groups(cg{cycles: n, first: b.channels(cn{name: "t", typ: VirtualMaster, sync: sync, conv: b.conversion(Linear, "", []float64{0, 0.01})})[0]})
+		b.dg(0, alone[0], 0)
+		from, to := 1000, 1200
+		if sync == SyncIndex {
+			from, to = 0, n // it is no time: the group is taken whole
+		}
+		f := mustOpen(t, &b.memory)
+		got := excerpt(t, f, TransposedDeflate, ExcerptOptions{From: 10, To: 12})
+		for i, group := range f.Groups {
+			copied := got.Groups[i]
+			for _, raw := range []bool{true, false} {
+				want, err := readAll(group, ReadOptions{Raw: raw})
+				if err != nil {
+					t.Fatal(err)
+				}
+				have, err := readAll(copied, ReadOptions{Raw: raw})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want.times = want.times[from:to]
+				for k := range want.values {
+					want.values[k] = want.values[k][from:to]
+				}
+				if diff := cmp.Diff(want, have, cmp.AllowUnexported(table{}), cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("sync %d, group %d, raw %v: %s", sync, i, raw, diff)
+				}
+			}
+			if virtual := copied.Master.Type == VirtualMaster; virtual != (sync == SyncIndex) || copied.Master.Sync != sync {
+				t.Errorf("sync %d, group %d: master %+v", sync, i, copied.Master)
+			}
+		}
+	}
+}
+
+func TestExcerptOfACutFileGivesTheTimesInFrontOfTheCut(t *testing.T) {
+	f := mustOpen(t, cutFile(60))
+	var m memory
+	w, err := NewWriter(&m, WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Excerpt(context.Background(), w, ExcerptOptions{From: 7, To: 9}); !IsTruncated(err) {
+		t.Errorf("%v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readAll(mustOpen(t, &m).Groups[0], ReadOptions{})
+	if err != nil || len(got.times) != 4 || got.times[0] != 7 || got.values[1][3] != 3*59 {
+		t.Errorf("%v, %v", got.times, err)
 	}
 }
 

@@ -96,6 +96,14 @@ func (c *groupCopy) channel(ch *Channel, next int64) (int64, error) {
 	if ch.Precision >= 0 {
 		d[20] = uint8(ch.Precision)
 	}
+	if k := slices.Index(c.numbered, ch); k >= 0 {
+		d[0], d[2], d[3] = uint8(Fixed), uint8(UintLE), 0
+		if ch.Type == VirtualMaster {
+			d[0] = uint8(Master)
+		}
+		le.PutUint32(d[4:], uint32(c.numberAt(k)))
+		le.PutUint32(d[8:], 64)
+	}
 	if ch.Type == Sync {
 		d[0] = uint8(Fixed) // the attachment that it synchronizes with is not copied
 	}

@@ -16,7 +16,7 @@ import (
 // Options bound what reading may take. The zero value is right for files on disk.
 type Options struct {
 	// MaxBlockBytes bounds what has to be in memory at once: an inflated transposed block, a record, a
-	// variable-length value. 0 means 64 MiB; the standard recommends blocks of at most 4 MiB.
+	// variable-length value, a block that is no data. 0 means 64 MiB; the standard recommends blocks of at most 4 MiB.
 	MaxBlockBytes int64
 	// Hold bounds what readers keep of inflated blocks; nil means 32 MiB for all readers of the file together.
 	Hold *Hold
@@ -55,7 +55,8 @@ type File struct {
 	Groups     []*ChannelGroup
 	Damage     error // with Options.KeepReadable: why further groups are missing, nil if none are
 
-	dataGroups int // with data
+	customFlags uint16 // id_custom_unfin_flags of an unfinalized file
+	dataGroups  int    // with data
 
 	lists  [hdEvent + 1]int64 // links of the header to lists that are read on demand
 	src    *source
@@ -64,7 +65,7 @@ type File struct {
 	closer io.Closer
 	closed bool
 
-	starts []int64 // offsets of all known blocks of an unfinalized file, ascending after open
+	starts *starts // nil of a finalized file
 	*opening
 }
 
@@ -113,7 +114,7 @@ func (o Options) Open(path string) (*File, error) {
 // NewFile is the function NewFile with these options.
 func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 	f := &File{
-		src:     &source{r: r, size: size, pages: map[int64][]byte{}, budget: size},
+		src:     &source{r: r, size: size, pages: map[int64][]byte{}, budget: size, limit: o.maxBlock()},
 		opts:    o,
 		hold:    o.Hold,
 		opening: &opening{sources: map[int64]*Source{}, groupAt: map[int64]*ChannelGroup{}},
@@ -139,7 +140,9 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 
 // finishOpen drops what only opening needs.
 func (f *File) finishOpen() {
-	slices.Sort(f.starts)
+	if f.starts != nil {
+		slices.Sort(f.starts.known)
+	}
 	f.src.uncache()
 	f.opening = nil
 }
@@ -180,7 +183,8 @@ func (f *File) readID() error {
 	f.Version = int(binary.LittleEndian.Uint16(b[28:]))
 	f.Program = strings.TrimSpace(string(cutNUL(b[16:24])))
 	if !f.Finalized {
-		f.UnfinFlags = binary.LittleEndian.Uint16(b[60:])
+		f.UnfinFlags, f.customFlags = binary.LittleEndian.Uint16(b[60:]), binary.LittleEndian.Uint16(b[62:])
+		f.starts = &starts{seen: map[int64]bool{}}
 	}
 	if text := strings.TrimSpace(string(cutNUL(b[8:16]))); f.Version == 0 || text != "" && text[0] < '4' {
 		return f.checkOld(text)
@@ -217,30 +221,12 @@ func (f *File) readHeader() error {
 	for i := range f.lists {
 		f.lists[i] = b.link(i)
 	}
-	f.noteLists()
+	f.noteLinks(f.lists[hdHistory:]...)
 	if f.CommentXML, err = f.rawText(b.link(5)); err != nil {
 		return fmt.Errorf("read header comment: %w", err)
 	}
 	f.Comment, _ = f.text(b.link(5))
 	return f.readDataGroups(b.link(0))
-}
-
-// noteLists notes where the blocks of history, hierarchy, attachments and events of an unfinalized file start.
-func (f *File) noteLists() {
-	if f.Finalized {
-		return
-	}
-	for _, link := range f.lists[hdHistory:] {
-		for link >= 64 && link <= f.src.size-headerSize-8 && !f.isSeen(link) {
-			b, err := f.src.at(link, headerSize+8)
-			if err != nil || b[0] != '#' || b[1] != '#' {
-				break
-			}
-			f.seen.put(link, struct{}{})
-			f.note(link)
-			link = int64(binary.LittleEndian.Uint64(b[headerSize:]))
-		}
-	}
 }
 
 // once marks the block at off as used and says so when it was used before: that link closes a cycle.
@@ -256,13 +242,6 @@ func (f *File) once(off int64, id string) error {
 func (f *File) isSeen(off int64) bool {
 	_, ok := f.seen.get(off)
 	return ok
-}
-
-// note keeps where a block of an unfinalized file starts: the data in front of it can reach no further.
-func (f *File) note(off int64) {
-	if !f.Finalized {
-		f.starts = append(f.starts, off)
-	}
 }
 
 // Group returns the first channel group with records whose acquisition name is name, or nil.

@@ -25,13 +25,17 @@ var ErrFinalized = errors.New("the file is finalized already")
 // lengths and lists of data blocks, sizes and offsets of values are filled in (MDF 4.2, 5.3, id_unfin_flags), an incomplete last
 // record is cut off, sample reductions whose counts are missing are left out, and the history of the file says so, at the given
 // time. All else is copied as it is. The copy appears at path, complete and synced to disk, when Finalize succeeds; the file itself
-// is not touched. A file that is damaged otherwise gives an error.
+// is not touched. A file that is damaged otherwise gives an error, and one with flags that only its recorder understands an error
+// that wraps ErrUnsupported.
 func (f *File) Finalize(ctx context.Context, path string, at time.Time) error {
 	if f.Finalized {
 		return ErrFinalized
 	}
 	if rest := f.UnfinFlags &^ unfinKnown; rest != 0 {
 		return fmt.Errorf("finalize: flags %#x: %w", rest, ErrUnsupported)
+	}
+	if f.customFlags != 0 { // only the program that has set them knows what is to be done
+		return fmt.Errorf("finalize: flags %#x of %q (id_custom_unfin_flags): %w", f.customFlags, f.Program, ErrUnsupported)
 	}
 	out, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -162,6 +166,7 @@ func (z *finalizer) count(ctx context.Context, dg *dataGroup) (*dataTally, error
 // walk counts the records of an unsorted data group, and fills in the offsets of values that are referred to by their order.
 func (z *finalizer) walk(ctx context.Context, dg *dataGroup, t *dataTally) error {
 	d := newIDReader(z.f, dg)
+	d.call = &call{ctx}
 	defer d.s.close()
 	t.chain = d.s.c
 	index := map[*ChannelGroup]int{}

@@ -104,6 +104,12 @@ func TestWhatCannotBeFinalized(t *testing.T) {
 		t.Errorf("unknown flag: %v", err)
 	}
 	b = newBuilder(unfinCycles)
+	b.b[62] = 1
+	b.dg(0, b.groups(cg{data: 12, first: sampleChannels(b)})[0], b.append("DT", nil, samples(10)))
+	if _, err := finalized(t, mustOpen(t, &b.memory)); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("flag of the recorder's own: %v", err)
+	}
+	b = newBuilder(unfinCycles)
 	b.dg(0, b.groups(cg{data: 12, first: sampleChannels(b)})[0], b.append("XX", nil, samples(10)))
 	if _, err := finalized(t, mustOpen(t, &b.memory)); err == nil {
 		t.Error("damage goes unseen")

@@ -38,9 +38,12 @@ func (s *stream) grow() bool {
 		return false
 	}
 	last := &s.c.frags[n-1]
-	end := s.c.f.nextStart(last.off)
-	more := end - last.body - last.size
-	if last.zip != zipNone || more <= 0 {
+	_, length, _, err := s.c.src.header(last.off)
+	if err != nil || last.zip != zipNone {
+		return false
+	}
+	more := s.c.f.endOf(last.off, last.body-last.off, length) - last.body - last.size
+	if more <= 0 {
 		return false
 	}
 	if s.frag == n {

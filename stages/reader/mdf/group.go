@@ -135,8 +135,8 @@ func (f *File) readDataGroups(link int64) error {
 		if dg.link != 0 {
 			f.dataGroups++
 		}
-		f.note(dg.link)
-		f.noteText(b.link(3))
+		f.noteData(dg.link)
+		f.note(b.link(3))
 		if err := f.readGroups(dg, b.link(1)); err != nil {
 			return err
 		}
@@ -213,6 +213,7 @@ func (f *File) newGroup(dg *dataGroup, b block) (*ChannelGroup, error) {
 	if !g.CyclesKnown {
 		g.Cycles = 0
 	}
+	f.noteLinks(b.link(4))
 	if g.AcqName, err = f.text(b.link(2)); err != nil {
 		return nil, err
 	}
@@ -250,7 +251,7 @@ func (f *File) bindGroups() error {
 	var channels map[int64]*Channel // made when it is needed, which is rare
 	for _, g := range f.Groups {
 		if g.masterLink != 0 {
-			if g.RemoteMaster = f.groupAt[g.masterLink]; g.RemoteMaster == nil {
+			if g.RemoteMaster = f.groupAt[g.masterLink]; g.RemoteMaster == nil && f.Damage == nil { // else it may be among what is lost
 				return corrupt(g.masterLink, "", "is no channel group, group %d names it as its master", g.Index)
 			}
 		}

@@ -27,9 +27,9 @@ func (s *span) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+		return 0, io.ErrUnexpectedEOF
 	}
-	return 0, err
+	return 0, &readError{err}
 }
 
 // inflater inflates one DZ block after the other; it is kept for its buffers.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -145,5 +146,45 @@ func TestDamageEndsReadingWhereItIsNotToBeSkipped(t *testing.T) {
 	if records, _, losses := readSkipping(t, group, ReadOptions{}); !slices.Equal(records, numbers([2]uint64{10, 20})) || len(losses) != 1 ||
 		losses[0].Before == losses[0].Before || losses[0].After != 10.0/8 {
 		t.Errorf("%v, %+v", records, losses)
+	}
+}
+
+// Of a block that the end of the file cuts, what is there is delivered, also where the list says how long the block was.
+func TestBlockThatIsCutGivesWhatIsThere(t *testing.T) {
+	records, _, losses := readSkipping(t, mustOpen(t, cutFile(60)).Groups[0], ReadOptions{})
+	if !slices.Equal(records, numbers([2]uint64{0, 60})) || len(losses) != 1 || losses[0].From != 60 || losses[0].To != 100 {
+		t.Errorf("records %v, losses %+v", records, losses)
+	}
+}
+
+func TestBlocksThatAreNoDataAreBounded(t *testing.T) {
+	b := newBuilder(0)
+	long := b.append("TX", nil, make([]byte, 2000))
+	first := sampleChannels(b)
+	b.setLink(first, 2, long)
+	g := b.groups(cg{cycles: 9, data: 12, first: first})
+	b.dg(0, g[0], b.append("DT", nil, samples(9)))
+	_, err := Options{MaxBlockBytes: 1000}.NewFile(&b.memory, int64(len(b.b)))
+	if !errors.Is(err, ErrLimit) || !strings.Contains(err.Error(), "##TX") {
+		t.Errorf("%v", err)
+	}
+	mustOpen(t, &b.memory)
+}
+
+func TestGroupsWhoseTimesAreBehindDamageCanBeKept(t *testing.T) {
+	b := remoteFile(9)
+	b.b[b.lastDG] = 'x'
+	f, err := Options{KeepReadable: true}.NewFile(&b.memory, int64(len(b.b)))
+	if err != nil || len(f.Groups) != 1 || f.Damage == nil {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	got, err := readAll(f.Groups[0], ReadOptions{})
+	if err != nil || len(got.values[0]) != 9 || got.times != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	b.b[b.lastDG] = '#'
+	b.setLink(f.Groups[0].off, 6, 64)
+	if _, err := b.open(); err == nil {
+		t.Error("a master that is no group is none that is lost")
 	}
 }

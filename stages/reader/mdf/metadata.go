@@ -18,7 +18,7 @@ const (
 // fresh returns a File for reading header blocks after opening, with caches and a budget of its own.
 func (f *File) fresh() *File {
 	g := *f
-	g.src = &source{r: f.src.r, size: f.src.size, pages: map[int64][]byte{}, budget: f.src.size}
+	g.src = &source{r: f.src.r, size: f.src.size, pages: map[int64][]byte{}, budget: f.src.size, limit: f.src.limit}
 	g.opening, g.starts = new(opening), nil
 	return &g
 }

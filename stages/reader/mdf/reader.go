@@ -101,6 +101,7 @@ type GroupReader struct {
 	other recordSource // remote master: the records of the group with the times
 	block Block
 	tcol  Column
+	call  call
 	next  uint64
 	err   error
 	last  float64
@@ -134,6 +135,7 @@ func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReade
 	if err := r.boundColumns(); err != nil {
 		return nil, err
 	}
+	r.handCall()
 	if opts.ColumnsOnly {
 		r.wantColumns()
 	}
@@ -218,7 +220,14 @@ func (r *GroupReader) Next(ctx context.Context) (*Block, error) {
 		if r.err != nil && !r.skipDamage() {
 			return nil, r.err
 		}
+		r.call.ctx = ctx
 		n, err := r.read()
+		r.call.ctx = nil
+		if isCanceled(err) && ctx.Err() != nil {
+			if err = nil; n == 0 {
+				return nil, ctx.Err()
+			}
+		}
 		if n > 0 {
 			if err != nil {
 				r.err = r.wrap(err)

@@ -56,6 +56,7 @@ func (dg *dataGroup) recount(ctx context.Context, f *File) error {
 // walk counts the records of an unsorted data group.
 func (dg *dataGroup) walk(ctx context.Context, f *File) error {
 	d := newIDReader(f, dg)
+	d.call = &call{ctx}
 	defer d.s.close()
 	for i := 0; ; i++ {
 		if i%(1<<16) == 0 && ctx.Err() != nil {

@@ -116,10 +116,11 @@ func (s *stream) where(g *ChannelGroup) (int64, string) {
 	if i < 0 {
 		return g.data.off, "##DG"
 	}
-	if s.c.frags[i].zip != zipNone {
-		return s.c.frags[i].off, "##DZ"
+	switch s.c.frags[i].zip {
+	case zipNone, zipZeros:
+		return s.c.frags[i].off, s.c.want
 	}
-	return s.c.frags[i].off, s.c.want
+	return s.c.frags[i].off, "##DZ"
 }
 
 // virtualRows are the records of a group that has virtual channels only: there is nothing to read.
@@ -140,12 +141,16 @@ type idReader struct {
 	dg     *dataGroup
 	small  [256]*ChannelGroup // by id, for ids that fit
 	large  map[uint64]*ChannelGroup
+	call   *call // of the reader, nil for none
 }
 
 func newIDReader(f *File, dg *dataGroup) *idReader {
 	d := &idReader{s: newStream(f.newChain(dg.link, "##DT")), idSize: dg.idSize, dg: dg}
 	for _, g := range dg.groups {
-		if g.RecordID < 256 {
+		switch {
+		case !g.VLSD && g.recordSize() > f.opts.maxBlock():
+			continue // see unknown
+		case g.RecordID < 256:
 			d.small[g.RecordID] = g
 			continue
 		}
@@ -163,7 +168,7 @@ func newIDReader(f *File, dg *dataGroup) *idReader {
 func (d *idReader) next() (*ChannelGroup, int, error) {
 	w := d.s.window()
 	if len(w) < d.idSize {
-		if err := d.s.need(d.idSize); err != nil {
+		if err := d.need(d.idSize); err != nil {
 			return nil, 0, d.end(err)
 		}
 		w = d.s.window()
@@ -174,7 +179,7 @@ func (d *idReader) next() (*ChannelGroup, int, error) {
 	}
 	size, err := d.recordSize(g, w)
 	if err == nil && len(w) < size {
-		err = d.s.need(size)
+		err = d.need(size)
 	}
 	if err != nil {
 		return nil, 0, d.end(err)
@@ -182,11 +187,28 @@ func (d *idReader) next() (*ChannelGroup, int, error) {
 	return g, size, nil
 }
 
-// unknown is what a record id means that no group has.
+// need is stream.need unless the call is canceled. It is asked where the window ends, not for each record.
+func (d *idReader) need(n int) error {
+	if err := d.call.canceled(); err != nil {
+		return err
+	}
+	return d.s.need(n)
+}
+
+// unknown is what a record id means that no group has, or one whose records are too long.
 func (d *idReader) unknown(id uint64) error {
 	off, block := d.s.where(d.dg.groups[0])
+	for _, g := range d.dg.groups {
+		if limit := g.File.opts.maxBlock(); g.RecordID == id && !g.VLSD && g.recordSize() > limit {
+			return fmt.Errorf("data block at %#x: group %d has records of %d bytes, Options.MaxBlockBytes is %d: %w",
+				off, g.Index, g.recordSize(), limit, ErrLimit)
+		}
+	}
 	err := corrupt(off, block, "has record id %d at position %d of its data group, no channel group has it", id, d.s.pos())
-	if d.onlyZeros() {
+	switch zeros, canceled := d.onlyZeros(); {
+	case canceled != nil:
+		return canceled
+	case zeros:
 		return io.EOF
 	}
 	return err
@@ -194,20 +216,20 @@ func (d *idReader) unknown(id uint64) error {
 
 // onlyZeros says that the rest of an unfinalized file's data is zeros: some recorders reserve space before they fill it. They
 // are skipped.
-func (d *idReader) onlyZeros() bool {
+func (d *idReader) onlyZeros() (zeros bool, canceled error) {
 	if d.dg.groups[0].File.Finalized {
-		return false
+		return false, nil
 	}
 	for {
 		w := d.s.window()
 		for _, b := range w {
 			if b != 0 {
-				return false
+				return false, nil
 			}
 		}
 		d.s.skip(len(w))
-		if d.s.need(1) != nil {
-			return true
+		if err := d.need(1); err != nil {
+			return true, d.call.canceled()
 		}
 	}
 }
@@ -217,7 +239,7 @@ func (d *idReader) recordSize(g *ChannelGroup, w []byte) (int, error) {
 		return d.idSize + int(g.recordSize()), nil
 	}
 	if len(w) < d.idSize+4 {
-		if err := d.s.need(d.idSize + 4); err != nil {
+		if err := d.need(d.idSize + 4); err != nil {
 			return 0, err
 		}
 		w = d.s.window()
@@ -287,6 +309,9 @@ func (u *unsortedRows) peek(max int) (rows, error) {
 		u.buf = u.buf[:k]
 		u.at = append(u.at[:0], u.at[u.r:]...)
 		u.r = 0
+	}
+	if isCanceled(u.err) {
+		u.err = nil
 	}
 	for len(u.at) < max && len(u.buf) < gatherBytes && u.err == nil {
 		u.gather()

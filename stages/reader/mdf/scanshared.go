@@ -43,7 +43,7 @@ func (w *scanWorker) batch(b *scanBatch) error {
 func (s *scan) unsorted(all []*scanGroup, dg *dataGroup) error {
 	d := newIDReader(s.f, dg)
 	defer d.s.close()
-	d.s.ahead = newAhead(1)
+	d.s.ahead, d.call = newAhead(1), &call{s.ctx}
 	var groups []*scanGroup
 	slots := map[*ChannelGroup]int{}
 	for _, g := range all {

@@ -9,7 +9,8 @@ import (
 
 // SeekTime makes the first record whose time is not before seconds the next to be read; times have to ascend. In a
 // sorted group that takes about as many single reads as its number of records has binary digits, and inflates one
-// block each; an unsorted group is walked through up to the record. Past the last record Next returns io.EOF.
+// block each; an unsorted group is walked through up to the record. Past the last record Next returns io.EOF. Records that cannot
+// be read count as being as late as the first that can be read behind them.
 func (r *GroupReader) SeekTime(ctx context.Context, seconds float64) error {
 	g := r.g
 	if r.times == nil {
@@ -18,53 +19,72 @@ func (r *GroupReader) SeekTime(ctx context.Context, seconds float64) error {
 	if !g.Sorted() {
 		return r.walkTo(ctx, seconds)
 	}
-	n, err := r.count()
-	if err != nil {
-		return err
-	}
-	probe, err := g.Read(ReadOptions{Raw: r.opts.Raw, BlockRecords: 1})
+	probe, err := g.Read(ReadOptions{Raw: r.opts.Raw, BlockRecords: 1, SkipDamage: true})
 	if err != nil {
 		return err
 	}
 	defer probe.Close()
-	low, high := uint64(0), n
+	low := uint64(0)
+	high, err := probe.count()
+	if err != nil {
+		return err
+	}
 	for low < high {
 		mid := low + (high-low)/2
-		t, err := probe.timeAt(ctx, mid)
-		if err != nil {
+		record, t, err := probe.timeFrom(ctx, mid)
+		switch {
+		case errors.Is(err, io.EOF):
+			high = mid
+		case err != nil:
 			return err
-		}
-		if t < seconds {
-			low = mid + 1
-		} else {
+		case t < seconds:
+			low = record + 1
+		default:
 			high = mid
 		}
 	}
 	return r.Seek(low)
 }
 
-// count returns the number of records of a sorted group, from the block headers if the file does not say.
+// count returns the number of records of a sorted group, from the block headers in front of damage if the file does not say.
 func (r *GroupReader) count() (uint64, error) {
 	if r.g.CyclesKnown {
 		return r.g.Cycles, nil
 	}
-	s, ok := r.src.(*sortedRows)
-	if !ok {
+	var s *sortedRows
+	switch src := r.src.(type) {
+	case *sortedRows:
+		s = src
+	case *columnRows:
+		s = &src.data
+	default:
 		return 0, nil
 	}
 	n, err := s.s.c.total()
+	var damage *FormatError
+	if errors.As(err, &damage) || errors.Is(err, ErrLimit) {
+		err = nil
+	}
 	return uint64(n / int64(s.size)), err
 }
 
-func (r *GroupReader) timeAt(ctx context.Context, record uint64) (float64, error) {
-	if err := r.Seek(record); err != nil {
-		return 0, err
+// timeFrom returns the first record from the given one on that can be read, and its time; io.EOF if there is none.
+func (r *GroupReader) timeFrom(ctx context.Context, from uint64) (record uint64, seconds float64, err error) {
+	if err := r.Seek(from); err != nil {
+		return 0, 0, err
 	}
+	r.losses = r.losses[:0]
 	b, err := r.Next(ctx)
-	if err != nil {
-		return 0, err
+	for _, l := range r.losses {
+		var failed *readError
+		if errors.As(l.Err, &failed) {
+			return 0, 0, l.Err // it may go well next time, so it says nothing about the records
+		}
 	}
-	return b.Times[0], nil
+	if err != nil {
+		return 0, 0, err
+	}
+	return b.First, b.Times[0], nil
 }
 
 // walkTo finds the record by reading times from the start.

@@ -22,6 +22,7 @@ type SharedReader struct {
 	rows    map[*ChannelGroup]*sharedRows
 	queue   []*GroupReader // that have records of the current window, in the order of the first of them
 	start   SharedPosition // of the current window
+	call    call
 	err     error
 }
 
@@ -41,6 +42,7 @@ func (f *File) ReadShared(opts ReadOptions, selected ...Selection) (*SharedReade
 	}
 	dg := selected[0].Group.data
 	s := &SharedReader{d: newIDReader(f, dg), rows: map[*ChannelGroup]*sharedRows{}}
+	s.d.call = &s.call
 	for _, sel := range selected {
 		if sel.Group.data != dg || s.rows[sel.Group] != nil {
 			return nil, fmt.Errorf("read groups together: group %d is given twice or has other data", sel.Group.Index)
@@ -84,7 +86,9 @@ func (s *SharedReader) Next(ctx context.Context) (*Block, error) {
 			if s.err != nil {
 				return nil, s.err
 			}
+			s.call.ctx = ctx
 			s.window()
+			s.call.ctx = nil
 			continue
 		}
 		b, err := s.queue[0].Next(ctx)
@@ -113,6 +117,9 @@ func (s *SharedReader) window() {
 	s.queue = s.queue[:0]
 	for s.d.s.pos() < s.start.Offset+gatherBytes {
 		g, size, err := s.d.next()
+		if isCanceled(err) && s.call.canceled() != nil {
+			return
+		}
 		if err != nil {
 			s.err = s.finish(err)
 			return

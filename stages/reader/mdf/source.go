@@ -26,6 +26,7 @@ type source struct {
 	// budget is what header blocks may still take: blocks do not overlap and each is read once, so a
 	// sound file never needs more than its size. It makes opening linear in the file, whatever is in it.
 	budget int64
+	limit  int64 // of a block
 }
 
 // block is a header block: its links and the data after them. Both alias a cached page.
@@ -89,9 +90,20 @@ func (s *source) readFull(b []byte, off int64) error {
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
+	} else {
+		err = &readError{err}
 	}
 	return fmt.Errorf("read %d bytes at %#x: %w", len(b), off, err)
 }
+
+// A readError is what keeps the bytes of the file from being read: it is not the file that is wrong.
+type readError struct{ err error }
+
+// Error implements error.
+func (e *readError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *readError) Unwrap() error { return e.err }
 
 // header reads the block header at off and checks it against the file's size, apart from the block's end.
 func (s *source) header(off int64) (id string, length int64, nlink int, err error) {
@@ -150,6 +162,9 @@ func (s *source) block(off int64, want ...string) (block, error) {
 	}
 	if length > s.size-off {
 		return block{}, truncated(off, id, length, s.size-off)
+	}
+	if length > s.limit {
+		return block{}, fmt.Errorf("block %q at %#x: %d bytes, Options.MaxBlockBytes is %d: %w", id, off, length, s.limit, ErrLimit)
 	}
 	if s.budget -= length; s.budget < 0 {
 		return block{}, corrupt(off, id, "overlaps other blocks: together they are longer than the file")

@@ -17,6 +17,7 @@ type stream struct {
 	in   int64 // bytes of it that are in the window already
 	err  error // sticky; delivered when the window is empty
 	keep int   // bytes that stay in the window though read
+	want int   // bytes that the need under way wants in the window
 	work int64 // bytes read or inflated so far
 	next int   // size of the next piece: small after a seek, then growing
 
@@ -62,6 +63,7 @@ func (s *stream) need(n int) error {
 		if s.err != nil {
 			return s.err
 		}
+		s.want = n
 		if s.err = s.fill(n); s.err != nil {
 			s.leave()
 		}
@@ -91,6 +93,8 @@ func (s *stream) fill(n int) error {
 		return s.fillPlain(fr, n)
 	case zipDeflate:
 		return s.fillDeflate(fr, n)
+	case zipZeros:
+		return s.fillZeros(fr, n)
 	}
 	return s.fillTransposed(fr, n)
 }
@@ -105,7 +109,8 @@ func (s *stream) room(n int) []byte {
 		s.r, s.low = 0, 0
 	}
 	if len(s.buf) < s.w+n {
-		buf := make([]byte, max(s.w+n+headroom, min(2*len(s.buf), int(2*s.most()))))
+		// It doubles up to what is known to be needed. A long record is not known to be there: it may be a number in a damaged file.
+		buf := make([]byte, max(s.w+n+headroom, min(2*len(s.buf), max(int(2*s.most()), s.kept(), s.want+headroom))))
 		copy(buf, s.buf[:s.w])
 		s.buf = buf
 	}
@@ -138,6 +143,14 @@ func (s *stream) fillPlain(fr *fragment, n int) error {
 	if err := s.c.src.readFull(s.room(n), fr.body+s.in); err != nil {
 		return &FormatError{Offset: fr.off, Block: s.c.want, Msg: "cannot be read", Err: err}
 	}
+	s.w += n
+	s.in += int64(n)
+	return nil
+}
+
+func (s *stream) fillZeros(fr *fragment, n int) error {
+	n = int(min(max(s.piece(), int64(n)), fr.size-s.in))
+	clear(s.room(n))
 	s.w += n
 	s.in += int64(n)
 	return nil

@@ -187,8 +187,11 @@ func (v *valueStream) spent() (work, at int64) { return v.d.s.spent() }
 
 func (v *valueStream) need(n int) error {
 	for len(v.buf)-v.r < n {
-		if v.err != nil {
-			return v.err
+		if err := v.err; err != nil {
+			if isCanceled(err) {
+				v.err = nil
+			}
+			return err
 		}
 		v.err = v.step()
 	}

@@ -85,7 +85,7 @@ type sums struct {
 	numbers   *sum // of a conversion that gives texts and numbers
 	converted bool // it gave a number
 	invalid   int
-	column    int
+	column    int // of the pass under way
 }
 
 func (d *writer) group(g *mdf.ChannelGroup) error {
@@ -93,12 +93,12 @@ func (d *writer) group(g *mdf.ChannelGroup) error {
 	if g.VLSD {
 		return d.put(head)
 	}
-	all, chans := newSums(g)
-	n, err := d.pass(g, mdf.ReadOptions{Raw: true}, all, chans, (*sums).addRaw)
+	all, raw, phys := newSums(g)
+	n, err := d.pass(g, mdf.ReadOptions{Raw: true}, raw, (*sums).addRaw)
 	if err == nil {
-		_, err = d.pass(g, mdf.ReadOptions{}, all, chans, (*sums).addPhysical)
+		_, err = d.pass(g, mdf.ReadOptions{}, phys, (*sums).addPhysical)
 	} else if n > 0 {
-		_, _ = d.pass(g, mdf.ReadOptions{}, all, chans, (*sums).addPhysical) // ends at the same damage
+		_, _ = d.pass(g, mdf.ReadOptions{}, phys, (*sums).addPhysical) // ends at the same damage
 	}
 	switch {
 	case d.ctx.Err() != nil:
@@ -124,16 +124,18 @@ func (d *writer) group(g *mdf.ChannelGroup) error {
 	return nil
 }
 
-// newSums prepares the sums of all channels and lists those that can be decoded.
-func newSums(g *mdf.ChannelGroup) (all []*sums, chans []*mdf.Channel) {
+// newSums prepares the sums of all channels and lists those that have raw, and those that have physical values.
+func newSums(g *mdf.ChannelGroup) (all, raw, phys []*sums) {
 	for _, c := range g.Channels {
-		s := &sums{ch: c, column: -1}
+		s := &sums{ch: c}
 		all = append(all, s)
-		if c.Err() != nil || c.Kind() == mdf.Struct {
+		if isError(c) || c.Kind() == mdf.Struct {
 			continue
 		}
-		s.raw, s.column = newSum(), len(chans)
+		s.raw = newSum()
+		raw = append(raw, s)
 		switch {
+		case c.Err() != nil: // its conversion cannot be applied
 		case c.Kind() == mdf.Text && c.Conversion != nil && (c.Conversion.Type == mdf.TextToValue || c.Conversion.Type == mdf.TextToText):
 			s.phys = newSum()
 		case c.Kind() == mdf.Number:
@@ -142,14 +144,22 @@ func newSums(g *mdf.ChannelGroup) (all []*sums, chans []*mdf.Channel) {
 				s.numbers = newSum()
 			}
 		}
-		chans = append(chans, c)
+		if s.phys != nil {
+			phys = append(phys, s)
+		}
 	}
-	return all, chans
+	return all, raw, phys
 }
 
+// isError says that nothing of the channel can be decoded, not even raw values.
+func isError(c *mdf.Channel) bool { return c.Err() != nil && c.Err() != c.Conversion.Err() }
+
 // pass reads the group once, adds its blocks to the sums, and says how many records it has.
-func (d *writer) pass(g *mdf.ChannelGroup, opts mdf.ReadOptions, all []*sums, chans []*mdf.Channel,
-	add func(*sums, *mdf.Block)) (n uint64, err error) {
+func (d *writer) pass(g *mdf.ChannelGroup, opts mdf.ReadOptions, of []*sums, add func(*sums, *mdf.Block)) (n uint64, err error) {
+	chans := make([]*mdf.Channel, len(of))
+	for i, s := range of {
+		chans[i], s.column = s.ch, i
+	}
 	r, err := g.Read(opts, chans...)
 	if err != nil {
 		return 0, err
@@ -164,10 +174,8 @@ func (d *writer) pass(g *mdf.ChannelGroup, opts mdf.ReadOptions, all []*sums, ch
 			return n, err
 		}
 		n += uint64(b.N)
-		for _, s := range all {
-			if s.column >= 0 {
-				add(s, b)
-			}
+		for _, s := range of {
+			add(s, b)
 		}
 	}
 }
@@ -202,7 +210,6 @@ func (s *sums) countInvalid(b *mdf.Block) {
 func (s *sums) addPhysical(b *mdf.Block) {
 	c, n := &b.Columns[s.column], b.N
 	switch {
-	case s.phys == nil:
 	case s.isText():
 		s.phys.addTexts(c, n)
 		if s.numbers != nil {
@@ -239,7 +246,10 @@ func (s *sums) line(cycles any) line {
 		l["invalid"] = s.invalid
 	}
 	if c.Err() != nil {
-		l["kind"], l["error"] = "error", c.Err().Error()
+		l["error"] = c.Err().Error()
+	}
+	if isError(c) {
+		l["kind"] = "error"
 		return l
 	}
 	if s.raw == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -77,6 +78,47 @@ func TestLinesOfASmallFile(t *testing.T) {
 				t.Errorf("line %d has no %s: %s", i, p, lines[i])
 			}
 		}
+	}
+}
+
+// Of a channel whose conversion cannot be applied there are raw values, and why there are no others.
+func TestLineOfAChannelThatCannotBeConverted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.mf4")
+	w, err := mdf.Create(path, mdf.WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := w.AddGroup(mdf.GroupSpec{Channels: []mdf.ChannelSpec{
+		{Name: "x", DataType: mdf.UintLE, Bits: 8, Conversion: mdf.LinearConversion(10, 2)}, {Name: "y", DataType: mdf.UintLE, Bits: 8}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(g.Append([]float64{0, 1, 2}, mdf.Samples{Uint: []uint64{0, 1, 2}}, mdf.Samples{Uint: []uint64{0, 1, 2}}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[bytes.Index(b, []byte("##CC"))+24+8*4+6] = 1 // says one value
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := File(t.Context(), &out, path, "a.mf4"); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	for i, parts := range [][]string{3: {`"name":"x"`, `"kind":"num"`, `"cc":1`, `"n":3`, `"raw_sha256":"` + three, `"error":`},
+		4: {`"name":"y"`, `"phys":"same"`, `"raw_sha256":"` + three}} {
+		for _, p := range parts {
+			if !strings.Contains(lines[i], p) {
+				t.Errorf("line %d has no %s: %s", i, p, lines[i])
+			}
+		}
+	}
+	if strings.Contains(lines[3], `"phys"`) {
+		t.Errorf("physical values: %s", lines[3])
 	}
 }
 

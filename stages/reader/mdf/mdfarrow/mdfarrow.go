@@ -45,7 +45,7 @@ type bitmap struct {
 
 // Batch returns the block as a record batch: the times first, named as the group's master, then a column a channel:
 //
-//   - numbers are float64, arrays and complex numbers fixed-size lists of float64,
+//   - numbers, and texts that a conversion turns into numbers, are float64, arrays and complex numbers fixed-size lists of float64,
 //   - texts, and numbers that a conversion turns into texts, are utf8, all else is binary,
 //   - where a conversion gives a text for some values and a number for others, a struct of both: the text is empty where there is a
 //     number, the number NaN where there is a text.
@@ -118,6 +118,8 @@ func metadata(c *mdf.Channel) arrow.Metadata {
 
 func typeOf(col *mdf.Column) arrow.DataType {
 	switch {
+	case col.Values != nil && col.Width == 0: // numbers of texts
+		return arrow.PrimitiveTypes.Float64
 	case col.Offsets != nil && isMixed(col):
 		return arrow.StructOf(arrow.Field{Name: "text", Type: arrow.BinaryTypes.String},
 			arrow.Field{Name: "number", Type: arrow.PrimitiveTypes.Float64})

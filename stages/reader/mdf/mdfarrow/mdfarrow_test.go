@@ -24,6 +24,9 @@ var gears = &mdf.Conversion{Type: mdf.ValueToText, Values: []float64{0, 1},
 // doors names every value.
 var doors = &mdf.Conversion{Type: mdf.ValueToText, Values: []float64{0}, Refs: []mdf.ConversionRef{{Text: "shut"}, {Text: "open"}}}
 
+// spelled makes numbers of texts.
+var spelled = &mdf.Conversion{Type: mdf.TextToValue, Values: []float64{10, 20, -1}, Refs: []mdf.ConversionRef{{Text: "ten"}, {Text: "two"}}}
+
 // write makes a file with one group of n records, a channel of each kind that a writer knows.
 func write(t *testing.T, n int) string {
 	t.Helper()
@@ -39,11 +42,12 @@ func write(t *testing.T, n int) string {
 		{Name: "gear", DataType: mdf.UintLE, Bits: 8, Conversion: gears},
 		{Name: "door", DataType: mdf.UintLE, Bits: 8, Conversion: doors},
 		{Name: "note", DataType: mdf.UTF8, Bits: 64},
-		{Name: "raw", DataType: mdf.ByteArray, Bits: 16}}})
+		{Name: "raw", DataType: mdf.ByteArray, Bits: 16},
+		{Name: "spelled", DataType: mdf.UTF8, Bits: 24, Conversion: spelled}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	times, columns := make([]float64, n), make([]mdf.Samples, 6)
+	times, columns := make([]float64, n), make([]mdf.Samples, 7)
 	for i := range times {
 		times[i] = float64(i) / 10
 		columns[0].Float = append(columns[0].Float, float64(i)/2)
@@ -55,6 +59,7 @@ func write(t *testing.T, n int) string {
 		copy(note[:], fmt.Sprint("é", i%10))
 		columns[4].Data = append(columns[4].Data, note[:]...)
 		columns[5].Data = append(columns[5].Data, byte(i), 0)
+		columns[6].Data = append(columns[6].Data, []string{"ten", "two", "???"}[i%3]...)
 	}
 	if err := errors.Join(g.Append(times, columns...), w.Close()); err != nil {
 		t.Fatal(err)
@@ -146,7 +151,7 @@ func checkRow(t *testing.T, b arrow.RecordBatch, k, i int) {
 		text != wantText || value != wantNumber && value == value ||
 		b.Column(4).(*array.String).Value(k) != []string{"shut", "open"}[i%2] ||
 		b.Column(5).(*array.String).Value(k) != fmt.Sprint("é", i%10) ||
-		!bytes.Equal(b.Column(6).(*array.Binary).Value(k), []byte{byte(i), 0}) {
+		!bytes.Equal(b.Column(6).(*array.Binary).Value(k), []byte{byte(i), 0}) || number(7) != []float64{10, 20, -1}[i%3] {
 		t.Fatalf("record %d: %v %v, gear %q %v, %v %v %v", i, number(0), number(1), text, value, b.Column(4), b.Column(5), b.Column(6))
 	}
 }
@@ -202,5 +207,21 @@ func TestBatchesDoNotCopyValues(t *testing.T) {
 	}
 	if few, many := allocations(10), allocations(3000); many > few {
 		t.Errorf("%v allocations for 10 rows, %v for 3000", few, many)
+	}
+}
+
+func TestTextsThatAreNotConvertedStayTexts(t *testing.T) {
+	f, err := mdf.Open(write(t, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := ipc.NewReader(bytes.NewReader(batches(t, f, mdf.ReadOptions{Raw: true})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	if !r.Next() || r.RecordBatch().Column(7).(*array.String).Value(1) != "two" {
+		t.Errorf("%v", r.Schema())
 	}
 }
