@@ -35,6 +35,8 @@
 //     and still below 2^53, so that a browser can read them.
 //   - Pages are removed by the transaction of the checkpoint that needs them no more, never by Trim: the holder may be about
 //     to write the same content again, under the same key.
+//   - A log holds what its chains need: heads and marks of trimming say how much that is (entry.size). The brokers hold more, and
+//     tell sizes only to those who may look at the whole cluster.
 //   - Nothing can be removed from the middle of a topic. Trim notes how far a chain may go and moves the partition's start to
 //     what the neediest chain there still needs.
 package kafka

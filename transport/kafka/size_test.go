@@ -22,12 +22,14 @@ func TestSize(t *testing.T) {
 		}
 	}
 	const events, size = 10, 10_000
+	var outs []transport.Record // of one size, in one transaction: what a part of them takes is an estimate else
 	for n := range uint64(events) {
 		r := outEvent(id, n+1)
 		r.Event.Data = make([]byte, size)
-		_, err = ch.Append(t.Context(), r)
-		check(err)
+		outs = append(outs, r)
 	}
+	_, err = ch.Append(t.Context(), outs...)
+	check(err)
 	large := letter(id)
 	large.Event.Data = make([]byte, size)
 	_, err = ch.Append(t.Context(), large, letter(id))
