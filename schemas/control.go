@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -26,6 +27,21 @@ type DeadLetter struct {
 	First     time.Time       `json:"first"` // wall clock of the first and of the last attempt
 	Last      time.Time       `json:"last"`
 	Event     json.RawMessage `json:"event,omitempty"` // the input as structured CloudEvents JSON, untouched; a reader has none
+	Left      *EventPlace     `json:"left,omitempty"`  // where the input's data lies, when the broker takes no record as large as one with it: Event is without it
+}
+
+// An EventPlace says where an event lies. Whether it still does is up to its log: behind a letter that halts its job it stays.
+type EventPlace struct {
+	Pipeline string   `json:"pipeline"`
+	ID       string   `json:"id"` // <job>/<stage>/<sequence>
+	Position Position `json:"position"`
+	Bytes    int      `json:"bytes"` // of its data
+}
+
+// String says it for users.
+func (p EventPlace) String() string {
+	return fmt.Sprintf("the event's %d bytes of data are too many for a dead letter, they lie where the event does: %s in pipeline %s, position %d of its stage's log",
+		p.Bytes, p.ID, p.Pipeline, p.Position)
 }
 
 // An InputRef names one input of a stage: the event Sequence of upstream stage Edge. For a reader, Edge is empty and

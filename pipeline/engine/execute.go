@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
@@ -333,6 +334,11 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 	}
 	start := time.Now()
 	n, err := i.chain.Append(ctx, records...)
+	if w.Kind == settle.WriteLetter && errors.Is(err, transport.ErrTooLarge) {
+		if records, err = i.lean(w); err == nil {
+			n, err = i.chain.Append(ctx, records...)
+		}
+	}
 	i.n.meter.Append.Since(start)
 	i.n.stored(n)
 	for _, r := range records[:n] {
@@ -352,6 +358,7 @@ func (i *instance) append(ctx context.Context, w settle.Write) settle.Input {
 		i.n.line.wasRead(i.w.id) // before the end control, which may end the job
 	}
 	if err == nil && w.Kind == settle.WriteLetter {
+		delete(i.fails, w.Input)
 		i.n.meter.DeadLetters.Add(1)
 		i.n.log.Warn("an input was given up", "recording", i.w.item.Name, "sequence", w.Input.Sequence, "decision", w.Decision, "error", i.reason(w))
 	}
@@ -417,6 +424,41 @@ func (i *instance) record(kind transport.Kind, eventType string, w settle.Write,
 
 // letter makes the dead letter of an input, with the event untouched.
 func (i *instance) letter(w settle.Write) (schemas.DeadLetter, error) {
+	d := i.letterOf(w)
+	s, ok := i.inputOf(w)
+	if !ok {
+		return d, nil
+	}
+	var err error
+	d.Event, err = structured(&s.Event)
+	return d, err
+}
+
+// lean makes the record of a dead letter that the broker found too large: with the place of the event's data in its stead.
+func (i *instance) lean(w settle.Write) ([]transport.Record, error) {
+	d := i.letterOf(w)
+	if s, ok := i.inputOf(w); ok {
+		e := s.Event
+		d.Left = &schemas.EventPlace{Pipeline: i.edges[w.Event.Edge].from.pipeline, ID: e.ID(), Position: s.Position, Bytes: len(e.Data)}
+		e.Data = nil
+		var err error
+		if d.Event, err = structured(&e); err != nil {
+			return nil, err
+		}
+	}
+	return i.record(transport.DeadLetter, schemas.TypeDeadLetter, w, d)
+}
+
+// inputOf is the event that a dead letter is about; a reader's has none.
+func (i *instance) inputOf(w settle.Write) (transport.Stored, bool) {
+	if len(i.edges) == 0 {
+		return transport.Stored{}, false
+	}
+	return i.edges[w.Event.Edge].take(w.Event.Sequence)
+}
+
+// letterOf is the dead letter of an input without the event.
+func (i *instance) letterOf(w settle.Write) schemas.DeadLetter {
 	f := i.fails[w.Input]
 	if f.stage == "" {
 		f.stage = i.stage.failing()
@@ -425,19 +467,18 @@ func (i *instance) letter(w settle.Write) (schemas.DeadLetter, error) {
 		f.first = time.Now().UTC()
 		f.last = f.first
 	}
-	d := schemas.DeadLetter{Decision: w.Decision, Input: w.Input, Stage: f.stage, Error: i.reason(w), Permanent: w.Permanent,
+	return schemas.DeadLetter{Decision: w.Decision, Input: w.Input, Stage: f.stage, Error: shorten(i.reason(w)), Permanent: w.Permanent,
 		Attempts: w.Attempts, First: f.first, Last: f.last}
-	delete(i.fails, w.Input)
-	if len(i.edges) == 0 {
-		return d, nil
+}
+
+// maxReason is how much of an error's text a dead letter holds, in bytes: some errors quote all that they cannot read.
+const maxReason = 64 << 10
+
+func shorten(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
 	}
-	s, ok := i.edges[w.Event.Edge].take(w.Event.Sequence)
-	if !ok {
-		return d, nil
-	}
-	var err error
-	d.Event, err = structured(&s.Event)
-	return d, err
+	return strings.ToValidUTF8(reason[:maxReason], "") + fmt.Sprintf(" ... (%d bytes in all)", len(reason))
 }
 
 func (i *instance) reason(w settle.Write) string {

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/engine"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -150,4 +152,96 @@ func TestOldDeadLettersGoWithoutTheirInputsBeingRead(t *testing.T) {
 	if n := read.Load() - before; n > 0 {
 		t.Errorf("%d dead letters were read whole", n)
 	}
+}
+
+// A dead letter is larger than its event: one that the broker takes only just comes to lie without its data, says where that is,
+// and can be redriven like any other.
+func TestAnEventTooLargeForItsDeadLetterIsGivenUpAllTheSame(t *testing.T) {
+	const yaml = `
+version: 1
+transport: { memory: {} }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/gen, with: { rows: 3, bytes: %d } }
+      - { name: pass, uses: process/script, on_error: %s, with: { part: pass } }
+`
+	for _, c := range []struct {
+		onError, at string
+		decision    schemas.Decision
+		state       schemas.JobState
+	}{
+		{"fail", "pass", schemas.Halt, schemas.JobFailed},
+		{"skip", "pass", schemas.Skip, schemas.JobFinished},
+		{"fail", "dashboard@read", schemas.Halt, schemas.JobFailed},
+	} {
+		t.Run(c.onError+" at "+c.at, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var bad atomic.Bool
+				bad.Store(true)
+				fails := func(stage string, n int) error {
+					if bad.Load() && stage == c.at && n == 2 {
+						return pipeline.Permanent(errBad)
+					}
+					return nil
+				}
+				sink, writes := newMemorySink(), 0
+				sink.fault = func(call string, id schemas.ChainID) error {
+					if id.Stage != "read" || call != "write" {
+						return nil
+					}
+					writes++
+					return fails("dashboard@read", writes)
+				}
+				p := boot(t, setup{yaml: fmt.Sprintf(yaml, memory.MaxEventBytes-64, c.onError), broker: memory.New(), store: sink, retain: true,
+					parts: parts{"pass": {step: func(ctx context.Context, s *scripted, in pipeline.Batch, out pipeline.Emitter) error {
+						if err := fails("pass", number(in)); err != nil {
+							return err
+						}
+						return s.echo(ctx, in, out)
+					}}}})
+				j := p.finish()[0]
+				letters, err := p.engine.Letters(t.Context(), "p")
+				if err != nil || len(letters) != 1 || j.State != c.state {
+					t.Fatalf("the job is %s, %d dead letters, %v", j.State, len(letters), err)
+				}
+				l := letters[0]
+				if l.Stage != c.at || l.Letter.Decision != c.decision || l.Letter.Error != errBad.Error() || l.Letter.Input.Sequence != 2 ||
+					l.Letter.Left == nil || l.Letter.Left.ID != string(j.ID)+"/read/2" || l.Letter.Left.Position == 0 || l.Letter.Left.Bytes < memory.MaxEventBytes-64 ||
+					!strings.Contains(string(l.Letter.Event), `"id":"`+l.Letter.Left.ID+`"`) || len(l.Letter.Event) > 1<<10 {
+					t.Errorf("dead letter in %s: %+v, left %v", l.Stage, l.Letter, l.Letter.Left)
+				}
+				if c.decision == schemas.Skip {
+					return
+				}
+				bad.Store(false)
+				if err := p.manager.Resume(t.Context(), j.ID); err != nil {
+					t.Fatal(err)
+				}
+				p.mustFinish()
+				if n := len(sink.sorted()); n != 3+4 {
+					t.Errorf("%d documents, want all 7", n)
+				}
+			})
+		})
+	}
+}
+
+// An error may quote whatever it cannot read.
+func TestAnErrorOfAnyLengthIsADeadLetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := boot(t, setup{broker: memory.New(), store: newMemorySink(), retain: true, yaml: `
+version: 1
+transport: { memory: {} }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/gen, with: { part: read } }
+`, parts: parts{"read": {read: func(context.Context, pipeline.Item, int) error {
+			return pipeline.Permanent(errors.New("no line: " + pad()))
+		}}}})
+		if j := p.finish()[0]; j.State != schemas.JobFailed || !strings.HasPrefix(j.Error, "no line: xxx") || len(j.Error) > 1<<20 || !strings.HasSuffix(j.Error, " bytes in all)") {
+			t.Errorf("the job is %s, its error has %d bytes", j.State, len(j.Error))
+		}
+	})
 }

@@ -86,9 +86,9 @@ func (n *node) decision(j work, eventType string, sequence uint64, data []byte) 
 func structured(e *schemas.Event) (json.RawMessage, error) {
 	doc := map[string]any{}
 	e.Attributes(func(name, value string) { doc[name] = value })
-	switch e.ContentType {
-	case "":
-	case schemas.ContentJSON, schemas.ContentDocs:
+	switch {
+	case len(e.Data) == 0 || e.ContentType == "":
+	case e.ContentType == schemas.ContentJSON, e.ContentType == schemas.ContentDocs:
 		doc["data"] = json.RawMessage(e.Data)
 	default:
 		doc["data_base64"] = e.Data

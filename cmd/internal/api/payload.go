@@ -20,7 +20,7 @@ type LetterDetail struct {
 	AtS       *float64        `json:"at_s"`      // where in the recording the input begins [s]
 	Tables    []TableHead     `json:"tables"`    // of an event with tables
 	Documents []pipeline.Doc  `json:"documents"` // of an event with documents
-	Damage    string          `json:"damage"`    // why the data cannot be read
+	Damage    string          `json:"damage"`    // why the data cannot be read, or where it lies when it is too large for the letter
 }
 
 // A TableHead is the first rows of a table; null stands for what is not a number.
@@ -43,28 +43,36 @@ func (s *Server) letter(ctx context.Context, q query) (any, error) {
 		if l.Pipeline != name || l.ID != id {
 			continue
 		}
-		event, err := s.eventOf(ctx, l)
+		whole, err := s.whole(ctx, l)
 		if err != nil {
 			return nil, err
 		}
-		d := LetterDetail{Letter: s.atHome(l), Event: event, Tables: []TableHead{}, Documents: []pipeline.Doc{}}
-		d.decode()
-		return d, nil
+		return detailOf(s.atHome(l), whole), nil
 	}
 	return nil, notFound("no dead letter %q in pipeline %q", id, name)
 }
 
-func (s *Server) eventOf(ctx context.Context, l Letter) (json.RawMessage, error) {
+func detailOf(l Letter, whole schemas.DeadLetter) LetterDetail {
+	d := LetterDetail{Letter: l, Event: whole.Event, Tables: []TableHead{}, Documents: []pipeline.Doc{}}
+	d.decode()
+	if whole.Left != nil {
+		d.Damage = whole.Left.String()
+	}
+	return d
+}
+
+// whole is the letter with the input that it holds.
+func (s *Server) whole(ctx context.Context, l Letter) (schemas.DeadLetter, error) {
 	full, err := s.c.Engine.Letters(ctx, l.Pipeline)
 	if err != nil {
-		return nil, err
+		return schemas.DeadLetter{}, err
 	}
 	for _, f := range full {
 		if f.ID == l.ID {
-			return f.Letter.Event, nil
+			return f.Letter, nil
 		}
 	}
-	return nil, notFound("dead letter %q was purged", l.ID)
+	return schemas.DeadLetter{}, notFound("dead letter %q was purged", l.ID)
 }
 
 // decode reads the event's data. What cannot be read is named in Damage: that may be why the letter is dead.

@@ -75,6 +75,7 @@ function payload(ctx, l, u) {
   const f = u.full, raw = JSON.stringify(f.event ?? null, null, 2);
   const mode = (m, text) => h("button", { type: "button", class: "small", "aria-pressed": String((u.mode ?? "tree") === m), onclick: () => { u.mode = m; ctx.redraw(); } }, text);
   return h("div", { class: "payload" }, l.error.includes("\n") && h("p", { class: "lines" }, l.error),
+    f.damage && h("p", { class: "muted" }, f.damage),
     h("dl", { class: "pairs" }, pair("attempts", count(l.attempts)), pair("first seen", timeOfDay(l.first)), pair("last", timeOfDay(l.last)), pair("job", h("code", {}, l.job)),
       f.event && pair("event id", h("code", {}, f.event.id)), f.trace && pair("trace", h("code", {}, f.trace)), pair("permanent", l.permanent ? "yes: tried again only after a redrive" : "no")),
     h("div", { class: "row" }, mode("tree", "Tree"), mode("raw", "Raw"), h("span", { class: "grow" }),
