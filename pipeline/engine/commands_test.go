@@ -305,6 +305,9 @@ func TestCommandsFromManySides(t *testing.T) {
 		if resumed.Load() != 1 {
 			t.Errorf("%d of 20 resumes were taken", resumed.Load())
 		}
+		for _, s := range []*process{p, q} { // whoever took it, both have heard of it
+			s.until(func() bool { j, _ := s.manager.Job(id); return j.Resumed == 1 })
+		}
 		p.mustFinish()
 		for n := range 20 {
 			m := []*job.Manager{p.manager, q.manager}[n%2]

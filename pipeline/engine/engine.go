@@ -177,7 +177,7 @@ func (e *Engine) Jobs(ctx context.Context, pipelineName string) (*job.Manager, e
 }
 
 // active is how many jobs of the pipeline are started at once: what the reader can take, and as many in the stages behind.
-func (l *line) active() int { return 2 * l.nodes[0].settings.Parallelism }
+func (l *line) active() int { return spec.AtWork(l.nodes[0].settings.Parallelism) }
 
 // List lists the items of a pipeline's reader, by name. A pipeline that reads another's events has none of its own.
 func (e *Engine) List(ctx context.Context, pipelineName string) ([]pipeline.Item, error) {

@@ -14,8 +14,11 @@ import (
 	"github.com/milepost-dev/milepost/transport"
 )
 
-// progressEvery is how many inputs without an output end in a progress event, on a path into a join.
-const progressEvery = 64
+// progressEvery is how many inputs without an output end in a progress event, on a path into a join: each. Then no edge of a join
+// lags behind what was read by more than one input, however much the stages of the other edges make of theirs, and a log that
+// holds two events of each job never waits for a silence to end. The rule must not depend on a broker's limits: progress
+// events are part of the results.
+const progressEvery = 1
 
 // Variables for the tests of this package alone: small ones fill up sooner.
 var (
@@ -252,13 +255,16 @@ func (i *instance) take(e settle.Event) error {
 // fits refuses an event that the broker does not take, and a second one of a non-deterministic step, which is settled by its
 // one event (rule 8).
 func (i *instance) fits(c settle.Call, outputs []output) error {
-	limit := i.n.e.maxEvent
+	limit, whose := i.n.e.maxEvent, "the broker takes"
+	if most := i.n.e.maxLog / logEvent; most > 0 && (limit == 0 || most < int64(limit)) {
+		limit, whose = int(most), "a log of limits.max_bytes takes"
+	}
 	if n := len(outputs); n > 1 && i.n.info.Nondeterministic && c.Method == settle.CallProcess {
 		return pipeline.Permanent(fmt.Errorf("%s emitted %d batches for one input, and may emit one: its outputs differ each time", i.n.info.Name, n))
 	}
 	for k := range outputs {
 		if n := len(outputs[k].event.Data); limit > 0 && n > limit {
-			return pipeline.Permanent(fmt.Errorf("an event of type %s has %d bytes, the broker takes %d: emit smaller batches", outputs[k].event.Type, n, limit))
+			return pipeline.Permanent(fmt.Errorf("an event of type %s has %d bytes, %s %d: emit smaller batches", outputs[k].event.Type, n, whose, limit))
 		}
 	}
 	return nil

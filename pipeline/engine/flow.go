@@ -172,11 +172,13 @@ func (a *flow) full(budget uint64) bool {
 	return n >= budget+a.extra
 }
 
-// grant lets the producer go on for so many bytes above what is pending.
-func (a *flow) grant(bytes uint64) {
+// grant lets the producer, whose budget is full, go on for so many bytes above what is pending.
+func (a *flow) grant(budget, bytes uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.extra += bytes
+	if n := a.pending(); n >= budget {
+		a.extra = max(a.extra, n-budget) + max(1, bytes)
+	}
 }
 
 // slowest are the consumers that have come least far.
@@ -202,7 +204,11 @@ func (a *flow) change() <-chan struct{} {
 // lookUp reads the consumers' floors from their chains' last checkpoints and ends.
 func (a *flow) lookUp(ctx context.Context, n *node, job schemas.JobID) error {
 	for _, c := range n.consumers {
-		to, err := c.lastCursor(ctx, c.jobOf(n, job))
+		of := c.jobOf(n, job)
+		to, err := c.lastCursor(ctx, of)
+		if err == nil && c.pipeline != n.pipeline {
+			err = a.lookWhetherCancelled(ctx, c, of)
+		}
 		if err != nil {
 			return fmt.Errorf("look up how far %s is: %w", c.name, err)
 		}
@@ -213,6 +219,17 @@ func (a *flow) lookUp(ctx context.Context, n *node, job schemas.JobID) error {
 		}
 	}
 	return nil
+}
+
+// lookWhetherCancelled waits no longer for a consumer in another pipeline whose job was cancelled, while this one goes on.
+func (a *flow) lookWhetherCancelled(ctx context.Context, c *node, job schemas.JobID) error {
+	last, err := c.lastControl(ctx, job)
+	if err == nil && last == schemas.ControlCancel {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.floors, c)
+	}
+	return err
 }
 
 // lastCursor is how far the node's stored checkpoint, or end, of a job reaches. That a sink has ended only its own chain says.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/transport"
 )
 
@@ -12,11 +13,15 @@ import (
 // them nothing could ever be trimmed.
 const logReserve = 8
 
+// logEvent: an event may fill one part in so many of a limited log. A larger one might wait for room for ever.
+const logEvent = 2
+
 // An alarm says that a node's log takes no more events. It stands until one is taken again.
 type alarm struct {
 	mu     sync.Mutex
 	is     bool
 	logged time.Time
+	held   Held // when that was last logged
 }
 
 // alarmEvery is how often the same alarm is logged: a log that is full has room now and then.
@@ -36,7 +41,26 @@ func (a *alarm) raise(now time.Time) (rose, log bool) {
 func (a *alarm) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.is = false
+	a.is, a.held = false, Held{}
+}
+
+// says sets what is told of it, while it stands.
+func (a *alarm) says(h Held) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.is {
+		a.held = h
+	}
+}
+
+func (a *alarm) heldBy() *Held {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.held.Jobs) == 0 && a.held.Letters == 0 {
+		return nil
+	}
+	h := a.held
+	return &h
 }
 
 func (a *alarm) stands() bool {
@@ -53,14 +77,14 @@ func (i *instance) isFull(ctx context.Context) {
 		i.h.pokeAll()
 	}
 	if log {
-		i.n.log.Warn("the log is full: the stage waits until its consumers have taken more, and what feeds it waits too", "recording", i.w.item.Name)
+		i.n.sayFull(ctx, i.w.item.Name)
 	}
 	i.makeRoom(ctx)
 }
 
 // share is what one job may hold of a limited log that cannot be trimmed, or is not worth a trim; 0 where there is no limit. Half
 // of the log is for all jobs that may be at work: a step, and the reserve, come on top.
-func (n *node) share() int64 { return n.e.maxLog / int64(2*max(logReserve, n.line.active())) }
+func (n *node) share() int64 { return spec.LogShare(n.e.maxLog, n.line.active()) }
 
 // makeRoom trims what consumers have taken of this chain, however little it is. An instance with nothing to do does so as long
 // as its log is full: it may hold what others lack.

@@ -25,8 +25,8 @@ defaults: { retry: { backoff: 10ms, max_backoff: 1s } }
 pipelines:
   p:
     stages:
-      - { name: read, uses: reader/gen, parallelism: 9, with: { items: 9, rows: 60, bytes: 16000 } }
-      - { name: pass, uses: process/script, parallelism: 9, with: { bytes: 16000 } }
+      - { name: read, uses: reader/gen, parallelism: 9, with: { items: 9, rows: 20, bytes: 120000 } }
+      - { name: pass, uses: process/script, parallelism: 9, with: { bytes: 120000 } }
       - { name: count, uses: process/script, parallelism: 9, with: { part: count } }
 `
 
@@ -36,7 +36,8 @@ func statusOf(e *engine.Engine, stage string) engine.NodeStatus {
 	return all[slices.IndexFunc(all, func(s engine.NodeStatus) bool { return s.Stage == stage })]
 }
 
-// A log that is full makes its stage wait, and what feeds that, and says so; all goes on when there is room.
+// A log that is full, here of one event of each job at work, makes its stage wait, and what feeds that, and says so; all goes on
+// when there is room.
 func TestAFullLogThrottlesTheReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})

@@ -101,6 +101,15 @@ func boot(t *testing.T, s setup) *process {
 		runs = append(runs, m.Run)
 	}
 	p.manager = p.managers[e.Pipelines()[0]]
+	for _, l := range load(t, s.yaml, s.parts).Pipelines {
+		if m := p.managers[l.Name]; m != nil && len(l.From) > 0 {
+			var stages []string
+			for _, ref := range l.From {
+				stages = append(stages, ref.Stage)
+			}
+			m.Follow(p.managers[l.From[0].Pipeline], stages...)
+		}
+	}
 	var wg sync.WaitGroup
 	for _, run := range runs {
 		wg.Go(func() {

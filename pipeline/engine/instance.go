@@ -150,6 +150,11 @@ func (n *node) rules() settle.Config {
 	s := n.settings
 	c := settle.Config{Nondeterministic: n.info.Nondeterministic, Attempts: s.Retry.Attempts, Backoff: s.Retry.Backoff, MaxBackoff: s.Retry.MaxBackoff,
 		CheckpointInputs: uint64(max(0, s.Checkpoint.Inputs)), CheckpointBytes: checkpointBytes, Naive: n.e.naive}
+	for _, in := range n.inputs { // before the producer's budget is full
+		if share := in.share(); share > 0 {
+			c.CheckpointBytes = min(c.CheckpointBytes, max(1, uint64(share)/2))
+		}
+	}
 	c.OnError = map[string]schemas.Decision{"skip": schemas.Skip, "stop": schemas.Stop}[string(s.OnError)]
 	switch {
 	case n.parts.Sink != nil:

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -82,6 +84,14 @@ func (l *line) failedAt(id schemas.JobID) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.failed[id]
+}
+
+// failedJobs are up to so many of the jobs that are failed, in order of their ids.
+func (l *line) failedJobs(most int) []schemas.JobID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(l.failed))
+	return ids[:min(most, len(ids))]
 }
 
 // remembered is how many finished jobs a process still knows how far its nodes had come with: whoever looks may have asked for

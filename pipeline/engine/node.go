@@ -350,8 +350,14 @@ func (h *held) work(ctx context.Context, id schemas.JobID, w *holding) {
 	case what == parked:
 		what = settled
 	}
+	cancelled := w.gone && what == settled
 	h.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
+	if cancelled {
+		if err := h.n.discarded(ctx, id); err != nil {
+			h.n.log.Warn("trimming a cancelled job", "job", id, "error", err)
+		}
+	}
 	for _, d := range w.deliveries {
 		switch what {
 		case settled:
@@ -451,13 +457,13 @@ func (n *node) newestOf(ctx context.Context, job schemas.JobID) (e schemas.JobEv
 	return e, err
 }
 
-// trimRead removes the out events of a job when every consumer has ended it.
+// trimRead removes the out events of a job when it is over for every consumer.
 func (n *node) trimRead(ctx context.Context, job schemas.JobID) error {
 	if n.keeps {
 		return nil
 	}
 	for _, c := range n.consumers {
-		if ended, err := c.hasEnded(ctx, c.jobOf(n, job)); err != nil || !ended {
+		if over, err := c.isOver(ctx, c.jobOf(n, job)); err != nil || !over {
 			return err
 		}
 	}
@@ -465,12 +471,6 @@ func (n *node) trimRead(ctx context.Context, job schemas.JobID) error {
 		return nil // the only copy
 	}
 	return n.out.Trim(ctx, schemas.ChainID{Job: job, Stage: n.name}, ^schemas.Position(0))
-}
-
-// hasEnded says whether the node has closed a job.
-func (n *node) hasEnded(ctx context.Context, job schemas.JobID) (bool, error) {
-	last, err := n.lastControl(ctx, job)
-	return last == schemas.ControlEnd, err
 }
 
 // lastControl is the kind of a job's last control record, "" when it has none.

@@ -20,12 +20,17 @@ const (
 	starvedGrant = 4  // a producer that a starved join waits for gets one part in so many of its budget more
 )
 
-// budget is how many bytes a job's chain may be ahead of its slowest consumer.
+// budget is how many bytes a job's chain may be ahead of its slowest consumer: in a limited log never more than its share, so that
+// all jobs at work have room there, whatever each of them waits for.
 func (n *node) budget() uint64 {
+	most := edgeBudget
 	if n.feedsJoin {
-		return joinBudget
+		most = joinBudget
 	}
-	return edgeBudget
+	if share := n.share(); share > 0 {
+		most = min(most, uint64(share))
+	}
+	return most
 }
 
 // room waits until the slowest consumer has room. It is false when a command, or the process's stop, came first, or a
@@ -81,7 +86,7 @@ func (i *instance) lookForRoom(ctx context.Context) error {
 			return err
 		}
 		if starved {
-			i.flow.grant(i.n.budget() / starvedGrant)
+			i.flow.grant(i.n.budget(), i.n.budget()/starvedGrant)
 			return nil
 		}
 	}

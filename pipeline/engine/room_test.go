@@ -272,10 +272,10 @@ func TestStagesFarBeforeAJoinSayHowFarTheyAre(t *testing.T) {
 		p.submit()
 		p.mustFinish()
 		p.stop()
-		// Of each of two items: a progress event for 64 silent inputs, and for each of those; the total; the end.
-		for _, stage := range []string{"rare", "rarer"} {
-			if n := len(dump(t, b, [2]string{"p", stage}).events); n != 2*(10+1+1) {
-				t.Errorf("%s has %d out events, want 24", stage, n)
+		// Of each of two items: a progress event for each silent input; the total; the end.
+		for stage, want := range map[string]int{"rare": 2 * (640 + 1 + 1), "rarer": 2 * (641 + 1 + 1)} {
+			if n := len(dump(t, b, [2]string{"p", stage}).events); n != want {
+				t.Errorf("%s has %d out events, want %d", stage, n, want)
 			}
 		}
 	})

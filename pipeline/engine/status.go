@@ -33,8 +33,9 @@ type NodeStatus struct {
 	Retries     int64         `json:"retries"`
 	DeadLetters int64         `json:"dead_letters"`
 	Reruns      int64         `json:"reruns"`
-	Full        bool          `json:"full,omitempty"` // its log takes no more events: it waits for its consumers
-	FarIn       int64         `json:"far_in"`         // events that Look saw taken in other processes
+	Full        bool          `json:"full,omitempty"`    // its log takes no more events: it waits for its consumers
+	HeldBy      *Held         `json:"held_by,omitempty"` // what keeps room in a log that is full; nil where nothing does but what consumers have yet to take
+	FarIn       int64         `json:"far_in"`            // events that Look saw taken in other processes
 	FarOut      int64         `json:"far_out"`
 	StepP50     time.Duration `json:"step_p50_ns"`
 	StepP95     time.Duration `json:"step_p95_ns"`
@@ -90,7 +91,7 @@ func (n *node) status() NodeStatus {
 		Parallelism: n.settings.Parallelism, Local: slices.Contains(n.e.mine, n), Active: m.Active.Load(),
 		In: m.In.Load(), Out: m.Out.Load(), InBytes: m.InBytes.Load(), OutBytes: m.OutBytes.Load(), Rows: m.Rows.Load(),
 		Appends: m.Appends.Load(), Checkpoints: m.Checkpoints.Load(), Errors: m.Errors.Load(), Retries: m.Retries.Load(),
-		DeadLetters: m.DeadLetters.Load(), Reruns: m.Reruns.Load(), Full: n.full.stands(),
+		DeadLetters: m.DeadLetters.Load(), Reruns: m.Reruns.Load(), Full: n.full.stands(), HeldBy: n.full.heldBy(),
 		StepP50: m.Step.Quantile(0.5), StepP95: m.Step.Quantile(0.95), StepTotal: m.Step.Total(),
 		DecodeTotal: m.Decode.Total(), EncodeTotal: m.Encode.Total(), AppendTotal: m.Append.Total(),
 	}

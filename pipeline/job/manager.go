@@ -232,7 +232,7 @@ func (m *Manager) next(j *Job) (schemas.JobEvent, error) {
 		return stopped, nil
 	case isLost:
 		return m.bereave(up), nil
-	case len(m.table.started) >= m.c.Active:
+	case m.busy() >= m.c.Active:
 		return schemas.JobEvent{}, errNothing
 	}
 	return schemas.JobEvent{State: schemas.JobStarted}, nil

@@ -40,6 +40,23 @@ func (m *Manager) lost(j *Job) (up Job, is bool) {
 	return *u, true
 }
 
+// busy is how many started jobs count against Active: not those whose upstream job is still being read. They may wait for it, and
+// it for room in a limited log, which the jobs behind them would give back: what they read is complete. m.mu is held.
+func (m *Manager) busy() int {
+	n := len(m.table.started)
+	if m.upstream == nil {
+		return n
+	}
+	m.upstream.mu.Lock()
+	defer m.upstream.mu.Unlock()
+	for _, j := range m.table.started {
+		if u := m.upstream.table.jobs[j.Upstream]; u != nil && u.State == schemas.JobStarted && !u.complete(m.reads) {
+			n--
+		}
+	}
+	return n
+}
+
 // bereave is what becomes of a job whose upstream job is lost.
 func (m *Manager) bereave(up Job) schemas.JobEvent {
 	reason := fmt.Sprintf("upstream job %s of %s in %s %s", up.ID, up.Item, m.upstream.c.Pipeline, up.State)

@@ -47,14 +47,24 @@ func TestADerivedJobFailsWithItsUpstreamJobAndGoesOnWithIt(t *testing.T) {
 }
 
 func TestADerivedJobFailsWithACancelledUpstreamJobThoughItsOwnTurnHasNotCome(t *testing.T) {
-	b := setup(t, 3)
-	b.submit("a", "b", "c")
-	d := b.derive("a", "b", "c") // two at once
-	d.await(map[string]schemas.JobState{"a": "started", "b": "started", "c": "queued"})
-	if err := b.m.Cancel(t.Context(), id("c")); err != nil {
+	b := setup(t, 1)
+	b.submit("a", "b", "c", "e")
+	d := b.derive("a", "b", "c", "e") // two at once, beside the one whose upstream job is being read
+	d.await(map[string]schemas.JobState{"a": "started", "b": "started", "c": "started", "e": "queued"})
+	if err := b.m.Cancel(t.Context(), id("e")); err != nil {
 		t.Fatal(err)
 	}
-	d.await(map[string]schemas.JobState{"a": "started", "b": "started", "c": "failed"})
+	d.await(map[string]schemas.JobState{"a": "started", "b": "started", "c": "started", "e": "failed"})
+}
+
+// Jobs that wait for more of their upstream jobs hold up none whose upstream job is read: those might hold the room that the
+// former wait for.
+func TestADerivedJobIsNotHeldUpByThoseWhoseUpstreamJobIsBeingRead(t *testing.T) {
+	b := setup(t, 4)
+	b.submit("a", "b", "c", "e")
+	b.decide("read", "e", transport.Control, schemas.Control{Kind: schemas.ControlEnd})
+	d := b.derive("a", "b", "c", "e")
+	d.await(map[string]schemas.JobState{"a": "started", "b": "started", "c": "started", "e": "started"})
 }
 
 func TestADerivedJobOutlivesItsUpstreamJobWhenWhatItReadsIsComplete(t *testing.T) {

@@ -67,6 +67,9 @@ func (l *loader) transportOf(t *Transport, f *field) {
 		t.Memory = &Memory{}
 		d.decode(f.value, reflect.ValueOf(t.Memory).Elem())
 	}
+	if limits := f.value.get("limits"); limits != nil {
+		l.maxBytes = limits.get("max_bytes")
+	}
 }
 
 // nats refuses logins that cannot be meant, and hides passwords and tokens that stand in addresses.

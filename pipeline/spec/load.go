@@ -47,6 +47,7 @@ type loader struct {
 	root     *node
 	spec     *Spec
 	drafts   []*draft
+	maxBytes *node // transport.*.limits.max_bytes; nil where the file says nothing
 }
 
 func (l *loader) load(ctx context.Context, files []string) {

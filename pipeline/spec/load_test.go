@@ -114,6 +114,31 @@ func TestProblemsAsJSON(t *testing.T) {
 	golden(t, "problems.json", b.String())
 }
 
+// A limit is warned of when the recordings at work have no room for two events each.
+func TestASmallLimitIsWarnedOf(t *testing.T) {
+	for limit, want := range map[string]string{"18MiB": "", "17MiB": "17MiB is little for pipeline p: of the 18 recordings at work each may hold 483 KiB of a stage's log"} {
+		_, ps := load(t, `version: 1
+transport: { embedded: { limits: { max_bytes: `+limit+` } } }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/mf4, parallelism: 9, with: { paths: ["*.mf4"] } }
+`)
+		got := ""
+		for _, p := range ps {
+			if p.Code != WarnLimits {
+				continue
+			}
+			if got = p.Message; p.Line != 2 || p.Column != 47 || p.Hint != "room for two events of 256KiB each: max_bytes: 18MiB, or a smaller parallelism of read" {
+				t.Errorf("at %d:%d, hint %q", p.Line, p.Column, p.Hint)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", limit, got, want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	text := `version: 1
 sinks: { live: { dashboard: {} } }

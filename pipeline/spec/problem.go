@@ -33,6 +33,7 @@ const (
 	CodeExpr    = "E-expr"    // an expression does not compile
 	CodeDurable = "E-durable" // durable: false where events have to be stored
 	WarnUnused  = "W-unused"  // a sink that no stage writes to
+	WarnLimits  = "W-limits"  // a log's limit is small beside what is at work
 	WarnConfig  = "W-config"  // a configuration's own warning without a code
 )
 

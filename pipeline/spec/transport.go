@@ -96,6 +96,16 @@ type Limits struct {
 	MaxBytes pipeline.Size `yaml:"max_bytes" doc:"Most that one stage's log holds; 0 is the transport's default."`
 }
 
+// LogShare is how much of a log of that limit each recording at work may hold that cannot be trimmed, or is not worth a trim, when so
+// many are: half of the log is for all of them, the rest for what is on its way, checkpoints and dead letters. 0 is no limit.
+func LogShare(limit int64, active int) int64 { return limit / shares(active) }
+
+func shares(active int) int64 { return int64(2 * max(8, active)) }
+
+// AtWork is how many recordings of a pipeline are started at once, when its first stage has that parallelism: what it can take, and
+// as many in the stages behind.
+func AtWork(parallelism int) int { return 2 * parallelism }
+
 // TLS names certificates by file, as PEM.
 type TLS struct {
 	CA         string `yaml:"ca" doc:"File with the authorities that servers are checked against."`

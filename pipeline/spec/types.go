@@ -268,4 +268,29 @@ func (l *loader) warnings() {
 			l.warn(s.node.pos, WarnUnused, "no stage writes to sink %q", s.Name)
 		}
 	}
+	l.warnOfLimit()
+}
+
+// usualEvent is the size at which readers cut events where nobody says anything else.
+const usualEvent = 256 << 10
+
+// warnOfLimit warns of a limited log in which the recordings at work have no room for two usual events each: they wait for each
+// other then.
+func (l *loader) warnOfLimit() {
+	limit := int64(l.spec.Transport.Limits().MaxBytes)
+	if limit == 0 || l.maxBytes == nil {
+		return
+	}
+	for _, p := range l.spec.Pipelines {
+		active := AtWork(p.Stages[0].Settings.Parallelism)
+		share := LogShare(limit, active)
+		if share >= 2*usualEvent {
+			continue
+		}
+		w := l.warn(l.maxBytes.pos, WarnLimits, "%s is little for pipeline %s: of the %d recordings at work each may hold %d KiB of a stage's log",
+			pipeline.Size(limit), p.Name, active, share>>10)
+		w.Hint = fmt.Sprintf("room for two events of %s each: max_bytes: %s, or a smaller parallelism of %s", pipeline.Size(usualEvent),
+			pipeline.Size(2*usualEvent*shares(active)), p.Stages[0].Name)
+		return
+	}
 }

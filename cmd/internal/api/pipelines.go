@@ -56,9 +56,10 @@ type Node struct {
 	Errors       int64         `json:"errors"`
 	Retries      int64         `json:"retries"`
 	Reruns       int64         `json:"reruns"`
-	DeadLetters  int           `json:"dead_letters"` // open ones
-	Full         bool          `json:"full"`         // its log takes no more events: it waits for its consumers
-	Chained      bool          `json:"chained"`      // what it emits is handed on without being stored
+	DeadLetters  int           `json:"dead_letters"`      // open ones
+	Full         bool          `json:"full"`              // its log takes no more events: it waits for its consumers
+	HeldBy       *engine.Held  `json:"held_by,omitempty"` // what keeps room in a full log: redrive or cancel the failed jobs, purge the dead letters
+	Chained      bool          `json:"chained"`           // what it emits is handed on without being stored
 }
 
 // JobCounts counts jobs by state.
@@ -231,7 +232,7 @@ func (s *Server) node(st engine.NodeStatus, at engine.Standing, letters int, r r
 	n := Node{Pipeline: st.Pipeline, Stage: st.Stage, Uses: st.Uses, Role: st.Role, Inputs: st.Inputs, Parallelism: st.Parallelism,
 		Local: st.Local, Active: st.Active, Open: at.Open, Ended: at.Ended, In: at.In, Out: at.Out, InBytes: st.InBytes, OutBytes: st.OutBytes, Rows: st.Rows,
 		InRate: r.In, OutRate: r.Out, OutBytesRate: r.OutBytes, Lag: at.Lag, P50: millis(st.StepP50), P95: millis(st.StepP95),
-		Errors: st.Errors, Retries: st.Retries, Reruns: st.Reruns, DeadLetters: letters, Full: st.Full, Chained: st.Chained}
+		Errors: st.Errors, Retries: st.Retries, Reruns: st.Reruns, DeadLetters: letters, Full: st.Full, HeldBy: st.HeldBy, Chained: st.Chained}
 	if !st.Takes { // inside of a group nothing is stored: what this process did is all there is to say
 		n.In, n.Lag = st.In, 0
 	}

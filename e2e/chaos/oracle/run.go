@@ -16,9 +16,6 @@ import (
 	"github.com/milepost-dev/milepost/schemas/arrowipc"
 )
 
-// progressEvery is how many inputs in a row may pass in silence on a way into a join (design.md §6, rule 7).
-const progressEvery = 64
-
 // tries is how often a step that fails is tried: stages of package ordeal that fail once do not fail again.
 const tries = 3
 
@@ -179,7 +176,6 @@ func nanos(e *schemas.Event) int64 {
 func (r *run) input(ctx context.Context, p pipeline.Processor, in *input, n uint64) (pipeline.Processor, error) {
 	ref := schemas.InputRef{Edge: in.stage, Sequence: in.event.Sequence}
 	r.emitted = 0
-	data := !in.event.Marks()
 	if !r.skip[ref] {
 		q, err := r.try(ctx, p, in)
 		if err != nil {
@@ -189,7 +185,7 @@ func (r *run) input(ctx context.Context, p pipeline.Processor, in *input, n uint
 		r.fold(in.event.Hash())
 		r.consumed++
 	}
-	if r.emitted == 0 && r.o.joined[r.stage.Ref()] && !in.last && (!data || n%progressEvery == 0) {
+	if r.emitted == 0 && r.o.joined[r.stage.Ref()] && !in.last { // no input passes in silence on a way into a join (design.md §6, rule 7)
 		r.append(schemas.Event{Type: schemas.TypeProgress, Time: time.Unix(0, nanos(in.event)).UTC()})
 	}
 	return p, nil
