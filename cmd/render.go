@@ -23,6 +23,7 @@ type renderFlags struct {
 	mounts                 []string
 	autoscale              string
 	max                    int
+	egress                 []int
 	monitoring, account    string
 }
 
@@ -48,6 +49,7 @@ func (a *app) renderCommand() *cobra.Command {
 	k8s.Flags().StringVar(&f.namespace, "namespace", "", "namespace of the objects")
 	k8s.Flags().StringVar(&f.autoscale, "autoscale", "", "keda: scale each stage by the jobs that wait for it")
 	k8s.Flags().IntVar(&f.max, "max", 10, "most workers of a stage, with --autoscale")
+	k8s.Flags().IntSliceVar(&f.egress, "egress", nil, "more ports that the network policy lets the containers reach, such as 5432 of a result database")
 	k8s.Flags().StringVar(&f.monitoring, "nats-monitoring", "", "host:port of a nats-server's http_port, with --autoscale (the transport's first host, port 8222)")
 	k8s.Flags().StringVar(&f.account, "nats-account", "$G", "the user's account, with --autoscale")
 	return c
@@ -61,7 +63,7 @@ func (a *app) render(ctx context.Context, f renderFlags, write func(*spec.Spec, 
 	if len(a.set) > 0 || a.transport != "" {
 		return exit(ExitUsage, errors.New("manifests hold the files as they are, and so neither --set nor --transport\n  next: write it into a file and add that with -f"))
 	}
-	o := render.Options{Name: f.name, Namespace: f.namespace, Image: f.image, Order: a.files, Files: map[string]string{}, MaxScale: f.max}
+	o := render.Options{Name: f.name, Namespace: f.namespace, Image: f.image, Order: a.files, Files: map[string]string{}, MaxScale: f.max, Egress: f.egress}
 	for _, name := range a.files {
 		text, err := os.ReadFile(name)
 		if err != nil {

@@ -218,10 +218,11 @@ func (k *kubernetes) budget(u Unit) m {
 		kv("maxUnavailable", 1), kv("selector", m{kv("matchLabels", k.labels(name))})})}
 }
 
-// policy lets nothing in but probes and who collects metrics, and nothing out but to the broker and to where names are looked up.
+// policy lets nothing in but probes and who collects metrics, and nothing out but to the broker, to who gives tokens for it, to the
+// ports of Egress and to where names are looked up.
 func (k *kubernetes) policy() m {
 	ports := []any{}
-	for _, p := range brokerPorts(k.spec) {
+	for _, p := range k.reached() {
 		ports = append(ports, m{kv("protocol", "TCP"), kv("port", p)})
 	}
 	return m{kv("apiVersion", "networking.k8s.io/v1"), kv("kind", "NetworkPolicy"), kv("metadata", k.meta(k.Name, "")), kv("spec", m{
@@ -232,6 +233,26 @@ func (k *kubernetes) policy() m {
 			m{kv("ports", []any{m{kv("protocol", "UDP"), kv("port", 53)}, m{kv("protocol", "TCP"), kv("port", 53)}})},
 			m{kv("ports", ports)},
 		})})}
+}
+
+// reached are the ports that the containers reach beside that of names.
+func (k *kubernetes) reached() []int {
+	ports := append(brokerPorts(k.spec), k.Egress...)
+	if t := k.spec.Transport.Kafka; t != nil && t.SASL != nil && t.SASL.OAuthBearer != nil && t.SASL.OAuthBearer.TokenURL != "" {
+		ports = append(ports, tokenPort(t.SASL.OAuthBearer.TokenURL))
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
+}
+
+func tokenPort(address string) int {
+	if port, err := strconv.Atoi(portOf(address)); err == nil {
+		return port
+	}
+	if strings.HasPrefix(address, "http://") {
+		return 80
+	}
+	return 443
 }
 
 // brokerPorts are those of the transport's addresses.
@@ -251,7 +272,6 @@ func brokerPorts(s *spec.Spec) (ports []int) {
 			ports = append(ports, port)
 		}
 	}
-	slices.Sort(ports)
 	return ports
 }
 

@@ -30,6 +30,7 @@ type Options struct {
 	Mounts    []Mount
 	Autoscale bool           // with KEDA
 	MaxScale  int            // most workers of a stage; 0 is 10
+	Egress    []int          // more ports that the containers may reach: a result database's, say
 	Scale     func(Unit) any // trigger of a unit, made by NATSTrigger or KafkaTrigger; needed with Autoscale
 }
 

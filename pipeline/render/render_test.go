@@ -98,6 +98,35 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestPortsThatThePolicyLetsOut: the brokers', that of who gives tokens for them, and those asked for.
+func TestPortsThatThePolicyLetsOut(t *testing.T) {
+	const block = "transport: { kafka: { brokers: \"kafka-0:9093\", sasl: { oauthbearer: { token_url: \"URL\", client_id: a, client_secret: b } } } }\n"
+	for address, want := range map[string][]int32{
+		"https://login.example/token": {443, 5432, 9093}, "https://login.example:8443/token": {5432, 8443, 9093}, "http://127.0.0.1/token": {80, 5432, 9093},
+	} {
+		transports["token"] = strings.ReplaceAll(block, "URL", address)
+		s, o := load(t, "token")
+		delete(transports, "token")
+		o.Autoscale, o.Egress = false, []int{5432}
+		text, err := render.Kubernetes(s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int32
+		for _, data := range objects(t, text) {
+			if !bytes.Contains(data, []byte(`"NetworkPolicy"`)) {
+				continue
+			}
+			for _, p := range strictly[networkingv1.NetworkPolicy](t, data).Spec.Egress[1].Ports {
+				got = append(got, p.Port.IntVal)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("with tokens from %s the ports are %v, want %v", address, got, want)
+		}
+	}
+}
+
 // objects splits manifests into JSON documents.
 func objects(t *testing.T, text []byte) (all []json.RawMessage) {
 	t.Helper()
