@@ -19,6 +19,7 @@ import (
 	"github.com/milepost-dev/milepost/pipeline/spec"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/jetstream"
+	"github.com/milepost-dev/milepost/transport/kafka"
 )
 
 // A finding is one line of `milepost doctor`. A fault comes with the one thing that mends it.
@@ -161,7 +162,7 @@ func (d *examination) transport(ctx context.Context) {
 		d.cut = true
 		text, fix := adviceIn(err)
 		d.add(wrong, "transport", fix, "%s", text)
-		if errors.Is(err, transport.ErrDenied) {
+		if errors.Is(err, transport.ErrDenied) && d.spec.Transport.NATS != nil {
 			d.permissions(ctx, role)
 		}
 		return
@@ -171,11 +172,31 @@ func (d *examination) transport(ctx context.Context) {
 	switch t := d.spec.Transport; {
 	case t.NATS != nil:
 		d.nats(ctx, b.(*jetstream.Broker), role)
+	case t.Kafka != nil:
+		d.kafka(ctx, b.(*kafka.Broker), role)
 	case t.Embedded != nil:
 		d.add(fine, "transport", "", "embedded  server %s  JetStream on, sync %s", about.Version, syncText(t.Embedded.Sync))
 	default:
 		d.add(fine, "transport", "", "%s", strings.TrimSpace(about.Kind+" "+about.Address+"  "+about.Version))
 	}
+}
+
+// denied says what the user of a role may not do, and has to.
+func (d *examination) denied(role jetstream.Role, what []string) {
+	if len(what) == 0 {
+		d.add(fine, "permissions", "", "all that role %s needs", role)
+		return
+	}
+	more := ""
+	if len(what) > 5 {
+		more = fmt.Sprintf(" and %d more", len(what)-5)
+		what = what[:5]
+	}
+	fix := "milepost doctor --permissions --role " + string(role)
+	if role == jetstream.RoleWorker && len(d.flags.stages) > 0 {
+		fix += " --stages " + strings.Join(d.flags.stages, ",")
+	}
+	d.add(wrong, "permissions", fix+" prints what the user needs", "role %s may not %s%s", role, strings.Join(what, ", "), more)
 }
 
 func syncText(s spec.Sync) string {
@@ -270,30 +291,39 @@ func (a *app) printPermissions(ctx context.Context, f doctorFlags) error {
 	if err != nil {
 		return err
 	}
-	if s.Transport.NATS == nil && s.Transport.Kafka != nil {
-		return exit(ExitUsage, errors.New("of Kafka a user needs, for names with the prefix "+s.Transport.Kafka.Prefix+": READ, WRITE, DESCRIBE, CREATE, DELETE on topics,\n"+
-			"WRITE and DESCRIBE on transactional ids, READ on groups\n  next: kafka-acls.sh --add --resource-pattern-type prefixed …"))
-	}
-	var roles []roleGrant
+	var all []any
+	var names [][]string
+	var text strings.Builder
 	for _, r := range jetstream.Roles() {
-		if f.role == "" || f.role == string(r) {
-			roles = append(roles, roleGrant{Role: r, Stages: stagesOf(r, f), Grant: grantOf(s, r, f)})
+		if f.role != "" && f.role != string(r) {
+			continue
 		}
+		names = append(names, []string{string(r)})
+		if s.Transport.Kafka != nil {
+			rights := rightsOf(s, r, f)
+			all = append(all, rights)
+			text.WriteString(rights.text(s))
+			continue
+		}
+		grant := roleGrant{Role: r, Stages: stagesOf(r, f), Grant: grantOf(s, r, f)}
+		all = append(all, grant)
+		text.WriteString(grant.text())
 	}
 	if a.output != "table" {
-		return a.show(roles, nil, func() (rows [][]string) {
-			for _, r := range roles {
-				rows = append(rows, []string{string(r.Role)})
-			}
-			return rows
-		})
+		return a.show(all, nil, func() [][]string { return names })
 	}
-	for _, r := range roles {
-		if _, err := io.WriteString(a.stdout, r.text()); err != nil {
-			return err
-		}
+	_, err = io.WriteString(a.stdout, text.String())
+	return err
+}
+
+// roleHeading says which role what follows is for.
+func roleHeading(r jetstream.Role, stages []string) string {
+	text := "# role " + string(r) + ": " + map[jetstream.Role]string{jetstream.RoleRun: "milepost run", jetstream.RoleWorker: "milepost worker",
+		jetstream.RoleReader: "who reads jobs and results, and the source of milepost mirror"}[r]
+	if len(stages) > 0 {
+		text += " --stages " + strings.Join(stages, ",")
 	}
-	return nil
+	return text + "\n"
 }
 
 // A roleGrant is what a role's user has to be permitted.
@@ -311,18 +341,13 @@ func stagesOf(r jetstream.Role, f doctorFlags) []string {
 }
 
 func grantOf(s *spec.Spec, r jetstream.Role, f doctorFlags) jetstream.Grant {
-	part := engine.Part{Stages: stagesOf(r, f), Owner: r == jetstream.RoleRun, Watcher: r == jetstream.RoleReader}
-	return jetstream.GrantFor(r, engine.Uses(s, part))
+	return jetstream.GrantFor(r, engine.Uses(s, partOf(r, f)))
 }
 
 // text is the grant in the words of a server's configuration.
 func (r roleGrant) text() string {
 	var b strings.Builder
-	what := map[jetstream.Role]string{jetstream.RoleRun: "milepost run", jetstream.RoleWorker: "milepost worker", jetstream.RoleReader: "who reads jobs and results, and the source of milepost mirror"}
-	fmt.Fprintf(&b, "# role %s: %s", r.Role, what[r.Role])
-	if len(r.Stages) > 0 {
-		fmt.Fprintf(&b, " --stages %s", strings.Join(r.Stages, ","))
-	}
+	b.WriteString(roleHeading(r.Role, r.Stages))
 	list := func(name string, subjects []string) {
 		fmt.Fprintf(&b, "  %s = { allow: [\n", name)
 		for _, s := range subjects {
@@ -330,7 +355,7 @@ func (r roleGrant) text() string {
 		}
 		b.WriteString("  ] }\n")
 	}
-	fmt.Fprintf(&b, "\n%s_permissions = {\n", r.Role)
+	fmt.Fprintf(&b, "%s_permissions = {\n", r.Role)
 	list("publish", r.Publish)
 	list("subscribe", r.Subscribe)
 	b.WriteString("}\n")

@@ -69,25 +69,12 @@ func (d *examination) permissions(ctx context.Context, role jetstream.Role) {
 }
 
 func (d *examination) missing(role jetstream.Role, missing []*jetstream.DeniedError) {
-	if len(missing) == 0 {
-		d.add(fine, "permissions", "", "all that role %s needs", role)
-		return
-	}
 	slices.SortStableFunc(missing, func(a, b *jetstream.DeniedError) int { return strings.Compare(b.Verb, a.Verb) }) // the inbox first
 	var subjects []string
 	for _, m := range missing {
 		subjects = append(subjects, m.Verb+" "+m.Subject)
 	}
-	more := ""
-	if len(subjects) > 5 {
-		more = fmt.Sprintf(" and %d more", len(subjects)-5)
-		subjects = subjects[:5]
-	}
-	fix := "milepost doctor --permissions --role " + string(role)
-	if role == jetstream.RoleWorker && len(d.flags.stages) > 0 {
-		fix += " --stages " + strings.Join(d.flags.stages, ",")
-	}
-	d.add(wrong, "permissions", fix+" prints what the user needs", "role %s may not %s%s", role, strings.Join(subjects, ", "), more)
+	d.denied(role, subjects)
 }
 
 // logs looks at the streams that are there, at room for those that are not, and by what they say at the server's clock.

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 
@@ -70,7 +70,8 @@ type Broker struct {
 
 var _ transport.Broker = (*Broker)(nil)
 
-// Connect connects to a cluster; the error is ErrUnreachable, with the seeds, when none of them answers within ctx.
+// Connect connects to a cluster. When none of the seeds answers within ctx, does not let us in, or is not to be trusted, the error is
+// ErrUnreachable, names them and says what to change.
 func Connect(ctx context.Context, c Config) (*Broker, error) {
 	c.defaults()
 	b := &Broker{config: c, logs: map[string]*log{}}
@@ -113,31 +114,30 @@ func (c *Config) defaults() {
 	}
 }
 
-// connectError tells a server that refuses us from one that is not there.
+// connectError says why there is no connection and, where that is known, what to change.
 func (b *Broker) connectError(err error) error {
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var remote *net.OpError // crypto/tls tells an alert so
-	advice := ""
+	next := ""
 	switch {
 	case errors.As(err, &unknown):
-		advice = "its certificate is of another authority: set transport.kafka.tls.ca to the file of the one that signed it"
+		next = "its certificate is of another authority: set transport.kafka.tls.ca to the file of the one that signed it"
 	case errors.As(err, &name):
-		advice = "its certificate is for another name: set transport.kafka.tls.server_name, or an address that the certificate names"
+		next = "its certificate is for another name: set transport.kafka.tls.server_name, or an address that the certificate names"
 	case errors.As(err, &cert):
-		advice = "its certificate is not valid"
+		next = "its certificate is not valid (its time may be over, or the clock here wrong): renew it"
 	case errors.As(err, &record):
-		advice = "it does not speak TLS there: leave out transport.kafka.tls, or name the port of its TLS listener"
+		next = "it does not speak TLS there: leave out transport.kafka.tls, or name the port of its TLS listener"
 	case errors.As(err, &remote) && remote.Op == "remote error":
-		advice = "it refused our certificate: set transport.kafka.tls.cert and key to one that it knows"
-	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism):
-		return fmt.Errorf("connect to Kafka at %s: %w", b.address(), b.advise(err))
-	default:
-		return fmt.Errorf("connect to Kafka at %s: %w (%w)", b.address(), transport.ErrUnreachable, err)
+		next = "it refused our certificate: set transport.kafka.tls.cert and key to one that it knows"
 	}
-	return fmt.Errorf("connect to Kafka at %s: %w: %s", b.address(), err, advice)
+	if next != "" {
+		next = "\n  next: " + next
+	}
+	return fmt.Errorf("connect to Kafka at %s: %w (%w)%s", b.address(), transport.ErrUnreachable, err, cmp.Or(next, b.advice(err)))
 }
 
 func (b *Broker) newClient(options ...kgo.Opt) (*kgo.Client, error) {

@@ -27,13 +27,13 @@ func (b *Broker) produceError(err error) error {
 	}
 	switch {
 	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("%w (%w)", transport.ErrTooLarge, b.advise(err))
+		return fmt.Errorf("%w (%w)%s", transport.ErrTooLarge, err, b.advice(err))
 	case errors.Is(err, transport.ErrClosed):
 		return err
 	case slices.ContainsFunc(refusals, func(r error) bool { return errors.Is(err, r) }):
 		return b.advise(err) // nothing is stored, and nothing will be until somebody changes it
 	}
-	return fmt.Errorf("%w (%w)", transport.ErrUnknown, b.advise(err))
+	return fmt.Errorf("%w (%w)%s", transport.ErrUnknown, err, b.advice(err))
 }
 
 // fetchError is what an error of reading means.
@@ -49,28 +49,43 @@ func (b *Broker) fetchError(ctx context.Context, err error) error {
 	return b.advise(err)
 }
 
-// advise adds to a refusal of the broker what to change.
+// denials are those of refusals that an administrator ends by giving a right.
+var denials = []error{kerr.TopicAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed}
+
+// advise adds to a refusal of the broker what to change. One for want of a right is ErrDenied.
 func (b *Broker) advise(err error) error {
-	var advice string
+	switch next := b.advice(err); {
+	case next == "":
+		return err
+	case slices.ContainsFunc(denials, func(d error) bool { return errors.Is(err, d) }):
+		return fmt.Errorf("%w (%w) [E-permission]%s", transport.ErrDenied, err, next)
+	default:
+		return fmt.Errorf("%w%s", err, next)
+	}
+}
+
+// advice is the line that says what to change, "" where that is not known.
+func (b *Broker) advice(err error) string {
+	var next string
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		advice = "allow the user READ, WRITE and DESCRIBE on topics with the prefix " + b.config.Prefix
+		next = "allow the user READ, WRITE and DESCRIBE on topics with the prefix " + b.config.Prefix
 	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
-		advice = "allow the user WRITE and DESCRIBE on transactional ids with the prefix " + b.config.Prefix
+		next = "allow the user WRITE and DESCRIBE on transactional ids with the prefix " + b.config.Prefix
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		advice = "allow the user READ on groups with the prefix " + b.config.Prefix
+		next = "allow the user READ on groups with the prefix " + b.config.Prefix
 	case errors.Is(err, kerr.ClusterAuthorizationFailed):
-		advice = "allow the user IDEMPOTENT_WRITE on the cluster"
+		next = "allow the user IDEMPOTENT_WRITE on the cluster"
 	case errors.Is(err, kerr.MessageTooLarge):
-		advice = fmt.Sprintf("set max.message.bytes of the topic, and message.max.bytes of the brokers, to %d at least, or transport.kafka.max_message_bytes lower", b.config.MaxMessageBytes)
+		next = fmt.Sprintf("set max.message.bytes of the topic, and message.max.bytes of the brokers, to %d at least, or transport.kafka.max_message_bytes lower", b.config.MaxMessageBytes)
 	case errors.Is(err, kerr.InvalidTimestamp):
-		advice = "set the clock of this machine, or message.timestamp.type=LogAppendTime of the topic"
+		next = "set the clock of this machine, or message.timestamp.type=LogAppendTime of the topic"
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		advice = "check user and password under transport.kafka.sasl"
+		next = "check user and password under transport.kafka.sasl"
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
-		advice = "name a mechanism under transport.kafka.sasl that the broker offers"
+		next = "name a mechanism under transport.kafka.sasl that the broker offers"
 	default:
-		return err
+		return ""
 	}
-	return fmt.Errorf("%w: %s", err, advice)
+	return "\n  next: " + next
 }

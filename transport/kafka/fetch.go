@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,12 +33,17 @@ type layout struct {
 type topicInfo struct {
 	id      [16]byte
 	leaders []int32 // of the partitions; -1 none now
+	copies  int     // that each partition has at least, whether up to date or not
+	behind  []int32 // brokers whose copies are away or not up to date
+	may     int32   // what the user may do with it, a bit for each operation of kmsg.ACLOperation, if that was asked for
 	err     error
 }
 
-// lookUp asks the cluster about topics. It keeps nothing: a topic that was missing a moment ago may be there.
-func (b *Broker) lookUp(ctx context.Context, names [3]string) (map[string]topicInfo, error) {
+// lookUp asks the cluster about topics, and about the user's rights to them. It keeps nothing: a topic that was missing a moment
+// ago may be there.
+func (b *Broker) lookUp(ctx context.Context, names []string, rights bool) (map[string]topicInfo, error) {
 	req := kmsg.NewPtrMetadataRequest()
+	req.IncludeTopicAuthorizedOperations = rights
 	for _, name := range names {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = kmsg.StringPtr(name)
@@ -49,22 +55,31 @@ func (b *Broker) lookUp(ctx context.Context, names [3]string) (map[string]topicI
 	}
 	found := map[string]topicInfo{}
 	for _, t := range resp.Topics {
-		i := topicInfo{id: t.TopicID, err: kerr.ErrorForCode(t.ErrorCode), leaders: make([]int32, len(t.Partitions))}
+		i := topicInfo{id: t.TopicID, err: kerr.ErrorForCode(t.ErrorCode), leaders: make([]int32, len(t.Partitions)), may: t.AuthorizedOperations}
 		for _, p := range t.Partitions {
 			if p.Partition < 0 || int(p.Partition) >= len(i.leaders) {
 				return nil, fmt.Errorf("topic %s has %d partitions, among them %d", *t.Topic, len(i.leaders), p.Partition)
 			}
 			i.leaders[p.Partition] = p.Leader
+			if n := len(p.Replicas); i.copies == 0 || n < i.copies {
+				i.copies = n
+			}
+			for _, at := range p.Replicas {
+				if !slices.Contains(p.ISR, at) && !slices.Contains(i.behind, at) {
+					i.behind = append(i.behind, at)
+				}
+			}
 		}
 		found[*t.Topic] = i
 	}
 	return found, nil
 }
 
-// learn asks anew where topics lie, until each partition has a leader.
-func (b *Broker) learn(ctx context.Context, names [3]string) error {
-	for {
-		found, err := b.lookUp(ctx, names)
+// learn asks anew where topics lie, until each partition has a leader. Topics that are not there are waited for so long: they may
+// have been made a moment ago.
+func (b *Broker) learn(ctx context.Context, names [3]string, patience time.Duration) error {
+	for begun := time.Now(); ; {
+		found, err := b.lookUp(ctx, names[:], false)
 		for name, t := range found {
 			if t.err != nil || slices.Contains(t.leaders, -1) {
 				err = errors.Join(err, fmt.Errorf("topic %s: %w", name, cmp.Or(t.err, error(kerr.LeaderNotAvailable))))
@@ -78,6 +93,10 @@ func (b *Broker) learn(ctx context.Context, names [3]string) error {
 			}
 			maps.Copy(b.layout.topics, found)
 			return nil
+		}
+		if errors.Is(err, kerr.UnknownTopicOrPartition) && time.Since(begun) > patience {
+			return fmt.Errorf("%w\n  next: was it deleted? what it held is gone: stop run and workers, delete the topics %s, then milepost run --again",
+				err, strings.Join(names[:], ", "))
 		}
 		if !passing(err) || !b.rest(ctx, retryAfter) {
 			return b.fetchError(ctx, err)
@@ -133,7 +152,7 @@ func (l *log) fetch(ctx context.Context, topic string, partition int32, at int64
 		if !passing(err) || !b.rest(ctx, retryAfter) {
 			return p, fmt.Errorf("read topic %s/%d: %w", topic, partition, b.fetchError(ctx, err))
 		}
-		if err := b.learn(ctx, l.topics); err != nil {
+		if err := b.learn(ctx, l.topics, b.config.Timeout); err != nil {
 			return p, err
 		}
 	}
@@ -143,6 +162,9 @@ func (b *Broker) tryFetch(ctx context.Context, topic string, partition int32, at
 	b.layout.mu.Lock()
 	t := b.layout.topics[topic]
 	b.layout.mu.Unlock()
+	if int(partition) >= len(t.leaders) {
+		return portion{}, fmt.Errorf("it was made anew with %d partitions: %w", len(t.leaders), kerr.InvalidPartitions)
+	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = int32(wait.Milliseconds()), 1, windowBytes, 1
 	rt := kmsg.NewFetchRequestTopic()

@@ -3,11 +3,13 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -146,6 +148,11 @@ func (x *index) refresh(ctx context.Context) (complete bool, err error) {
 	for {
 		// Not under mu: a transaction of ours that is on its way, and for whose marker this waits, needs the index.
 		p, err := l.fetch(ctx, l.topics[stateTopic], x.part.n, at, wait)
+		if errors.Is(err, kerr.OffsetOutOfRange) && p.start != at { // brokers have lost what was read: it is not known any more
+			at = p.start
+			x.forget(at)
+			continue
+		}
 		if err != nil {
 			return false, err
 		}
@@ -163,6 +170,13 @@ func (x *index) refresh(ctx context.Context) (complete bool, err error) {
 			wait = 20 * time.Millisecond
 		}
 	}
+}
+
+// forget empties the index, to be read again from an offset on.
+func (x *index) forget(at int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.at, x.number, x.chains = at, 0, map[schemas.JobID]*entry{}
 }
 
 // begin reads what one fetch brings, if nothing was read yet.

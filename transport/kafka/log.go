@@ -42,9 +42,9 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 	if c.MaxBytes == 0 {
 		c.MaxBytes = b.config.MaxBytes
 	}
-	name := b.config.Prefix + encode(c.Pipeline) + "." + encode(c.Stage)
+	names := topicsOf(b.config.Prefix, c.Pipeline, c.Stage)
 	b.mu.Lock()
-	l := b.logs[name]
+	l := b.logs[names[outTopic]]
 	b.mu.Unlock()
 	if l == nil {
 		limited, cancel := context.WithTimeout(ctx, createLimit)
@@ -52,7 +52,7 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 		limited, stop := b.both(limited)
 		defer stop()
 		var err error
-		if l, err = b.openLog(limited, name, c); err != nil {
+		if l, err = b.openLog(limited, names, c); err != nil {
 			return nil, fmt.Errorf("log %s/%s: %w", c.Pipeline, c.Stage, err)
 		}
 	}
@@ -60,8 +60,9 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 	return l, nil
 }
 
-func (b *Broker) openLog(ctx context.Context, name string, c transport.LogConfig) (*log, error) {
-	l := &log{broker: b, config: c, topics: [3]string{name, name + ".dlq", name + ".state"}}
+func (b *Broker) openLog(ctx context.Context, names [3]string, c transport.LogConfig) (*log, error) {
+	name := names[outTopic]
+	l := &log{broker: b, config: c, topics: names}
 	parts, err := b.topics(ctx, l.topics, c)
 	if err != nil {
 		return nil, err

@@ -328,7 +328,7 @@ func (p *part) transact(ctx context.Context, t *batch) (state []*kgo.Record, err
 	p.learn(ctx)
 	if err := p.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		// Whether it is committed is not known here; whoever takes the epoch next will see.
-		return nil, fmt.Errorf("%w (end of the transaction: %w)", transport.ErrUnknown, b.advise(err))
+		return nil, fmt.Errorf("%w (end of the transaction: %w)%s", transport.ErrUnknown, err, b.advice(err))
 	}
 	for _, r := range t.records {
 		if r.Topic == p.log.topics[stateTopic] {

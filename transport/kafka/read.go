@@ -169,7 +169,7 @@ func (r *reader) join(at int64) error {
 // skip goes on where the partition begins now, if nothing of the chain was there that this reader has to see.
 func (r *reader) skip(ctx context.Context, start int64) error {
 	if start <= r.at {
-		return fmt.Errorf("read topic %s/%d at %d: there is nothing yet (%w)", r.log.topics[outTopic], r.part.n, r.at, transport.ErrGone)
+		return fmt.Errorf("read topic %s/%d at %d: it ends before that (%w)", r.log.topics[outTopic], r.part.n, r.at, transport.ErrLost)
 	}
 	complete, err := r.part.index.refresh(ctx)
 	if err != nil || !complete {

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
@@ -36,14 +37,30 @@ type ClientGrant struct {
 	Scopes                           []string
 }
 
+// tokenLimit is how long an authorization server may take.
+const tokenLimit = 10 * time.Second
+
 // BearerGrant logs in with tokens of an authorization server, each until it is about to expire.
 func BearerGrant(g ClientGrant) sasl.Mechanism {
 	c := clientcredentials.Config{TokenURL: g.TokenURL, ClientID: g.ClientID, ClientSecret: g.ClientSecret, Scopes: g.Scopes}
-	source := oauth2.ReuseTokenSource(nil, c.TokenSource(context.Background()))
-	return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
-		t, err := source.Token()
-		if err != nil {
-			return oauth.Auth{}, fmt.Errorf("ask %s for a token: %w", g.TokenURL, err)
+	one := make(chan *oauth2.Token, 1) // one asks, the others wait and use what it got
+	one <- nil
+	return oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
+		limited, cancel := context.WithTimeout(ctx, tokenLimit)
+		defer cancel()
+		var t *oauth2.Token
+		select {
+		case t = <-one:
+		case <-limited.Done():
+			return oauth.Auth{}, fmt.Errorf("ask %s for a token: %w", g.TokenURL, limited.Err())
+		}
+		defer func() { one <- t }()
+		if !t.Valid() {
+			fresh, err := c.Token(limited)
+			if err != nil {
+				return oauth.Auth{}, fmt.Errorf("ask %s for a token: %w", g.TokenURL, err)
+			}
+			t = fresh
 		}
 		return oauth.Auth{Token: t.AccessToken}, nil
 	})

@@ -187,7 +187,7 @@ func TestSecurity(t *testing.T) {
 				client.Close()
 				t.Fatal("the broker let us in")
 			}
-			if !strings.Contains(err.Error(), want) || errors.Is(err, transport.ErrUnreachable) {
+			if !strings.Contains(err.Error(), "\n  next: ") || !strings.Contains(err.Error(), want) || !errors.Is(err, transport.ErrUnreachable) {
 				t.Errorf("error is %v, and should say %q", err, want)
 			}
 		})
@@ -223,7 +223,7 @@ func unpermitted(t *testing.T, b *kafkatest.Broker, open func(*testing.T, string
 		allow(t, b, kadm.NewACLs().Topics("mp.p.closed"+suffix).Operations(kmsg.ACLOperationRead, kmsg.ACLOperationDescribe))
 	}
 	allow(t, b, kadm.NewACLs().Topics("mp.p.closed.state").Operations(kmsg.ACLOperationAll))
-	if err := roundTrip(t, client, "closed", 2); err == nil || errors.Is(err, transport.ErrUnknown) || !strings.Contains(err.Error(), "allow the user READ, WRITE and DESCRIBE") {
+	if err := roundTrip(t, client, "closed", 2); err == nil || !errors.Is(err, transport.ErrDenied) || !strings.Contains(err.Error(), "allow the user READ, WRITE and DESCRIBE") {
 		t.Fatalf("error is %v, and should say what to allow", err)
 	}
 	allow(t, b, kadm.NewACLs().Topics("mp.p.closed").Operations(kmsg.ACLOperationWrite))

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,10 +25,19 @@ const (
 	stateRoll    = 10 * time.Minute
 )
 
-// settings are what a topic of a log needs.
-func (c *Config) settings(place int) map[string]string {
+// topicsOf are the names of a log's topics.
+func topicsOf(prefix, pipeline, stage string) [3]string {
+	name := prefix + encode(pipeline) + "." + encode(stage)
+	return [3]string{name, name + ".dlq", name + ".state"}
+}
+
+// settings are what a topic of a log needs that is kept in so many copies.
+func (c *Config) settings(place, copies int) map[string]string {
 	s := map[string]string{"max.message.bytes": strconv.Itoa(c.MaxMessageBytes), "cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1",
 		"message.timestamp.type": "LogAppendTime"} // brokers refuse records of a worker whose clock is an hour ahead
+	if copies >= 3 { // what one broker alone had stored would be gone with it; with two copies, the loss of either stopped all
+		s["min.insync.replicas"] = "2"
+	}
 	switch place {
 	case outTopic:
 		s["cleanup.policy"] = "delete"
@@ -42,19 +52,18 @@ func (c *Config) settings(place int) map[string]string {
 }
 
 // needed are those without which a topic that is there already is refused: nothing may be lost, and everything must fit.
-var needed = []string{"cleanup.policy", "retention.ms", "retention.bytes", "max.message.bytes"}
+var needed = []string{"cleanup.policy", "retention.ms", "retention.bytes", "max.message.bytes", "min.insync.replicas"}
 
 // topics makes the topics of a log, or checks them, and returns their number of partitions.
 func (b *Broker) topics(ctx context.Context, names [3]string, c transport.LogConfig) (int, error) {
-	parts := c.Parts
-	if parts == 0 {
-		parts = b.config.Partitions
-	}
+	parts := cmp.Or(c.Parts, b.config.Partitions)
 	copies := max(c.Replicas, b.config.Replication)
 	var made []int // by us: they need no look
+	var found map[string]topicInfo
 	for {
-		missing, err := b.missing(ctx, names, parts)
-		if err != nil {
+		var missing []int
+		var err error
+		if missing, found, err = b.missing(ctx, names, parts); err != nil {
 			return 0, err
 		}
 		there, err := b.create(ctx, names, missing, parts, copies)
@@ -69,30 +78,34 @@ func (b *Broker) topics(ctx context.Context, names [3]string, c transport.LogCon
 			return 0, fmt.Errorf("topic %s is there already, and the broker does not show it (is it being deleted?): %w", names[there[0]], context.Cause(ctx))
 		}
 	}
-	if err := b.examine(ctx, names, made); err != nil {
+	if err := b.examine(ctx, names, made, found); err != nil {
 		return 0, err
 	}
-	return parts, b.learn(ctx, names)
+	return parts, b.learn(ctx, names, createLimit)
 }
 
 // missing are the places of topics that are not there; those that are have to have so many partitions at least.
-func (b *Broker) missing(ctx context.Context, names [3]string, parts int) (places []int, err error) {
-	found, err := b.lookUp(ctx, names)
-	if err != nil {
-		return nil, b.fetchError(ctx, err)
+func (b *Broker) missing(ctx context.Context, names [3]string, parts int) (places []int, found map[string]topicInfo, err error) {
+	if found, err = b.lookUp(ctx, names[:], false); err != nil {
+		return nil, nil, b.fetchError(ctx, err)
 	}
 	for place, name := range names {
 		switch t := found[name]; {
 		case errors.Is(t.err, kerr.UnknownTopicOrPartition):
 			places = append(places, place)
 		case t.err != nil:
-			return nil, fmt.Errorf("topic %s: %w", name, b.advise(t.err))
+			return nil, nil, fmt.Errorf("topic %s: %w", name, b.advise(t.err))
 		case len(t.leaders) < parts:
-			return nil, fmt.Errorf("topic %s has %d partitions, not %d: set transport.kafka.partitions to %d, or have the topics %s made anew with %d",
-				name, len(t.leaders), parts, len(t.leaders), strings.Join(names[:], ", "), parts)
+			return nil, nil, misfit(names, name, len(t.leaders), parts)
 		}
 	}
-	return places, nil
+	return places, found, nil
+}
+
+// misfit is the error of a topic that has too few partitions.
+func misfit(names [3]string, name string, has, parts int) error {
+	return fmt.Errorf("topic %s has %d partitions, not %d\n  next: set transport.kafka.partitions to %d, or have the topics %s made anew with %d",
+		name, has, parts, has, strings.Join(names[:], ", "), parts)
 }
 
 // create makes topics, all in one request. Those that somebody else made meanwhile it returns: they may not fit. Where making
@@ -101,46 +114,56 @@ func (b *Broker) create(ctx context.Context, names [3]string, missing []int, par
 	if len(missing) == 0 {
 		return nil, nil
 	}
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = int32(createLimit.Milliseconds())
-	for _, place := range missing {
-		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic, t.NumPartitions, t.ReplicationFactor = names[place], int32(parts), int16(copies)
-		for k, v := range b.config.settings(place) {
-			c := kmsg.NewCreateTopicsRequestTopicConfig()
-			c.Name, c.Value = k, &v
-			t.Configs = append(t.Configs, c)
-		}
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, b.client)
+	resp, err := b.creation(names, missing, parts, copies).RequestWith(ctx, b.client)
 	if err != nil {
 		return nil, fmt.Errorf("make topics: %w", b.fetchError(ctx, err))
 	}
 	for _, t := range resp.Topics {
-		err := kerr.ErrorForCode(t.ErrorCode)
+		err := createError(&t)
 		if errors.Is(err, kerr.TopicAlreadyExists) {
 			there = append(there, slices.Index(names[:], t.Topic))
 			continue
 		}
 		if err != nil {
-			if t.ErrorMessage != nil {
-				err = fmt.Errorf("%w (%s)", err, *t.ErrorMessage)
-			}
 			return nil, b.refusedTopic(t.Topic, err, b.recipe(names, missing, parts, copies))
 		}
 	}
 	return there, nil
 }
 
+// creation is the request that makes topics.
+func (b *Broker) creation(names [3]string, missing []int, parts, copies int) *kmsg.CreateTopicsRequest {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = int32(createLimit.Milliseconds())
+	for _, place := range missing {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = names[place], int32(parts), int16(copies)
+		for k, v := range b.config.settings(place, copies) {
+			c := kmsg.NewCreateTopicsRequestTopicConfig()
+			c.Name, c.Value = k, &v
+			t.Configs = append(t.Configs, c)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	return req
+}
+
+func createError(t *kmsg.CreateTopicsResponseTopic) error {
+	err := kerr.ErrorForCode(t.ErrorCode)
+	if err != nil && t.ErrorMessage != nil {
+		err = fmt.Errorf("%w (%s)", err, *t.ErrorMessage)
+	}
+	return err
+}
+
 // refusedTopic says what to do about a topic that was not made.
 func (b *Broker) refusedTopic(topic string, err error, recipe string) error {
 	switch {
 	case errors.Is(err, kerr.InvalidReplicationFactor):
-		return fmt.Errorf("make topic %s: %w: set transport.kafka.replication to no more than there are brokers", topic, err)
+		return fmt.Errorf("make topic %s: %w\n  next: set transport.kafka.replication to no more than there are brokers", topic, err)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.PolicyViolation):
-		return fmt.Errorf("topic %s is not there and may not be made by this user: %w. Allow CREATE on topics with the prefix %s, or have them made:\n%s",
-			topic, err, b.config.Prefix, recipe)
+		return fmt.Errorf("topic %s is not there and may not be made by this user: %w (%w) [E-permission]\n  next: allow CREATE on topics with the prefix %s, or have them made:\n%s",
+			topic, transport.ErrDenied, err, b.config.Prefix, recipe)
 	}
 	return fmt.Errorf("make topic %s: %w", topic, err)
 }
@@ -150,7 +173,7 @@ func (b *Broker) recipe(names [3]string, missing []int, parts, copies int) strin
 	var lines []string
 	for _, place := range missing {
 		line := fmt.Sprintf("  kafka-topics.sh --create --topic %s --partitions %d --replication-factor %d", names[place], parts, copies)
-		settings := b.config.settings(place)
+		settings := b.config.settings(place, copies)
 		for _, k := range slices.Sorted(maps.Keys(settings)) {
 			line += fmt.Sprintf(" --config %s=%s", k, settings[k])
 		}
@@ -160,7 +183,7 @@ func (b *Broker) recipe(names [3]string, missing []int, parts, copies int) strin
 }
 
 // examine looks at the settings of topics that were there before. One that may not be looked at is trusted.
-func (b *Broker) examine(ctx context.Context, names [3]string, made []int) error {
+func (b *Broker) examine(ctx context.Context, names [3]string, made []int, found map[string]topicInfo) error {
 	if len(made) == len(names) {
 		return nil
 	}
@@ -174,14 +197,14 @@ func (b *Broker) examine(ctx context.Context, names [3]string, made []int) error
 		if err != nil || r.Err != nil || slices.Contains(made, place) {
 			continue
 		}
-		if w := b.unfit(place, r.Configs); len(w) > 0 {
+		if w := b.unfit(place, found[name].copies, r.Configs); len(w) > 0 {
 			wrong = append(wrong, fmt.Sprintf("  kafka-configs.sh --alter --topic %s --add-config %s", name, strings.Join(w, ",")))
 		}
 	}
 	if len(wrong) == 0 {
 		return nil
 	}
-	return fmt.Errorf("topics are set so that events would be lost, or not fit; change them:\n%s", strings.Join(wrong, "\n"))
+	return fmt.Errorf("topics are set so that events would be lost, or not fit\n  next: change them:\n%s", strings.Join(wrong, "\n"))
 }
 
 // describe asks for the topics' settings, again while a broker has not heard of one that was made a moment ago.
@@ -197,10 +220,13 @@ func (b *Broker) describe(ctx context.Context, names [3]string) (kadm.ResourceCo
 	}
 }
 
-// unfit lists the settings that a topic must get.
-func (b *Broker) unfit(place int, have []kadm.Config) (wrong []string) {
-	want := b.config.settings(place)
+// unfit lists the settings that a topic of so many copies must get.
+func (b *Broker) unfit(place, copies int, have []kadm.Config) (wrong []string) {
+	want := b.config.settings(place, copies)
 	for _, k := range needed {
+		if want[k] == "" {
+			continue
+		}
 		i := slices.IndexFunc(have, func(c kadm.Config) bool { return c.Key == k })
 		if i < 0 || have[i].Value == nil || fits(k, *have[i].Value, want[k]) {
 			continue

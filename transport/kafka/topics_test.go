@@ -126,8 +126,8 @@ func (l *lab) shows(settings map[string]string) bool {
 func TestTopicsThatDoNotFit(t *testing.T) {
 	t.Run("too few partitions", func(t *testing.T) {
 		l := newLab(t, Config{Partitions: 4})
-		l.made(2, l.broker.config.settings(outTopic))
-		l.refused("has 2 partitions, not 4: set transport.kafka.partitions to 2")
+		l.made(2, l.broker.config.settings(outTopic, 1))
+		l.refused("has 2 partitions, not 4", "next: set transport.kafka.partitions to 2")
 		l.broker.config.Partitions = 2
 		l.log(transport.LogConfig{})
 	})
@@ -137,7 +137,7 @@ func TestTopicsThatDoNotFit(t *testing.T) {
 		l.refused("kafka-configs.sh --alter --topic "+l.topic(), "retention.ms=-1", "max.message.bytes=1048576")
 		_, err := l.admin.DeleteTopics(l.ctx, l.topic())
 		l.must(err)
-		l.made(1, l.broker.config.settings(outTopic))
+		l.made(1, l.broker.config.settings(outTopic, 1))
 		l.append(l.log(transport.LogConfig{}), job(1), 2)
 	})
 	t.Run("more copies than brokers", func(t *testing.T) {

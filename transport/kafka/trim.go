@@ -83,7 +83,7 @@ func (p *part) cut(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return fmt.Errorf("remove records of topic %s: %w: allow the user DELETE on topics with the prefix %s, or run with --retain", p.log.topics[outTopic], err, p.log.broker.config.Prefix)
+		return fmt.Errorf("remove records of topic %s: %w (%w) [E-permission]\n  next: allow the user DELETE on topics with the prefix %s, or run with --retain", p.log.topics[outTopic], transport.ErrDenied, err, p.log.broker.config.Prefix)
 	case err != nil && !errors.Is(err, kerr.OffsetOutOfRange):
 		return fmt.Errorf("remove records of topic %s: %w", p.log.topics[outTopic], p.log.broker.fetchError(ctx, err))
 	}
