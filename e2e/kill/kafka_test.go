@@ -89,3 +89,6 @@ func TestFailoverOnKafka(t *testing.T) {
 		s.start(t)
 	})
 }
+
+// TestMirrorKilledOnKafka is TestMirrorKilled with a Kafka broker to mirror to.
+func TestMirrorKilledOnKafka(t *testing.T) { mirrorKilled(t, startKafka(t)) }

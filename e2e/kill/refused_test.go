@@ -3,6 +3,7 @@
 package kill
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
@@ -57,15 +58,23 @@ func (s *site) must(err error) {
 	}
 }
 
-// allow gives the user what README says he needs, for names that begin so.
-func (s *site) allow(prefix string) {
+// allow gives the user what doctor says that he needs for this plan, and no more.
+func (s *site) allow(p plan) {
 	s.Helper()
-	for _, b := range []*kadm.ACLBuilder{
-		kadm.NewACLs().Topics(prefix).Operations(kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe, kmsg.ACLOperationCreate, kmsg.ACLOperationDelete),
-		kadm.NewACLs().TransactionalIDs(prefix).Operations(kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe),
-		kadm.NewACLs().Groups(prefix).Operations(kmsg.ACLOperationRead),
-	} {
-		s.create(b.Allow("User:" + kafkatest.User).ResourcePatternType(kadm.ACLPatternPrefixed))
+	var roles []struct{ Rights []kafka.Right }
+	s.must(json.Unmarshal([]byte(lines(s.T, p.folder(s.T), "doctor", "--permissions", "--role", "run", "-o", "json", "-f", "pipelines.yaml")), &roles))
+	for _, r := range roles[0].Rights {
+		b := map[string]func(*kadm.ACLBuilder, ...string) *kadm.ACLBuilder{"topic": (*kadm.ACLBuilder).Topics, "group": (*kadm.ACLBuilder).Groups,
+			"transactional-id": (*kadm.ACLBuilder).TransactionalIDs}[r.Resource](kadm.NewACLs(), r.Names...)
+		var operations []kmsg.ACLOperation
+		for _, word := range r.Operations {
+			var o kmsg.ACLOperation
+			s.must(o.UnmarshalText([]byte(word)))
+			operations = append(operations, o)
+		}
+		var pattern kmsg.ACLResourcePatternType
+		s.must(pattern.UnmarshalText([]byte(r.Pattern)))
+		s.create(b.Operations(operations...).Allow("User:" + kafkatest.User).ResourcePatternType(pattern))
 	}
 }
 
@@ -145,7 +154,7 @@ func TestRefusedByKafka(t *testing.T) {
 	p := samples()
 	want, _ := p.undisturbed(t)
 	s := newSite(t)
-	s.allow("mp.")
+	s.allow(s.plan(p, block{}))
 	other, err := kafkatest.NewAuthority(t.TempDir())
 	s.must(err)
 	for name, c := range map[string]struct {
@@ -157,12 +166,12 @@ func TestRefusedByKafka(t *testing.T) {
 		"a wrong password": {block{password: "other"}, "transport.kafka.sasl"},
 		"another prefix":   {block{prefix: "theirs."}, "kafka-topics.sh --create --topic theirs."},
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, s.plan(p, c.block), c.want) })
+		t.Run(name, func(t *testing.T) { refused(t, s.plan(p, c.block), 3, c.want) })
 	}
 	t.Run("too few partitions", func(t *testing.T) {
 		_, err := s.admin.CreateTopic(t.Context(), 1, 1, nil, "mp.drives.read")
 		s.must(err)
-		refused(t, s.plan(p, block{}), "topic mp.drives.read has 1 partitions, not 2: set transport.kafka.partitions to 1")
+		refused(t, s.plan(p, block{}), 2, "topic mp.drives.read has 1 partitions, not 2\n  next: set transport.kafka.partitions to 1")
 		_, err = s.admin.DeleteTopics(t.Context(), "mp.drives.read")
 		s.must(err)
 	})
@@ -188,13 +197,14 @@ func TestRefusedByKafka(t *testing.T) {
 	t.Run("events removed by retention", func(t *testing.T) { s.removed(t, p, want) })
 }
 
-// refused: the run ends at once, with the exit code for what the user has to see to, and says what.
-func refused(t *testing.T, p plan, want string) {
+// refused: the run ends at once, with the exit code for a broker that does not let us, 3, or for a file that asks for what cannot be, 2,
+// and says what to change.
+func refused(t *testing.T, p plan, exit int, want string) {
 	t.Helper()
 	run := p.start(t, p.folder(t))
 	code := run.wait()
-	if code != 2 && code != 3 {
-		t.Errorf("exit code %d, want 2 or 3", code)
+	if code != exit {
+		t.Errorf("exit code %d, want %d", code, exit)
 	}
 	if said := strings.Join(run.Lines(), "\n"); !strings.Contains(said, want) {
 		t.Errorf("%q is not in\n%s", want, said)
@@ -205,9 +215,9 @@ func refused(t *testing.T, p plan, want string) {
 // right when they are run again.
 func (s *site) removed(t *testing.T, p plan, want results.Results) {
 	const prefix = "gone."
-	s.allow(prefix)
-	s.create(denial(prefix + "drives.aeb"))
 	on := s.plan(p, block{prefix: prefix})
+	s.allow(on)
+	s.create(denial(prefix + "drives.aeb"))
 	dir := on.folder(t)
 	run := on.start(t, dir)
 	says(t, run, "allow the user READ, WRITE and DESCRIBE")

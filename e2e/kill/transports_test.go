@@ -129,10 +129,15 @@ func (p plan) same(t *testing.T, at place, want results.Results) {
 // TestMirrorKilled: a run is killed in the middle and mirrored to a server, by a mirror that is killed again and again; what comes of it
 // there is what comes of a run that nobody disturbed.
 func TestMirrorKilled(t *testing.T) {
-	p := samples()
-	want, total := p.undisturbed(t)
 	s := buildServer(t)
 	s.start(t)
+	mirrorKilled(t, s)
+}
+
+func mirrorKilled(t *testing.T, s server) {
+	t.Helper()
+	p := samples()
+	want, total := p.undisturbed(t)
 	dir := p.folder(t)
 	run := p.start(t, dir)
 	if _, ok := run.Appends(total / 2); !ok {
