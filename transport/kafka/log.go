@@ -61,19 +61,15 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 }
 
 func (b *Broker) openLog(ctx context.Context, names [3]string, c transport.LogConfig) (*log, error) {
-	name := names[outTopic]
-	l := &log{broker: b, config: c, topics: names}
-	parts, err := b.topics(ctx, l.topics, c)
+	parts, err := b.topics(ctx, names, c)
 	if err != nil {
 		return nil, err
 	}
-	for n := range parts {
-		l.parts = append(l.parts, newPart(l, int32(n)))
-	}
-	l.feed = newFeed(l)
+	l := b.newLog(names, c, parts)
 	if err := l.placed(ctx); err != nil {
 		return nil, err
 	}
+	name := names[outTopic]
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -84,6 +80,16 @@ func (b *Broker) openLog(ctx context.Context, names [3]string, c transport.LogCo
 	}
 	b.logs[name] = l
 	return l, nil
+}
+
+// newLog is that of topics that are there.
+func (b *Broker) newLog(names [3]string, c transport.LogConfig, parts int) *log {
+	l := &log{broker: b, config: c, topics: names}
+	for n := range parts {
+		l.parts = append(l.parts, newPart(l, int32(n)))
+	}
+	l.feed = newFeed(l)
+	return l
 }
 
 func (l *log) checkChain(ctx context.Context, id schemas.ChainID) error {

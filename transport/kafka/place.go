@@ -56,6 +56,6 @@ func (l *log) width() int {
 }
 
 func (l *log) misplaced(job schemas.JobID, n int32) error {
-	return fmt.Errorf("topic %s holds job %s in partition %d, and transport.kafka.partitions: %d puts it elsewhere, where it would begin anew: set that to what it was when the job began (partitions that were added to the topic since stay empty)",
+	return fmt.Errorf("topic %s holds job %s in partition %d, and transport.kafka.partitions: %d puts it elsewhere, where it would begin anew\n  next: set that to what it was when the job began (partitions that were added to the topic since stay empty)",
 		l.topics[stateTopic], job, n, len(l.parts))
 }

@@ -52,6 +52,7 @@ func needs(u transport.LogUse) (on [3]operation) {
 		}
 	}
 	every(describing)
+	on[stateTopic] |= reading // whether the jobs lie where we look for them
 	if u.Make {
 		every(creating | seeingConfigured)
 	}

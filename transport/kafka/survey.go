@@ -81,6 +81,7 @@ func (v *survey) log(ctx context.Context, u transport.LogUse) error {
 	}
 	if len(missing) == 0 {
 		v.There++
+		v.placed(ctx, u, names)
 	} else if u.Make {
 		if err := v.creatable(ctx, names, missing); err != nil {
 			return err
@@ -106,6 +107,17 @@ func (v *survey) log(ctx context.Context, u transport.LogUse) error {
 		return v.group(ctx, names[outTopic]+".doctor")
 	}
 	return nil
+}
+
+// placed looks whether jobs lie where the configuration puts them, if the topics can be read.
+func (v *survey) placed(ctx context.Context, u transport.LogUse, names [3]string) {
+	if len(v.Denied)+len(v.Faults) > 0 || v.learn(ctx, names, 0) != nil {
+		return
+	}
+	l := v.newLog(names, transport.LogConfig{Pipeline: u.Pipeline, Stage: u.Stage}, v.config.Partitions)
+	if err := l.placed(ctx); err != nil {
+		v.Faults = append(v.Faults, err)
+	}
 }
 
 // topic looks at one that is there.
