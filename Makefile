@@ -10,7 +10,7 @@ KILLS    ?= 18
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint kafka test-kafka e2e-kafka mutants fuzz bench bench-mf4 asammdf corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-power e2e-browser e2e-plugin e2e-containers e2e-local image up down chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
+.PHONY: help build test race lint kafka test-kafka test-postgres e2e-kafka mutants fuzz bench bench-mf4 asammdf corpus corpus-check corpus-mf4 damage-mf4 e2e-kill e2e-power e2e-browser e2e-plugin e2e-containers e2e-local image up down chaos chaos-naive corpus-chaos soak bench-price screenshots samples schema
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ race: ## the same under the race detector (needs a C compiler), without what sha
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w these files"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags 'asammdf corpus e2e browser kafka mutants containers' ./...
+	$(GO) vet -tags 'asammdf corpus e2e browser kafka mutants containers postgres' ./...
 	$(GO) vet -tags local ./e2e/containers
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
@@ -61,6 +61,9 @@ kafka: ## one Apache Kafka broker on loopback until Ctrl-C; apt-get install mave
 
 test-kafka: ## the Kafka driver, and a mirror to it, on a real broker
 	$(GO) test -tags kafka -count=1 -timeout 20m ./transport/kafka/... ./transport/mirror
+
+test-postgres: ## sink/postgres on a real server, which it starts; apt-get install postgresql
+	$(GO) test -tags postgres -count=1 -timeout 10m ./stages/analysis/sink/postgres
 
 mutants: ## every rule of settlement removed in turn; the simulation must notice each
 	$(GO) test -tags mutants -run Mutants -count=1 ./pipeline/engine/settle/...

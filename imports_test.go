@@ -43,6 +43,7 @@ var allowed = []struct {
 	{"stages/reader", []string{"pipeline", "schemas", "stages/reader/mdf", "stages/reader/dbc"}},
 	{"stages/process", []string{"pipeline", "schemas", "stages/reader/dbc"}},
 	{"stages/analysis", []string{"pipeline", "schemas"}},
+	{"stages/analysis/sink", []string{"pipeline", "schemas", "stages/analysis/sink/internal/"}},
 	{"stages", []string{"pipeline", "pipeline/view", "stages/"}},
 	{"cmd", []string{"*"}},
 	{"e2e", []string{"*"}},

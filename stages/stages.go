@@ -7,6 +7,7 @@ import (
 	"github.com/milepost-dev/milepost/stages/analysis/aebkpi"
 	"github.com/milepost-dev/milepost/stages/analysis/signalhealth"
 	jsonsink "github.com/milepost-dev/milepost/stages/analysis/sink/json"
+	"github.com/milepost-dev/milepost/stages/analysis/sink/postgres"
 	"github.com/milepost-dev/milepost/stages/analysis/sink/sqlite"
 	"github.com/milepost-dev/milepost/stages/process/aeb"
 	"github.com/milepost-dev/milepost/stages/reader/mf4"
@@ -22,6 +23,7 @@ func Standard() *pipeline.Registry {
 		signalhealth.Type,
 		jsonsink.Type,
 		sqlite.Type,
+		postgres.Type,
 		view.Type,
 	)
 	return &r
