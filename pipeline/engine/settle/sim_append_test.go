@@ -1,6 +1,8 @@
 package settle
 
 import (
+	"strings"
+
 	"github.com/milepost-dev/milepost/schemas"
 )
 
@@ -16,6 +18,7 @@ func (h *holder) put(known *schemas.Position, r stored, fenced bool) bool {
 	if !h.w.append(h.chain, known, r, fenced) {
 		return false
 	}
+	h.openings(&r)
 	if t := r.rec.Control; t != nil && t.Kind == schemas.ControlAttempt {
 		h.tries(inputKey{h.node.edge(t.Input.Edge), t.Input.Sequence})
 		if h.late { // its writer has gone on, or is dead
@@ -23,6 +26,29 @@ func (h *holder) put(known *schemas.Position, r stored, fenced bool) bool {
 		}
 	}
 	return true
+}
+
+// openings looks at what a stored record means for the count of openings: that begins anew with whatever came of one, and must not
+// halt the job for holders who did get through.
+func (h *holder) openings(r *stored) {
+	n, c := h.node, r.rec.Control
+	switch through := h.w.through[n.index]; {
+	case r.check != nil, c == nil && r.rec.Letter == nil, c != nil && c.Kind == schemas.ControlResume,
+		c != nil && c.Kind == schemas.ControlAttempt && c.Input == (schemas.InputRef{}) && c.Attempt == 0:
+		h.w.through[n.index] = 0
+	case c != nil && c.Kind == schemas.ControlHalt && strings.HasPrefix(c.Reason, "the worker died") && through > 0:
+		h.w.fault("%s: halted, and %d of its workers had opened it: %s", names[n.index], through, c.Reason)
+	}
+}
+
+// gotThrough notes that the holder waits for events, with all that is stored computed again, and that his opening is counted still:
+// only the first one need not say so.
+func (h *holder) gotThrough() {
+	c := h.core
+	if !h.through && c.restored && c.waits == none && !c.closed && c.at.out >= c.stored && c.opensOf && c.opens >= min(2, h.node.cfg.Attempts) {
+		h.through = true
+		h.w.through[h.node.index]++
+	}
 }
 
 // append stores one record a call, so that others come in between.

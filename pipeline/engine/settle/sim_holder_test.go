@@ -37,6 +37,7 @@ type holder struct {
 	events  []ev
 	rows    map[uint64]uint64
 	readers []reader
+	through bool   // he had opened the stage, and waited
 	late    bool   // an append of his may still arrive
 	current uint64 // key of the input that is tried
 	differs bool   // what it computed differs from what is stored
@@ -103,6 +104,7 @@ func (h *holder) handle(in Input) {
 		h.w.trace(h, a)
 		h.do(a)
 	}
+	h.gotThrough()
 }
 
 func (h *holder) do(a Action) {

@@ -27,6 +27,7 @@ type world struct {
 	unopened    int         // how often an instance could not be opened
 	unsaved     int         // how often a state could not be taken
 	openings    map[int]int // by node: how often a new holder opened its chain
+	through     map[int]int // by node: of those that are counted still, how many got through
 	cancelled   bool
 	patient     bool // the user resumes what is halted
 	ahead       bool // the broker answers before outputs are stored
@@ -203,13 +204,14 @@ func (w *world) planned(n *node, edge int, seq uint64) bool {
 
 // reset draws a new schedule.
 func (w *world) reset(seed uint64, naive bool) {
-	*w = world{seed: seed, holders: w.holders[:0], spare: append(w.spare, w.holders...), inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, openings: w.openings, passed: w.passed, healed: w.healed, trouble: w.trouble}
+	*w = world{seed: seed, holders: w.holders[:0], spare: append(w.spare, w.holders...), inbox: w.inbox[:0], late: w.late[:0], chains: w.chains, temp: w.temp, openings: w.openings, through: w.through, passed: w.passed, healed: w.healed, trouble: w.trouble}
 	if w.temp == nil {
-		w.passed, w.openings = map[uint64]uint8{}, map[int]int{}
+		w.passed, w.openings, w.through = map[uint64]uint8{}, map[int]int{}, map[int]int{}
 		w.temp, w.healed, w.trouble = map[uint64]int{}, map[uint64]bool{}, map[uint64]int{}
 	}
 	clear(w.temp)
 	clear(w.openings)
+	clear(w.through)
 	clear(w.passed)
 	clear(w.healed)
 	clear(w.trouble)
