@@ -139,37 +139,45 @@ pipelines:
       - { name: read, uses: reader/gen, with: { items: 1100, rows: 2 } }
 `
 
-// All that ever finished may come again at once: more jobs than a consumer may have out, whose trims take longer in all than a
-// delivery is waited for.
+// finished has 1100 jobs of a reader finished and nothing trimmed: more than a consumer may have out.
+func finished(t *testing.T, b *memory.Broker) *memorySink {
+	t.Helper()
+	p := boot(t, setup{quiet: true, yaml: manyJobs, broker: b.Client(), store: newMemorySink(), retain: true})
+	p.submit()
+	p.mustFinish()
+	time.Sleep(time.Minute)
+	p.stop()
+	return p.sink
+}
+
+// All that ever finished may come again at once. Trims take longer in all than a delivery is waited for; and what is trimmed
+// already is not trimmed again.
 func TestFinishedJobsThatComeInBulkAreTrimmedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := memory.New()
-		trims := &slowTrims{Broker: b.Client()}
-		p := boot(t, setup{quiet: true, yaml: manyJobs, broker: trims, store: newMemorySink()})
-		p.submit()
-		p.mustFinish()
-		time.Sleep(time.Minute)
+		sink, trims := finished(t, b), &slowTrims{Broker: b.Client()}
 		trims.slow(20 * time.Millisecond)
-		p.redeliver(b, "p", "read")
-		time.Sleep(time.Minute)
-		if n := trims.counts()["read"]; n != 1100 {
-			t.Errorf("1100 finished jobs were trimmed %d times", n)
-		}
-		if left := p.engine.Left(); len(left) != 0 {
-			t.Errorf("left: %q", left)
+		p := boot(t, setup{quiet: true, yaml: manyJobs, broker: trims, store: sink.client()})
+		for _, want := range []int{1100, 0} {
+			p.redeliver(b, "p", "read")
+			time.Sleep(time.Minute)
+			if n := trims.counts()["read"]; n != want {
+				t.Errorf("finished jobs were trimmed %d times, want %d", n, want)
+			}
+			if left := p.engine.Left(); len(left) != 0 {
+				t.Errorf("left: %q", left)
+			}
+			trims.slow(20 * time.Millisecond)
 		}
 	})
 }
 
 func TestAProcessThatStopsGivesBackWhatIsNotTrimmedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, sink := memory.New(), newMemorySink()
-		trims := &slowTrims{Broker: b.Client()}
-		p := boot(t, setup{quiet: true, yaml: manyJobs, broker: trims, store: sink})
-		p.submit()
-		p.mustFinish()
-		time.Sleep(time.Minute)
+		b := memory.New()
+		sink, trims := finished(t, b), &slowTrims{Broker: b.Client()}
 		trims.slow(time.Minute)
+		p := boot(t, setup{quiet: true, yaml: manyJobs, broker: trims, store: sink.client()})
 		p.redeliver(b, "p", "read")
 		time.Sleep(time.Second)
 		p.stop()

@@ -457,20 +457,29 @@ func (n *node) newestOf(ctx context.Context, job schemas.JobID) (e schemas.JobEv
 	return e, err
 }
 
-// trimRead removes the out events of a job when it is over for every consumer.
+// trimRead removes the out events of a job when it is over for every consumer. All that ever finished may come again: whether there
+// is anything to remove is asked first, since it costs the least.
 func (n *node) trimRead(ctx context.Context, job schemas.JobID) error {
-	if n.keeps {
+	if n.keeps || len(n.consumers) == 0 { // the only copy
 		return nil
+	}
+	if trimmed, err := n.isTrimmed(ctx, job); err != nil || trimmed {
+		return err
 	}
 	for _, c := range n.consumers {
 		if over, err := c.isOver(ctx, c.jobOf(n, job)); err != nil || !over {
 			return err
 		}
 	}
-	if len(n.consumers) == 0 {
-		return nil // the only copy
-	}
 	return n.out.Trim(ctx, schemas.ChainID{Job: job, Stage: n.name}, ^schemas.Position(0))
+}
+
+// isTrimmed says whether the chain of a job has nothing left that a trim removes.
+func (n *node) isTrimmed(ctx context.Context, job schemas.JobID) (bool, error) {
+	trimmed := true
+	id := schemas.ChainID{Job: job, Stage: n.name}
+	err := newest(ctx, n.out, id, func(*transport.Stored) { trimmed = false }, transport.Out, transport.Snapshot)
+	return trimmed, err
 }
 
 // lastControl is the kind of a job's last control record, "" when it has none.
