@@ -104,7 +104,7 @@ func (f *File) endOf(off, head, length int64) int64 {
 			break
 		}
 	}
-	if length > head && length <= end-off && f.isBlock((off+length+7)&^7) {
+	if length >= head && length <= end-off && f.isBlock((off+length+7)&^7) {
 		return off + length
 	}
 	return end

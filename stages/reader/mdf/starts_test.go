@@ -56,14 +56,16 @@ func TestLastBlockOfAListEndsWhereAnotherGroupsBegins(t *testing.T) {
 
 // Where the length that a block says is right, what is between its end and the next block is no record.
 func TestRightLengthOfTheLastBlockIsTrusted(t *testing.T) {
-	b := newBuilder(unfinCycles | unfinDTLength)
-	g := b.groups(cg{data: 1, first: b.channels(cn{name: "x", dt: UintLE, bits: 8})[0]})
-	dg := b.dg(0, g[0], 0)
-	b.setLink(dg, 2, b.append("DT", nil, []byte("abc"))) // 5 bytes follow, so that the next block is aligned
-	b.append("DT", nil, []byte("not listed"))
-	got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
-	if err != nil || len(got.values[0]) != 3 {
-		t.Errorf("%v, %v", got.values, err)
+	for _, data := range []string{"", "abc"} { // bytes follow so that the next block is aligned
+		b := newBuilder(unfinCycles | unfinDTLength)
+		g := b.groups(cg{data: 1, first: b.channels(cn{name: "x", dt: UintLE, bits: 8})[0]})
+		dg := b.dg(0, g[0], 0)
+		b.setLink(dg, 2, b.append("DT", nil, []byte(data)))
+		b.append("DT", nil, []byte("not listed"))
+		got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
+		if err != nil || len(got.values[0]) != len(data) {
+			t.Errorf("%q: %v, %v", data, got.values, err)
+		}
 	}
 }
 
