@@ -50,11 +50,13 @@ func (g *ChannelGroup) FrameKind() FrameKind {
 
 // members are the channels of the structure by their names in it, in the order of the file.
 func (g *ChannelGroup) members(kind FrameKind) (names []string, chans []*Channel) {
+	known := map[string]bool{}
 	for _, c := range g.Channels {
 		name, ok := strings.CutPrefix(c.Name, string(kind)+".")
-		if !ok && (c.Parent == nil || c.Parent.Name != string(kind)) || c.err != nil || slices.Contains(names, name) {
+		if !ok && (c.Parent == nil || c.Parent.Name != string(kind)) || c.err != nil || known[name] {
 			continue
 		}
+		known[name] = true
 		names, chans = append(names, name), append(chans, c)
 	}
 	return names, chans

@@ -265,14 +265,10 @@ func (c *Channel) check(off int64) {
 	if c.err == nil && c.Array != nil && (c.virtual() || int64(c.Array.Elements) > int64(c.Group.DataBytes)) {
 		c.err = corrupt(off, "##CA", "gives %q %d elements in a record of %d bytes", c.Name, c.Array.Elements, c.Group.DataBytes)
 	}
-	limit := c.Group.File.opts.maxBlock()
 	switch {
 	case c.err != nil:
 	case c.HasInvalidation() && c.lastInvalBit()/8 >= int64(c.Group.InvalBytes):
 		c.err = corrupt(off, "##CN", "%q has invalidation bit %d of %d bytes", c.Name, c.lastInvalBit(), c.Group.InvalBytes)
-	case c.Conversion != nil && c.Conversion.longest > limit:
-		c.err = fmt.Errorf("channel %q: its conversion gives texts of %d bytes, Options.MaxBlockBytes is %d: %w",
-			c.Name, c.Conversion.longest, limit, ErrLimit)
 	case c.virtual() && (c.DataType > FloatBE || len(c.Children) > 0):
 		c.err = corrupt(off, "##CN", "%q is the number of the record and has data type %d and %d members", c.Name, c.DataType, len(c.Children))
 	case !c.virtual():

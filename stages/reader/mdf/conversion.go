@@ -114,10 +114,31 @@ func (f *File) newConversion(b block, depth int) (*Conversion, error) {
 		}
 		c.Refs = append(c.Refs, r)
 	}
+	if c.err == nil {
+		c.err = f.boundTexts(c, b.off)
+	}
 	if err := c.compile(b.off); c.err == nil {
 		c.err = err
 	}
+	if limit := f.opts.maxBlock(); c.err == nil && c.longest > limit {
+		c.err = fmt.Errorf("conversion at %#x: texts of %d bytes, Options.MaxBlockBytes is %d: %w", b.off, c.longest, limit, ErrLimit)
+	}
 	return c, nil
+}
+
+// boundTexts bounds what the texts that conversions look up take: each is hashed, and any number of references may be to one text.
+func (f *File) boundTexts(c *Conversion, off int64) error {
+	if !c.takesText() {
+		return nil
+	}
+	for _, r := range c.Refs {
+		f.lookedUp += int64(len(r.Text))
+	}
+	if f.lookedUp > 1<<20+16*f.src.size {
+		c.Refs = nil
+		return corrupt(off, "##CC", "refers to texts that others refer to: together they are %d bytes long", f.lookedUp)
+	}
+	return nil
 }
 
 // Err says why the conversion cannot be applied, nil if it can. Channels that have it can be read raw.

@@ -41,6 +41,7 @@ func (c *Conversion) measure(off int64) error {
 		}
 	}
 	if c.height > maxDepth || c.weight > maxWeight {
+		c.Refs = nil // nobody goes down there
 		return corrupt(off, "##CC", "is nested %d deep, a sample takes %d steps", c.height, c.weight)
 	}
 	return nil

@@ -1,12 +1,9 @@
 package mdf
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,14 +101,14 @@ func exhaust(t testing.TB, data []byte) {
 				_, err = r.Next(context.Background())
 			}
 		}
-	}
-	if !slices.ContainsFunc(f.Groups, func(g *ChannelGroup) bool { return g.Cycles >= 1<<16 }) {
-		for _, from := range []float64{0, 0.2} {
-			if w, err := NewWriter(&memory{}, WriterOptions{BlockBytes: 100}); err == nil {
-				f.Excerpt(context.Background(), w, ExcerptOptions{From: from})
-				w.Close()
+		if r, err := g.BusFrames(ReadOptions{}); err == nil {
+			for err == nil {
+				_, err = r.Next(context.Background())
 			}
 		}
+	}
+	if !slices.ContainsFunc(f.Groups, func(g *ChannelGroup) bool { return g.Cycles >= 1<<16 }) {
+		exhaustOtherwise(f)
 	}
 	f.History()
 	f.Events()
@@ -139,6 +136,31 @@ func exhaust(t testing.TB, data []byte) {
 				readAll(g, ReadOptions{Raw: true, Ahead: 2})
 			}
 		}
+	}
+}
+
+// exhaustOtherwise reads by all ways but a reader of one group.
+func exhaustOtherwise(f *File) {
+	ctx := context.Background()
+	for _, from := range []float64{0, 0.2} {
+		if w, err := NewWriter(&memory{}, WriterOptions{BlockBytes: 100}); err == nil {
+			f.Excerpt(ctx, w, ExcerptOptions{From: from})
+			w.Close()
+		}
+	}
+	var all []Selection
+	for _, g := range f.Groups {
+		if !g.VLSD {
+			all = append(all, Selection{g, readable(g)})
+		}
+	}
+	f.Scan(ctx, ScanOptions{Workers: 2}, func(int, *Block) error { return nil }, all...)
+	if m, err := f.Merge(MergeOptions{Window: 1}, all...); err == nil {
+		err = m.Seek(ctx, 0.2)
+		for err == nil {
+			_, err = m.Next(ctx)
+		}
+		m.Close()
 	}
 }
 
@@ -309,142 +331,6 @@ func TestTimesFromAnotherGroup(t *testing.T) {
 	if err != nil || f.Groups[0].RemoteMaster != f.Groups[1] || len(got.times) != 50 || got.times[49] != 49.0/8 {
 		t.Errorf("%d times, %v", len(got.times), err)
 	}
-}
-
-func FuzzOpen(f *testing.F) {
-	for _, data := range seedFiles(f) {
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) { exhaust(t, data) })
-}
-
-// FuzzEdits changes a few places of the seed files: most random inputs of FuzzOpen do not get past the header.
-func FuzzEdits(f *testing.F) {
-	seeds := seedFiles(f)
-	names := slices.Sorted(maps.Keys(seeds))
-	for i := range names {
-		f.Add(uint8(i), []byte{100, 0, 0, 7})
-		f.Add(uint8(i), []byte{64, 1, 1, 255, 200, 2, 2, 8})
-	}
-	f.Fuzz(func(t *testing.T, seed uint8, edits []byte) {
-		data := bytes.Clone(seeds[names[int(seed)%len(names)]])
-		for ; len(edits) >= 4; edits = edits[4:] {
-			at := (int(edits[0]) | int(edits[1])<<8) % len(data)
-			switch v := edits[3]; edits[2] % 5 {
-			case 0:
-				data[at] = v
-			case 1:
-				data[at] ^= 1 << (v % 8)
-			case 2: // a link or a length
-				binary.LittleEndian.PutUint64(data[min(at&^7, len(data)-8):], uint64(v)*8)
-			case 3:
-				data = data[:max(at, 64)]
-			case 4:
-				binary.LittleEndian.PutUint64(data[min(at&^7, len(data)-8):], uint64(v)<<56|uint64(at))
-			}
-		}
-		exhaust(t, data)
-	})
-}
-
-// blockSeeds are the files that have a block of each kind, and where it stands.
-func blockSeeds(t testing.TB) (names []string, files map[string][]byte, at map[string]int) {
-	files, at = map[string][]byte{}, map[string]int{}
-	seeds := seedFiles(t)
-	for _, name := range slices.Sorted(maps.Keys(seeds)) {
-		data := seeds[name]
-		for off := 64; off+headerSize <= len(data); off += 8 {
-			if id := blockID(data[off:]); len(id) == 4 && id[:2] == "##" && at[id] == 0 {
-				names, files[id], at[id] = append(names, id), data, off
-			}
-		}
-	}
-	return names, files, at
-}
-
-// fuzzBlock gives a block of one kind any header, links and data; what stands around it is sound.
-func fuzzBlock(f *testing.F, id string) {
-	_, files, places := blockSeeds(f)
-	data, at := files[id], places[id]
-	if at == 0 {
-		f.Fatalf("no seed file has a block %s", id)
-	}
-	length := min(int(binary.LittleEndian.Uint64(data[at+8:])), len(data)-at)
-	f.Add(bytes.Clone(data[at : at+length]))
-	f.Add([]byte(id + "\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\x7f\xff\xff\xff\xff\x00\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, block []byte) {
-		damaged := bytes.Clone(data)
-		copy(damaged[at+4:], block[min(4, len(block)):])
-		exhaust(t, damaged)
-	})
-}
-
-func FuzzBlockHD(f *testing.F) { fuzzBlock(f, "##HD") }
-func FuzzBlockCH(f *testing.F) { fuzzBlock(f, "##CH") }
-func FuzzBlockFH(f *testing.F) { fuzzBlock(f, "##FH") }
-func FuzzBlockAT(f *testing.F) { fuzzBlock(f, "##AT") }
-func FuzzBlockEV(f *testing.F) { fuzzBlock(f, "##EV") }
-func FuzzBlockDG(f *testing.F) { fuzzBlock(f, "##DG") }
-func FuzzBlockCG(f *testing.F) { fuzzBlock(f, "##CG") }
-func FuzzBlockSI(f *testing.F) { fuzzBlock(f, "##SI") }
-func FuzzBlockCN(f *testing.F) { fuzzBlock(f, "##CN") }
-func FuzzBlockCC(f *testing.F) { fuzzBlock(f, "##CC") }
-func FuzzBlockCA(f *testing.F) { fuzzBlock(f, "##CA") }
-func FuzzBlockTX(f *testing.F) { fuzzBlock(f, "##TX") }
-func FuzzBlockMD(f *testing.F) { fuzzBlock(f, "##MD") }
-func FuzzBlockDT(f *testing.F) { fuzzBlock(f, "##DT") }
-func FuzzBlockDV(f *testing.F) { fuzzBlock(f, "##DV") }
-func FuzzBlockDI(f *testing.F) { fuzzBlock(f, "##DI") }
-func FuzzBlockSD(f *testing.F) { fuzzBlock(f, "##SD") }
-func FuzzBlockDL(f *testing.F) { fuzzBlock(f, "##DL") }
-func FuzzBlockLD(f *testing.F) { fuzzBlock(f, "##LD") }
-func FuzzBlockHL(f *testing.F) { fuzzBlock(f, "##HL") }
-func FuzzBlockDZ(f *testing.F) { fuzzBlock(f, "##DZ") }
-
-// TestEveryBlockHasAFuzzTarget fails when the seed files gain a kind of block that no target changes.
-func TestEveryBlockHasAFuzzTarget(t *testing.T) {
-	names, _, _ := blockSeeds(t)
-	source, err := os.ReadFile("damage_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range names {
-		if !bytes.Contains(source, []byte("func FuzzBlock"+id[2:]+"(")) {
-			t.Errorf("no fuzz target for %s", id)
-		}
-	}
-	if len(names) < 20 {
-		t.Errorf("seed files have blocks %v", names)
-	}
-}
-
-func FuzzFormula(f *testing.F) {
-	for _, s := range []string{"X*2+1", "pow(X,2)", "-(-X)^2^.5", "0x1F & X | 3"} {
-		f.Add(s, 1.5)
-	}
-	f.Fuzz(func(t *testing.T, s string, x float64) {
-		if p, err := parseFormula(s); err == nil {
-			p.eval(x)
-		}
-	})
-}
-
-func FuzzData(f *testing.F) {
-	whole, _ := unsorted(1, 6, false)
-	f.Add(whole, uint8(1), uint8(16))
-	f.Add(samples(4), uint8(0), uint8(12))
-	f.Fuzz(func(t *testing.T, data []byte, idSize, size uint8) {
-		b := newBuilder(unfinCycles)
-		first := b.channels(cn{name: "x", dt: UintLE, bits: 8}, cn{name: "v", typ: VLSD, dt: UTF8, bits: 8})
-		g := b.groups(cg{id: 1, data: uint32(size) + 1, first: first[0]}, cg{id: 2, flags: cgVLSD})
-		b.setLink(first[1], 5, g[1])
-		n := []int{0, 1, 2, 4, 8}[idSize%5]
-		if n == 0 {
-			b.setLink(g[0], 0, 0)
-		}
-		b.dg(n, g[0], b.split("DT", data, 30, 11))
-		exhaust(t, b.b)
-	})
 }
 
 func TestEveryErrorOfTheReaderRepeats(t *testing.T) {

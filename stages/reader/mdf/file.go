@@ -78,6 +78,8 @@ type opening struct {
 	seen    memo[struct{}]
 	groupAt map[int64]*ChannelGroup
 	spare   []Channel // not used yet
+
+	lookedUp int64 // bytes of all texts that conversions look up
 }
 
 // Open opens the MDF 4 file at path, reading its header blocks only. The caller has to close it.

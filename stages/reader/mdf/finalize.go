@@ -312,6 +312,9 @@ func (z *finalizer) blocks(dg *dataGroup, t *dataTally) error {
 		case fr.zip == zipNone:
 			z.b.setUint64(fr.off+8, uint64(fr.body-fr.off+size))
 		case size < fr.size:
+			if limit := z.f.opts.maxBlock(); size > limit {
+				return fmt.Errorf("compressed block at %#x: %d bytes of it remain, Options.MaxBlockBytes is %d: %w", fr.off, size, limit, ErrLimit)
+			}
 			data, err := z.data(dg, fr.start, size)
 			if err != nil {
 				return err

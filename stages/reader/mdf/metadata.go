@@ -45,24 +45,36 @@ type HistoryEntry struct {
 func (f *File) History() ([]HistoryEntry, error) {
 	r := f.fresh()
 	var all []HistoryEntry
+	comments := map[int64]HistoryEntry{} // by link: entries may share one
 	for link := f.lists[hdHistory]; link != 0; {
 		b, d, err := r.entry(link, "##FH", 16)
 		if err != nil {
 			return all, fmt.Errorf("read history entry %d: %w", len(all), err)
 		}
-		e := HistoryEntry{}
-		e.Time, e.LocalTime = timestamp(d)
-		if e.CommentXML, err = r.rawText(b.link(1)); err != nil {
-			return all, fmt.Errorf("read history entry %d: %w", len(all), err)
+		e, known := comments[b.link(1)]
+		if !known {
+			if e, err = r.historyComment(b.link(1)); err != nil {
+				return all, fmt.Errorf("read history entry %d: %w", len(all), err)
+			}
+			comments[b.link(1)] = e
 		}
-		e.Comment, _ = r.text(b.link(1))
-		e.Tool, _ = xmlElement(e.CommentXML, "tool_id")
-		e.Vendor, _ = xmlElement(e.CommentXML, "tool_vendor")
-		e.Version, _ = xmlElement(e.CommentXML, "tool_version")
+		e.Time, e.LocalTime = timestamp(d)
 		all = append(all, e)
 		link = b.link(0)
 	}
 	return all, nil
+}
+
+// historyComment reads what an entry says in its comment.
+func (f *File) historyComment(link int64) (e HistoryEntry, err error) {
+	if e.CommentXML, err = f.rawText(link); err != nil {
+		return e, err
+	}
+	e.Comment, _ = f.text(link)
+	e.Tool, _ = xmlElement(e.CommentXML, "tool_id")
+	e.Vendor, _ = xmlElement(e.CommentXML, "tool_vendor")
+	e.Version, _ = xmlElement(e.CommentXML, "tool_version")
+	return e, nil
 }
 
 // entry reads one block of a list and at least min bytes of its data.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
-	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -183,271 +181,6 @@ func TestTimesOfAnotherGroupAreCheckedAsRecordsAre(t *testing.T) {
 	if _, err := readAll(f.Groups[0], ReadOptions{}); !errors.Is(err, ErrLimit) {
 		t.Errorf("records of 2 MiB: %v", err)
 	}
-}
-
-// textFile has n records of a byte, which is 0, as dt, with a conversion.
-func textFile(n int, c cn, write func(b *builder) int64) *builder {
-	b := newBuilder(0)
-	c.conv = write(b)
-	if c.typ == VLSD {
-		c.data = b.append("SD", nil, []byte{1, 0, 0, 0, 'k'})
-	}
-	first := b.channels(c, cn{name: "x", dt: UintLE, bits: 8})
-	g := b.groups(cg{cycles: uint64(n), data: 1, first: first[0]})
-	b.dg(0, g[0], b.dz("DT", make([]byte, n), 1))
-	return b
-}
-
-func TestTextsOfConversionsEndABlock(t *testing.T) {
-	const n = 1000
-	long := strings.Repeat("0123456789abcdef", 4<<10)
-	number := cn{name: "c", dt: UintLE, bits: 8}
-	for name, b := range map[string]*builder{
-		"values":    textFile(n, number, func(b *builder) int64 { return b.conversion(ValueToText, "", []float64{0}, long) }),
-		"ranges":    textFile(n, number, func(b *builder) int64 { return b.conversion(RangeToText, "", []float64{0, 1}, long) }),
-		"bit field": textFile(n, number, func(b *builder) int64 { return b.conversion(BitfieldText, "", []float64{1}, long) }),
-		"texts": textFile(n, cn{name: "c", typ: VLSD, dt: UTF8, bits: 8}, func(b *builder) int64 {
-			return b.conversion(TextToText, "", nil, "k", long)
-		}),
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := mustOpen(t, &b.memory)
-			g := f.Groups[0]
-			seen := 0
-			check := func(_ int, blk *Block) error {
-				c := &blk.Columns[0]
-				if len(c.Bytes) > maxColumnBytes+len(long) || len(blk.Columns[1].Values) != blk.N {
-					t.Errorf("block of %d bytes, %d and %d values", len(c.Bytes), blk.N, len(blk.Columns[1].Values))
-				}
-				for i := range blk.N {
-					if string(c.At(i)) != long {
-						t.Fatalf("record %d is %d bytes", blk.First+uint64(i), len(c.At(i)))
-					}
-				}
-				seen += blk.N
-				return nil
-			}
-			r, err := g.Read(ReadOptions{}, g.Channels...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			for {
-				blk, err := r.Next(context.Background())
-				if errors.Is(err, io.EOF) {
-					break
-				}
-				if err != nil || blk.First != uint64(seen) {
-					t.Fatalf("record %d after %d, %v", blk.First, seen, err)
-				}
-				if err := check(0, blk); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := f.Scan(context.Background(), ScanOptions{Workers: 1}, check, Selection{g, g.Channels}); err != nil || seen != 2*n {
-				t.Errorf("%d records, %v", seen, err)
-			}
-		})
-	}
-}
-
-func TestConversionsToTextsLongerThanAllowedAreRefused(t *testing.T) {
-	half := strings.Repeat("x", 600<<10)
-	b := textFile(3, cn{name: "c", dt: UintLE, bits: 8}, func(b *builder) int64 {
-		tx := b.append("TX", nil, append([]byte(half), 0))
-		return b.conversion(BitfieldText, "", []float64{1, 2}, tx, tx)
-	})
-	for limit, refused := range map[int64]bool{1 << 20: true, 2 << 20: false} {
-		f, err := Options{MaxBlockBytes: limit}.NewFile(&b.memory, int64(len(b.b)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := f.Groups[0]
-		if err := g.Channels[0].Err(); errors.Is(err, ErrLimit) != refused {
-			t.Errorf("limit %d: %v", limit, err)
-		}
-		if got, err := readAll(g, ReadOptions{}); err != nil || len(got.values[len(got.values)-1]) != 3 {
-			t.Errorf("limit %d: %v", limit, err)
-		}
-	}
-}
-
-// bitFields writes bit fields in bit fields, each with twice the next one.
-func bitFields(b *builder, depth int) int64 {
-	next := b.conversion(ValueToText, "", []float64{0}, "zero", "other")
-	for range depth {
-		next = b.conversion(BitfieldText, "", []float64{1, 2}, next, next)
-	}
-	return next
-}
-
-// refusal is why the file, or its first channel, cannot be read.
-func refusal(b *builder) error {
-	f, err := b.open()
-	if err == nil {
-		err = f.Groups[0].Channels[0].Err()
-	}
-	return err
-}
-
-func TestNestedBitFieldsAreBounded(t *testing.T) {
-	for depth, refused := range map[int]bool{5: false, 11: false, 20: true} {
-		b := textFile(1, cn{name: "c", dt: UintLE, bits: 8}, func(b *builder) int64 { return bitFields(b, depth) })
-		var fe *FormatError
-		err := refusal(b)
-		if errors.As(err, &fe) != refused || refused && fe.Block != "##CC" {
-			t.Errorf("%d deep: %v", depth, err)
-			continue
-		}
-		if refused {
-			continue
-		}
-		got, err := readAll(mustOpen(t, &b.memory).Groups[0], ReadOptions{})
-		if want := strings.Repeat("|zero", 1<<depth)[1:]; err != nil || got.texts[0][0] != want {
-			t.Errorf("%d deep: %q, %v", depth, got.texts[0], err)
-		}
-	}
-}
-
-// Each channel's conversion refers to that of the channel in front, so none is read more than one deep.
-func TestConversionsAreBoundedInDepthHoweverTheyAreFound(t *testing.T) {
-	b := newBuilder(0)
-	var list []cn
-	cc := b.conversion(ValueToText, "", []float64{0}, "zero", "other")
-	for range 3 * maxDepth {
-		cc = b.conversion(ValueToText, "", []float64{1}, "one", cc)
-		list = append(list, cn{name: "c", dt: UintLE, bits: 8, conv: cc})
-	}
-	first := b.channels(list...)
-	g := b.groups(cg{cycles: 1, data: 1, first: first[0]})
-	b.dg(0, g[0], b.append("DT", nil, []byte{0}))
-	f, err := b.open()
-	if err == nil {
-		for _, c := range f.Groups[0].Channels {
-			err = errors.Join(err, c.Err())
-		}
-	}
-	if err == nil || !strings.Contains(err.Error(), "deep") {
-		t.Error(err)
-	}
-}
-
-func TestConversionsThatTheReaderRefusesAreNotWritten(t *testing.T) {
-	table := &Conversion{Type: ValueToText, Values: []float64{0}, Refs: []ConversionRef{{Text: "zero"}}}
-	twice := func(depth int) *Conversion {
-		c := table
-		for range depth {
-			c = &Conversion{Type: BitfieldText, Masks: []uint64{1, 2}, Refs: []ConversionRef{{Conversion: c}, {Conversion: c}}}
-		}
-		return c
-	}
-	cycle := &Conversion{Type: ValueToText, Values: []float64{0}, Refs: []ConversionRef{{Conversion: table}}}
-	inner := &Conversion{Type: ValueToText, Values: []float64{0}, Refs: []ConversionRef{{Conversion: cycle}}}
-	cycle.Refs[0].Conversion = inner
-	for name, c := range map[string]struct {
-		c  *Conversion
-		ok bool
-	}{"none": {nil, true}, "some": {twice(6), true}, "many": {twice(22), false}, "cycle": {cycle, false}} {
-		if err := c.c.check(); (err == nil) != c.ok {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestArraysWithoutDimensionsAreRefused(t *testing.T) {
-	b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8}, caLayout{base: 1})
-	g := mustOpen(t, &b.memory).Groups[0]
-	var fe *FormatError
-	if err := g.Channels[0].Err(); !errors.As(err, &fe) || fe.Block != "##CA" || g.Channels[1].Err() != nil {
-		t.Errorf("errors %v, %v", err, g.Channels[1].Err())
-	}
-	b = arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8}, caLayout{base: 1, dims: slices.Repeat([]uint64{1}, 9000)})
-	if err := mustOpen(t, &b.memory).Groups[0].Channels[0].Err(); err == nil {
-		t.Error("9000 dimensions")
-	}
-	excerpt(t, mustOpen(t, &b.memory), Uncompressed, ExcerptOptions{})
-}
-
-// caLayout is what a CA says of the elements.
-type caLayout struct {
-	base, invalBase uint32
-	members         int64
-	dims            []uint64
-}
-
-// arrayFile has records of size bytes that hold an array and a byte beside it.
-func arrayFile(size, inval uint32, c cn, a caLayout) *builder {
-	b := newBuilder(0)
-	c.comp = caBlock(b, a.members, int32(a.base), 0, a.dims...)
-	binary.LittleEndian.PutUint32(b.b[c.comp+headerSize+8+12:], a.invalBase)
-	first := b.channels(c, cn{name: "x", dt: UintLE, bits: 8})
-	g := b.groups(cg{cycles: 4, data: size, inval: inval, first: first[0]})
-	var data []byte
-	for i := range 4 {
-		data = append(data, make([]byte, size)...)
-		data = append(data, slices.Repeat([]byte{byte(i)}, int(inval))...)
-	}
-	b.dg(0, g[0], b.dz("DT", data, 0))
-	return b
-}
-
-func TestArraysTakeNoMoreThanABlockMay(t *testing.T) {
-	b := arrayFile(200_000, 0, cn{name: "a", dt: UintLE, bits: 8}, caLayout{base: 1, dims: []uint64{200_000}})
-	for limit, refused := range map[int64]bool{1 << 20: true, 2 << 20: false} {
-		f, err := Options{MaxBlockBytes: limit}.NewFile(&b.memory, int64(len(b.b)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Groups[0].Channels[0].Err(); errors.Is(err, ErrLimit) != refused {
-			t.Errorf("limit %d: %v", limit, err)
-		}
-	}
-}
-
-// An array whose elements have an invalidation bit each is valid where all of them are.
-func TestInvalidationBitsOfElements(t *testing.T) {
-	for _, c := range []struct {
-		bit, base uint32
-		valid     []bool // of records whose invalidation byte is 0, 1, 2, 3
-	}{
-		{0, 0, []bool{true, false, true, false}},
-		{0, 1, []bool{true, false, false, false}},
-		{1, 1, []bool{true, true, false, false}},
-		{1, 3, []bool{true, true, false, false}},
-	} {
-		b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8, flags: cnInvalBit, inval: c.bit},
-			caLayout{base: 2, invalBase: c.base, dims: []uint64{3}})
-		f := mustOpen(t, &b.memory)
-		for name, f := range map[string]*File{"": f, " of a copy": excerpt(t, f, Uncompressed, ExcerptOptions{})} {
-			for _, only := range []bool{false, true} {
-				got, err := readAll(f.Groups[0], ReadOptions{ColumnsOnly: only}, f.Groups[0].Channels[0])
-				if err != nil || !slices.Equal(got.valid[0], c.valid) {
-					t.Errorf("bit %d, base %d%s: %v, %v", c.bit, c.base, name, got.valid[0], err)
-				}
-			}
-		}
-	}
-	b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8, flags: cnInvalBit}, caLayout{base: 2, invalBase: 4, dims: []uint64{3}})
-	if err := mustOpen(t, &b.memory).Groups[0].Channels[0].Err(); err == nil {
-		t.Error("the last element has a bit that is not there")
-	}
-}
-
-func TestMembersOfArraysOfStructuresAreListed(t *testing.T) {
-	b := newBuilder(0)
-	members := b.channels(cn{name: "x", dt: UintLE, bits: 8}, cn{name: "y", dt: UTF8, off: 1, bits: 8})
-	first := b.channels(cn{name: "points", dt: ByteArray, bits: 16, comp: caBlock(b, members[0], 2, 0, 3)}, cn{name: "x", dt: UintLE, off: 6, bits: 8})
-	g := b.groups(cg{cycles: 2, data: 7, first: first[0]})
-	b.dg(0, g[0], b.append("DT", nil, make([]byte, 14)))
-	group := mustOpen(t, &b.memory).Groups[0]
-	var got []string
-	for _, c := range group.Channels {
-		got = append(got, fmt.Sprint(c.Name, c.Occurrence, errors.Is(c.Err(), ErrUnsupported), c.Parent != nil))
-	}
-	if want := []string{"points0 true false", "x0 true true", "y0 true true", "x1 false false"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	exhaust(t, b.b)
 }
 
 // Channels may lie on each other.
@@ -654,10 +387,60 @@ func TestScanKeepsColumnsOfOneGroup(t *testing.T) {
 	}
 }
 
-func TestHugeInvalidationBitsOfElementsDoNotWrap(t *testing.T) {
-	b := arrayFile(16, 1, cn{name: "a", dt: UintLE, bits: 8, flags: cnInvalBit, inval: math.MaxUint32},
-		caLayout{base: 1, invalBase: math.MaxUint32, dims: []uint64{16}})
-	if err := mustOpen(t, &b.memory).Groups[0].Channels[0].Err(); err == nil {
-		t.Error("bits far behind the invalidation byte are taken")
+func TestTextsThatManyConversionsLookUpAreBounded(t *testing.T) {
+	b := newBuilder(0)
+	tx := b.append("TX", nil, []byte(strings.Repeat("k", 100<<10)))
+	var list []cn
+	for range 40 {
+		list = append(list, cn{name: "c", dt: UTF8, bits: 8, conv: b.conversion(TextToValue, "", make([]float64, 11), slices.Repeat([]any{tx}, 10)...)})
+	}
+	g := b.groups(cg{cycles: 1, data: 1, first: b.channels(list...)[0]})
+	b.dg(0, g[0], b.append("DT", nil, []byte{0}))
+	chans := mustOpen(t, &b.memory).Groups[0].Channels
+	if first, last := chans[0].Err(), chans[39].Err(); (first == nil) == (last == nil) {
+		t.Errorf("errors %v, %v", first, last)
+	}
+}
+
+func TestHistoryWhoseEntriesShareACommentIsReadOnce(t *testing.T) {
+	b := newBuilder(0)
+	md := b.append("MD", nil, []byte("<FHcomment><TX>x</TX><tool_id>a &amp; b</tool_id></FHcomment>\x00"))
+	second := b.append("FH", []int64{0, md}, make([]byte, 16))
+	b.setLink(64, hdHistory, b.append("FH", []int64{second, md}, make([]byte, 16)))
+	h, err := mustOpen(t, &b.memory).History()
+	if err != nil || len(h) != 2 || h[1].Tool != "a & b" || unsafe.StringData(h[0].Tool) != unsafe.StringData(h[1].Tool) {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
+
+func TestScanOfManyGroupsInTurnKeepsABatch(t *testing.T) {
+	b := newBuilder(0)
+	const groups, part = 100, 1 << 20
+	var list []cg
+	var blocks []int64
+	for i := range groups {
+		list = append(list, cg{id: uint64(i), cycles: part / 64, data: 63, first: b.channels(cn{name: "x", dt: UintLE, bits: 8})[0]})
+		blocks = append(blocks, b.dz("DT", slices.Repeat(append([]byte{byte(i)}, make([]byte, 63)...), part/64), 0))
+	}
+	b.dg(1, b.groups(list...)[0], b.dl(groups, blocks...))
+	f := mustOpen(t, &b.memory)
+	var selected []Selection
+	for _, g := range f.Groups {
+		selected = append(selected, Selection{g, g.Channels})
+	}
+	var last, most uint64
+	err := f.Scan(context.Background(), ScanOptions{Workers: 1}, func(_ int, blk *Block) error {
+		if blk.Group.Index%10 == 9 && blk.First == 0 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			if last = m.HeapAlloc; most == 0 {
+				most = last + 32<<20
+			}
+		}
+		return nil
+	}, selected...)
+	if err != nil || last > most {
+		t.Errorf("%d MB are held at the end, %d MB would do, %v", last>>20, most>>20, err)
 	}
 }

@@ -60,7 +60,7 @@ func (s *scan) unsorted(all []*scanGroup, dg *dataGroup) error {
 	for {
 		b := <-pool
 		for i, g := range groups {
-			b.parts[i] = scanPart{g: g, first: g.seen, data: b.parts[i].data[:0]}
+			b.parts[i] = scanPart{g: g, first: g.seen, data: reuse(b.parts[i].data)}
 		}
 		err := b.take(d, slots)
 		for i, g := range groups {
@@ -73,6 +73,15 @@ func (s *scan) unsorted(all []*scanGroup, dg *dataGroup) error {
 			return s.finishUnsorted(d, groups, err)
 		}
 	}
+}
+
+// reuse returns the memory of b, unless it is much and was of no use the last time: of many groups each may have its records in one
+// place, and what all of them took there together would be held.
+func reuse(b []byte) []byte {
+	if len(b) == 0 && cap(b) > minShare {
+		return nil
+	}
+	return b[:0]
 }
 
 // take fills the batch with the records of the next piece of the data.

@@ -218,6 +218,7 @@ func (w *scanWorker) records(g *scanGroup, r *GroupReader, first uint64, b []byt
 
 func (w *scanWorker) visit(r *GroupReader, in *rows, n int) error {
 	r.fill(in, n)
+	r.block.at = rows{} // the reader is kept, the records are not
 	return w.s.visit(w.number, &r.block)
 }
 
