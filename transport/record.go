@@ -87,6 +87,16 @@ func putCursor(cursor any, body []byte, put func(name, value string)) ([]byte, e
 	return append(body[:len(body):len(body)], text...), nil
 }
 
+// Over says whether the record is a control behind which a chain never goes on: its end, or that it was cancelled. The event's data
+// must be there.
+func (s *Stored) Over() bool {
+	var c schemas.Control
+	if s.Kind != Control || json.Unmarshal(s.Event.Data, &c) != nil {
+		return false
+	}
+	return c.Kind == schemas.ControlEnd || c.Kind == schemas.ControlCancel
+}
+
 // A Message is a record as a broker hands it back.
 type Message struct {
 	Chain    schemas.ChainID // from where the message lay

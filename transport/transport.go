@@ -54,9 +54,10 @@ type Log interface {
 	// an append of its own, and the error is that of the first that failed. Chains are of this log.
 	Commit(ctx context.Context, checkpoints map[Chain]Checkpoint) error
 	// Trim removes the chain's out events at and below a position, and checkpoints and pages that its last checkpoint does
-	// not need. It never removes the last record under the chain's prefix, nor a dead letter or control record, nor a page
-	// behind the last checkpoint: the next one may be about to name it. It looks at nothing else: that the position lies
-	// below what consumers and the chain's own checkpoint need is the caller's care. It does not disturb the chain's holder.
+	// not need; of a chain that is over (Stored.Over) all of them, since nobody goes on from there. It never removes the last
+	// record under the chain's prefix, nor a dead letter or control record, nor a page behind the last checkpoint of a chain
+	// that is not over: the next one may be about to name it. It looks at nothing else: that the position lies below what
+	// consumers and the chain's own checkpoint need is the caller's care. It does not disturb the chain's holder.
 	Trim(ctx context.Context, id schemas.ChainID, below schemas.Position) error
 	// Purge removes the chain's dead letters at these positions. It never removes the last record under the chain's prefix,
 	// nor any other kind; a position where no dead letter is, any more, is passed over. That the chain's job is over is the
@@ -132,8 +133,8 @@ type Checkpoint struct {
 type State struct {
 	Out        uint64      // sequence of the last out event, 0 none
 	OutBytes   uint64      // data bytes of all out events ever appended; estimated where older ones were trimmed
-	Checkpoint *Checkpoint // the last one, with Snapshot filled from its pages; nil: none yet
-	Behind     []Stored    // the records behind it in order (all records without one), pages left out
+	Checkpoint *Checkpoint // the last one, with Snapshot filled from its pages; nil: none yet, or the chain is over and was trimmed
+	Behind     []Stored    // the records behind it in order (all records where there never was one), pages left out
 }
 
 // A Stored is a record read back.
@@ -169,7 +170,9 @@ type WatchConfig struct {
 	Drain   bool             // io.EOF at the end of what was stored when Watch was called, instead of waiting
 }
 
-// A Watcher reads records of many chains. One goroutine uses it.
+// A Watcher reads records of many chains. One goroutine uses it. It outlives everything that passes: a server that is started
+// again, a connection that is lost. Next returns ErrLost when the record that was handed out last is not there any more though
+// nobody removed it: what the log is and what was handed out have nothing in common from some record on, so begin again.
 type Watcher interface {
 	Next(ctx context.Context) (Stored, error)
 	io.Closer

@@ -147,25 +147,19 @@ func TestAFinishedJobIsTrimmedWhenEverybodyHasReadIt(t *testing.T) {
 	if err := p.manager.Wait(ctx, ids); err != nil {
 		t.Fatal(err)
 	}
-	log, err := b.Log(ctx, transport.LogConfig{Pipeline: "p", Stage: "read"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The jobs' last change reaches the stages by itself, behind the end of the jobs.
-	for left := -1; left != 0; {
-		left = 0
-		w, err := log.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true})
+	for _, stage := range []string{"read", "sum", "count"} {
+		log, err := b.Log(ctx, transport.LogConfig{Pipeline: "p", Stage: stage})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for {
-			if _, err := w.Next(ctx); err != nil {
-				break
+		for left := -1; left != 0; {
+			left = 0
+			c := transport.WatchConfig{Kinds: []transport.Kind{transport.Out, transport.Snapshot}, Drain: true}
+			err := transport.Each(ctx, log, c, func(*transport.Stored) error { left++; return nil })
+			if err := errors.Join(err, ctx.Err()); err != nil {
+				t.Fatalf("%d out events and checkpoints of %s are left: %v", left, stage, err)
 			}
-			left++
-		}
-		if err := errors.Join(w.Close(), ctx.Err()); err != nil {
-			t.Fatalf("%d out events are left: %v", left, err)
 		}
 	}
 }

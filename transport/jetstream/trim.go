@@ -29,6 +29,10 @@ func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) (
 	if err != nil || last == nil {
 		return err
 	}
+	over, err := l.isOver(last)
+	if err != nil {
+		return err
+	}
 	checkpoint, err := l.get(ctx, prefix+transport.Snapshot.String())
 	if err != nil {
 		return err
@@ -40,8 +44,14 @@ func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) (
 	if err != nil {
 		return err
 	}
-	if err := purge(ctx, s, prefix+transport.Out.String(), min(below, last.at-1)); err != nil || checkpoint == nil {
+	if err := purge(ctx, s, prefix+transport.Out.String(), min(below, last.at-1)); err != nil || checkpoint == nil && !over {
 		return err
+	}
+	if over { // the checkpoint first: it must not name pages that are gone
+		if err := purge(ctx, s, prefix+transport.Snapshot.String(), last.at-1); err != nil {
+			return err
+		}
+		return purge(ctx, s, prefix+"page.>", last.at-1)
 	}
 	if checkpoint.at > last.at { // it came between: then the last record is some other one, and stays too
 		checkpoint.at = last.at
@@ -50,6 +60,12 @@ func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) (
 		return err
 	}
 	return l.trimPages(ctx, s, prefix, checkpoint)
+}
+
+// isOver says whether nothing comes behind a chain's last record.
+func (l *log) isOver(last *raw) (bool, error) {
+	s, err := l.decode(last, false)
+	return err == nil && s.Over(), err
 }
 
 // Purge is transport.Log.Purge. A message is looked at before it is deleted: positions are numbers that a user may have kept.

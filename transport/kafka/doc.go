@@ -33,8 +33,8 @@
 //     moment for the committed offset to get there (index.refresh).
 //   - A position is the record's offset + 1, with the partition in the bits above 40: positions are unique in a log's topic,
 //     and still below 2^53, so that a browser can read them.
-//   - Pages are removed by the transaction of the checkpoint that needs them no more, never by Trim: the holder may be about
-//     to write the same content again, under the same key.
+//   - Pages are removed by the transaction of the checkpoint that needs them no more, and by Trim only of a chain that is over:
+//     of any other the holder may be about to write the same content again, under the same key.
 //   - A log holds what its chains need: heads and marks of trimming say how much that is (entry.size). The brokers hold more, and
 //     tell sizes only to those who may look at the whole cluster.
 //   - Nothing can be removed from the middle of a topic. Trim notes how far a chain may go and moves the partition's start to

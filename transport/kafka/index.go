@@ -35,6 +35,7 @@ type entry struct {
 	gone       uint64                        // size of those, more or less
 	checkpoint int64                         // offset of the last one; -1 none
 	snapshot   int                           // its size
+	snapped    int64                         // offset of the last record about it
 	pages      map[transport.PageHash]extent // those that were not removed
 	paged      int64                         // offset of the last page, or removal of one, that was noted
 	purged     []schemas.Position            // dead letters that are not to be seen any more
@@ -234,9 +235,7 @@ func (x *index) fold(r *kgo.Record) error {
 			e.dgone += m.Size
 		}
 	case transport.Snapshot.String():
-		if r.Offset >= e.checkpoint {
-			e.checkpoint, e.snapshot = r.Offset, recordSize(r)
-		}
+		e.snap(r)
 	case transport.Page.String():
 		hash, err := pageOf(r)
 		if err != nil {
@@ -245,6 +244,17 @@ func (x *index) fold(r *kgo.Record) error {
 		e.page(hash, r)
 	}
 	return nil
+}
+
+// snap notes a checkpoint, or its removal: the chain is over. What was noted already may come again.
+func (e *entry) snap(r *kgo.Record) {
+	if r.Offset < e.snapped {
+		return
+	}
+	e.snapped, e.checkpoint, e.snapshot = r.Offset, r.Offset, recordSize(r)
+	if r.Value == nil {
+		e.checkpoint, e.snapshot = -1, 0
+	}
 }
 
 // page notes a page, or its removal. What was noted already may come again, between newer ones.

@@ -16,7 +16,7 @@ import (
 )
 
 // Trim is transport.Log.Trim: it notes how far the chain may go, and removes what no chain of the partition needs any more.
-// Pages and checkpoints go by the transaction of the next checkpoint and by compaction.
+// Pages and checkpoints go by the transaction of the next checkpoint and by compaction; behind the last one, here.
 func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Position) error {
 	if err := l.checkChain(ctx, id); err != nil {
 		return err
@@ -35,10 +35,57 @@ func (l *log) Trim(ctx context.Context, id schemas.ChainID, below schemas.Positi
 		}
 		p.index.trim(id.Job, m)
 	}
+	if err := p.removeState(limited, id, &e); err != nil {
+		return fmt.Errorf("trim %s: %w", id, err)
+	}
 	if err := p.cut(limited); err != nil {
 		return fmt.Errorf("trim %s: %w", id, err)
 	}
 	return nil
+}
+
+// removeState removes the checkpoint and the pages of a chain that is over: nobody writes there any more.
+func (p *part) removeState(ctx context.Context, id schemas.ChainID, e *entry) error {
+	if e.checkpoint < 0 && len(e.pages) == 0 {
+		return nil
+	}
+	if over, err := p.isOver(ctx, e); err != nil || !over {
+		return err
+	}
+	var gone []*kgo.Record
+	remove := func(key []byte, kind transport.Kind) {
+		r := &kgo.Record{Topic: p.log.topics[stateTopic], Partition: p.n, Key: key}
+		add(r, headerKind, kind.String())
+		gone = append(gone, r)
+	}
+	if e.checkpoint >= 0 { // first: it must not name pages that are gone
+		remove(stateKey(id.Job, transport.Snapshot.String()), transport.Snapshot)
+	}
+	for h := range e.pages {
+		remove(pageKey(id.Job, h), transport.Page)
+	}
+	if err := p.log.broker.put(ctx, gone...); err != nil {
+		return err
+	}
+	_, err := p.index.refresh(ctx)
+	return err
+}
+
+// isOver says whether nothing comes behind the chain's last record.
+func (p *part) isOver(ctx context.Context, e *entry) (over bool, err error) {
+	if e.head.Control == 0 {
+		return false, nil
+	}
+	at := []int64{offset(e.head.Control) - 1}
+	err = p.log.pick(ctx, p.log.topics[dlqTopic], p.n, at, func(r *kgo.Record) error {
+		if kind, ok := kindOf(r); !ok || kind != transport.Control || r.Value == nil || number(r) != e.head.Number {
+			return nil
+		}
+		s, err := p.log.decode(r, transport.Control, false)
+		over = err == nil && s.Over()
+		return err
+	})
+	return over, err
 }
 
 // markRecord is a note about a chain that is not the holder's.

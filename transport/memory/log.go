@@ -112,7 +112,8 @@ func (l *log) trim(job schemas.JobID, below schemas.Position) {
 	if c == nil {
 		return
 	}
-	dead := func(r *record) bool { return r.Position != c.last && c.unneeded(r, below) }
+	over := c.isOver()
+	dead := func(r *record) bool { return r.Position != c.last && c.unneeded(r, below, over) }
 	gone := map[schemas.Position]bool{}
 	for _, r := range c.records {
 		if dead(r) {
@@ -125,8 +126,14 @@ func (l *log) trim(job schemas.JobID, below schemas.Position) {
 	}
 	is := func(r *record) bool { return gone[r.Position] }
 	c.records, l.records = slices.DeleteFunc(c.records, is), slices.DeleteFunc(l.records, is)
+	if over {
+		c.checkpoint = nil
+	}
 	l.changed.broadcast()
 }
+
+// isOver says whether nothing comes behind the chain's last record.
+func (c *chainState) isOver() bool { return len(c.records) > 0 && c.records[len(c.records)-1].Over() }
 
 // purge removes dead letters, as transport.Log.Purge says.
 func (l *log) purge(job schemas.JobID, letters []schemas.Position) (n int) {
@@ -150,14 +157,14 @@ func (l *log) purge(job schemas.JobID, letters []schemas.Position) (n int) {
 	return n
 }
 
-func (c *chainState) unneeded(r *record, below schemas.Position) bool {
+func (c *chainState) unneeded(r *record, below schemas.Position, over bool) bool {
 	switch r.Kind {
 	case transport.Out:
 		return r.Position <= below
 	case transport.Snapshot:
-		return r != c.checkpoint
+		return over || r != c.checkpoint
 	case transport.Page:
-		return c.checkpoint != nil && r.Position < c.checkpoint.Position && !slices.Contains(c.checkpoint.Checkpoint.Pages, r.page)
+		return over || c.checkpoint != nil && r.Position < c.checkpoint.Position && !slices.Contains(c.checkpoint.Checkpoint.Pages, r.page)
 	}
 	return false
 }

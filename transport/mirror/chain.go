@@ -32,16 +32,14 @@ func (x *copying) run(ctx context.Context) error {
 	if err := x.begin(ctx); err != nil {
 		return err
 	}
-	if c := x.source.Checkpoint; c != nil { // without one all lies behind it
-		if err := x.outs(ctx, c.Out); err != nil {
-			return err
-		}
-		if err := x.decided(ctx); err != nil {
-			return err
-		}
-		if err := x.checkpoint(ctx); err != nil {
-			return err
-		}
+	if err := x.outs(ctx, x.before()); err != nil {
+		return err
+	}
+	if err := x.decided(ctx); err != nil {
+		return err
+	}
+	if err := x.checkpoint(ctx); err != nil {
+		return err
 	}
 	for i := range x.source.Behind {
 		if err := x.put(ctx, &x.source.Behind[i]); err != nil {
@@ -98,6 +96,16 @@ func (x *copying) begin(ctx context.Context) error {
 	x.chain, err = a.Adopt(ctx, x.id, gone, x.source.OutBytes-min(left, x.source.OutBytes))
 	x.there = gone
 	return err
+}
+
+// before is the sequence of the last out event that does not lie behind the checkpoint, or behind where the last one was.
+func (x *copying) before() uint64 {
+	for i := range x.source.Behind {
+		if s := &x.source.Behind[i]; s.Kind == transport.Out {
+			return s.Event.Sequence - 1
+		}
+	}
+	return x.source.Out
 }
 
 // outs copies the out events up to a sequence, as far as they are there.

@@ -9,9 +9,12 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 	"github.com/milepost-dev/milepost/transport/jetstream"
+	"github.com/milepost-dev/milepost/transport/kafka"
 	"github.com/milepost-dev/milepost/transport/memory"
 	"github.com/milepost-dev/milepost/transport/mirror"
 )
@@ -227,6 +230,53 @@ func TestCopy(t *testing.T) {
 	want := thereAndBack(t, s, embedded(t))
 	if !slices.ContainsFunc(want, func(l string) bool { return bytes.Contains([]byte(l), []byte("found true")) }) {
 		t.Errorf("no position was compared: %q", want)
+	}
+}
+
+func fake(t *testing.T) transport.Broker {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	must(t, err)
+	t.Cleanup(c.Close)
+	b, err := kafka.Connect(t.Context(), kafka.Config{Seeds: c.ListenAddrs(), Partitions: 1})
+	must(t, err)
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// TestCopyOfAChainThatIsOver: of one that has ended and was trimmed, no checkpoint says any more what lies before and what behind.
+func TestCopyOfAChainThatIsOver(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) transport.Broker{"jetstream": embedded, "kafka": fake} {
+		t.Run(name, func(t *testing.T) {
+			s, from, to := newSource(t), open(t), memory.New()
+			s.fill()
+			k, c := s.open("j-two", "kpi"), s.cursor("j-two", 6)
+			must(t, s.logs["kpi"].Commit(t.Context(), map[transport.Chain]transport.Checkpoint{k: {Cursor: c, Out: 2, Inputs: 6, Snapshot: bytes.Repeat([]byte("x"), 30)}}))
+			_, err := k.Append(t.Context(), transport.Record{Kind: transport.Control, Cursor: &c, Event: event(k.ID(), 2, `{"kind":"end"}`)})
+			must(t, err)
+			_, err = mirror.Copy(t.Context(), mirror.Settings{From: s, To: from, Logs: logs})
+			must(t, err)
+			l, err := from.Log(t.Context(), logs[2])
+			must(t, err)
+			must(t, l.Trim(t.Context(), k.ID(), ^schemas.Position(0)))
+			for range 2 {
+				_, err = mirror.Copy(t.Context(), mirror.Settings{From: from, To: to, Logs: logs})
+				must(t, err)
+			}
+			l, err = to.Log(t.Context(), logs[2])
+			must(t, err)
+			_, state, err := l.Open(t.Context(), k.ID())
+			must(t, err)
+			var decisions []transport.Stored
+			for _, r := range state.Behind {
+				if r.Kind == transport.Control {
+					decisions = append(decisions, r)
+				}
+			}
+			if n := len(decisions); state.Out != 2 || state.Checkpoint != nil || n != 2 || !decisions[1].Over() {
+				t.Errorf("out %d, checkpoint %v, decisions %+v", state.Out, state.Checkpoint, decisions)
+			}
+		})
 	}
 }
 

@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t testing.TB) transport.Broker, f Features) {
 	if f.Full {
 		cases = append(cases, fullCases...)
 	}
+	cases = append(cases, overCases...)
 	if f.Trim {
 		cases = append(cases, trimCases...)
 	}
