@@ -62,25 +62,34 @@ func Open(ctx context.Context, c Config) (*Manager, error) {
 		c.Now = time.Now
 	}
 	c.Active = max(c.Active, 1)
-	m := &Manager{c: c, turn: make(chan struct{}, 1), chains: map[schemas.JobID]transport.Chain{}, table: newTable(c.Version),
-		changed: make(chan struct{}), stopped: map[string]schemas.JobEvent{}}
-	if err := transport.Each(ctx, c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true}, m.jobChanged); err != nil {
-		return nil, fmt.Errorf("read the jobs of %s: %w", c.Pipeline, err)
+	t, err := c.read(ctx)
+	if err != nil {
+		return nil, err
 	}
-	for stage, log := range c.Logs {
-		w := transport.WatchConfig{Kinds: decisions(), Newest: true, Drain: true}
-		err := transport.Each(ctx, log, w, func(s *transport.Stored) error { return m.stageDecided(stage, s) })
-		if err != nil {
-			return nil, fmt.Errorf("read the decisions of %s/%s: %w", c.Pipeline, stage, err)
-		}
-	}
-	return m, nil
+	return &Manager{c: c, turn: make(chan struct{}, 1), chains: map[schemas.JobID]transport.Chain{}, table: t,
+		changed: make(chan struct{}), stopped: map[string]schemas.JobEvent{}}, nil
 }
 
 func decisions() []transport.Kind { return []transport.Kind{transport.DeadLetter, transport.Control} }
 
-// Run admits queued jobs and follows the stages until ctx ends. It returns nil then.
+// Run admits queued jobs and follows the stages until ctx ends. It returns nil then. After a loss of one of the logs it begins
+// anew, as if the process had.
 func (m *Manager) Run(ctx context.Context) error {
+	for {
+		err := m.run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !errors.Is(err, transport.ErrLost) {
+			return err
+		}
+		m.c.Log.Warn("what the log lost, as in a power cut of its server, is looked for", "pipeline", m.c.Pipeline, "error", err)
+		m.relearn(ctx)
+	}
+}
+
+// run is Run until a log is found to have lost something: ErrLost.
+func (m *Manager) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	follow := func(log transport.Log, c transport.WatchConfig, fold func(*transport.Stored) error) {
 		g.Go(func() error { return m.follow(ctx, log, c, fold) })
@@ -90,16 +99,17 @@ func (m *Manager) Run(ctx context.Context) error {
 		follow(log, transport.WatchConfig{Kinds: decisions(), Newest: true}, func(s *transport.Stored) error { return m.stageDecided(stage, s) })
 	}
 	g.Go(func() error { return m.advance(ctx) })
-	if err := g.Wait(); err != nil && ctx.Err() == nil {
-		return err
-	}
-	return nil
+	return g.Wait()
 }
 
-// follow folds a log as it grows; a watch that breaks is begun again, which the folds bear.
+// follow folds a log as it grows; a watch that breaks is begun again, which the folds bear, unless by a loss: what was folded
+// rests on records that are not there any more.
 func (m *Manager) follow(ctx context.Context, log transport.Log, c transport.WatchConfig, fold func(*transport.Stored) error) error {
 	for ctx.Err() == nil {
 		err := transport.Each(ctx, log, c, fold)
+		if errors.Is(err, transport.ErrLost) {
+			return err
+		}
 		if err != nil && ctx.Err() == nil {
 			m.c.Log.Warn("following a log was interrupted", "pipeline", m.c.Pipeline, "error", err)
 			wait(ctx, time.Second)
@@ -148,7 +158,7 @@ func (m *Manager) Changed() <-chan struct{} {
 
 // advance makes every transition that is due, again and again as the table changes.
 func (m *Manager) advance(ctx context.Context) error {
-	for _, id := range m.atWork() {
+	for _, id := range m.forsaken() {
 		m.sayAgain(ctx, id)
 	}
 	for {
@@ -347,19 +357,24 @@ func (m *Manager) Submit(ctx context.Context, submissions ...Submission) ([]Job,
 }
 
 func (m *Manager) submit(ctx context.Context, s Submission) (Job, error) {
-	err := m.write(ctx, s.ID, func(j *Job) (schemas.JobEvent, error) {
-		if j.State != "" {
-			return schemas.JobEvent{}, errNothing
-		}
-		j.Item = s.Item
-		return schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Version: m.c.Version, Upstream: s.Upstream}, nil
-	})
+	err := m.write(ctx, s.ID, m.queued(s))
 	if errors.Is(err, errNothing) {
 		err = nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.table.job(s.ID).row(), err
+}
+
+// queued is the first change of a job.
+func (m *Manager) queued(s Submission) func(*Job) (schemas.JobEvent, error) {
+	return func(j *Job) (schemas.JobEvent, error) {
+		if j.State != "" {
+			return schemas.JobEvent{}, errNothing
+		}
+		j.Item = s.Item
+		return schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Version: m.c.Version, Upstream: s.Upstream}, nil
+	}
 }
 
 // Resume lets a failed job go on at the input that halted it, and with it its run when that was stopped. ErrNotFailed: it is

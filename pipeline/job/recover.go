@@ -3,37 +3,118 @@ package job
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/milepost-dev/milepost/schemas"
+	"github.com/milepost-dev/milepost/transport"
 )
 
-// atWork are the jobs that are started.
-func (m *Manager) atWork() (ids []schemas.JobID) {
+// forsaken are the jobs that nobody may be working on: those that are started, and those whose failure rests on a dead letter that
+// is not there.
+func (m *Manager) forsaken() (ids []schemas.JobID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Collect(maps.Keys(m.table.started))
+	for id, j := range m.table.jobs {
+		if m.isForsaken(j) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
-// sayAgain tells all stages of a job that was started before this manager opened. A disk that forgets at a power cut may have kept
-// that a stage acked the job, and not the end that the ack was for: nobody would work on it any more. To a stage that is at
-// work, or has ended the job, it says nothing new.
+// isForsaken says whether a job is among those; m.mu is held.
+func (m *Manager) isForsaken(j *Job) bool {
+	_, _, halted := j.halted(m.c.Stages)
+	return !j.Foreign && (j.State == schemas.JobStarted || j.State == schemas.JobFailed && j.Stage != "" && !halted)
+}
+
+// sayAgain tells all stages of a job that is forsaken when a manager begins. A disk that forgets at a power cut may have kept
+// that a stage acked the job, and not the end, or the dead letter, that the ack was for: nobody would work on it any more. To a
+// stage that is at work, or has ended the job, it says nothing new.
 func (m *Manager) sayAgain(ctx context.Context, id schemas.JobID) {
+	m.insist(ctx, id, func(j *Job) (schemas.JobEvent, error) {
+		if !m.isForsaken(j) {
+			return schemas.JobEvent{}, errNothing
+		}
+		return schemas.JobEvent{State: schemas.JobStarted, Again: true}, nil
+	})
+}
+
+// insist writes a change until it is stored, or nothing is to be changed.
+func (m *Manager) insist(ctx context.Context, id schemas.JobID, next func(*Job) (schemas.JobEvent, error)) {
 	for ctx.Err() == nil {
-		err := m.write(ctx, id, func(j *Job) (schemas.JobEvent, error) {
-			if j.State != schemas.JobStarted {
-				return schemas.JobEvent{}, errNothing
-			}
-			return schemas.JobEvent{State: schemas.JobStarted, Again: true}, nil
-		})
+		err := m.write(ctx, id, next)
 		if err == nil || errors.Is(err, errNothing) || ctx.Err() != nil {
 			return
 		}
 		m.c.Log.Warn("a job's change was not stored; trying again", "pipeline", m.c.Pipeline, "job", id, "error", err)
 		wait(ctx, 200*time.Millisecond)
 	}
+}
+
+// relearn has the table say what the logs hold after a loss, and makes again what users were told is done: jobs that were
+// submitted, and those that were cancelled. All else follows from what the stages say.
+func (m *Manager) relearn(ctx context.Context) {
+	before, err := m.reread(ctx)
+	for ; err != nil && ctx.Err() == nil; before, err = m.reread(ctx) {
+		m.c.Log.Warn("reading the logs again", "pipeline", m.c.Pipeline, "error", err)
+		wait(ctx, time.Second)
+	}
+	for _, j := range before {
+		if j.Foreign {
+			continue
+		}
+		m.insist(ctx, j.ID, m.queued(Submission{ID: j.ID, Item: j.Item, Source: j.Source, Run: j.Run, Priority: j.Priority, Upstream: j.Upstream}))
+		if j.State == schemas.JobCancelled {
+			m.insist(ctx, j.ID, func(now *Job) (schemas.JobEvent, error) {
+				if now.State == schemas.JobCancelled {
+					return schemas.JobEvent{}, errNothing
+				}
+				return schemas.JobEvent{State: schemas.JobCancelled, Stage: j.Stage, Error: j.Error}, nil
+			})
+		}
+	}
+}
+
+// read folds what the logs hold now.
+func (c *Config) read(ctx context.Context) (*table, error) {
+	t := newTable(c.Version)
+	err := transport.Each(ctx, c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true}, func(s *transport.Stored) error {
+		_, err := t.changed(*s)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the jobs of %s: %w", c.Pipeline, err)
+	}
+	for stage, log := range c.Logs {
+		err := transport.Each(ctx, log, transport.WatchConfig{Kinds: decisions(), Newest: true, Drain: true}, func(s *transport.Stored) error {
+			_, err := t.decided(stage, *s)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the decisions of %s/%s: %w", c.Pipeline, stage, err)
+		}
+	}
+	return t, nil
+}
+
+// reread replaces the table, and returns the jobs of the old one.
+func (m *Manager) reread(ctx context.Context) ([]Job, error) {
+	if err := m.take(ctx); err != nil {
+		return nil, err
+	}
+	defer m.release()
+	t, err := m.c.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before := m.Jobs()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.table, m.chains = t, map[schemas.JobID]transport.Chain{}
+	m.signal()
+	return before, nil
 }
 
 // Lacking are the stages whose end of a finished job the log does not hold any more: its disk forgot it at a power cut, and what

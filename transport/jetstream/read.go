@@ -22,7 +22,8 @@ type reader struct {
 	mu     sync.Mutex
 	queue  []transport.Stored
 	bytes  int
-	known  schemas.Position // the newest out event that the tail told of
+	known  schemas.Position // the newest out event that the tail told of since it began
+	anew   bool             // the tail has begun anew: look, whatever is known
 	err    error            // after the queue
 	closed bool
 	filled chan struct{} // capacity 1: queue or err has something
@@ -123,13 +124,21 @@ func (r *reader) hint(at schemas.Position) {
 	signal(r.hinted)
 }
 
+// lookAnew is what the tail calls when it has begun anew. What it told before may be of events that the log has forgotten.
+func (r *reader) lookAnew() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known, r.anew = 0, true
+	signal(r.hinted)
+}
+
 // pump keeps the queue filled.
 func (r *reader) pump(ctx context.Context) {
 	defer close(r.done)
 	defer r.span.close()
 	defer r.tail.leave(r)
 	for empty := 0; r.hasRoom(ctx); {
-		from, told := r.span.from, r.told()
+		from, told := r.span.from, r.takeTold()
 		err := r.span.fetch(ctx, windowBytes/2, windowMessages/2, r.push)
 		switch {
 		case err != nil && !errors.Is(err, errRangeEnd):
@@ -165,11 +174,20 @@ func (r *reader) nothing(ctx context.Context, told bool, n int) error {
 	return nil
 }
 
-// told says whether the tail knows of an event that was not read yet.
+// told says whether there is a reason to look: the tail knows of an event that was not read yet, or has begun anew.
 func (r *reader) told() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.known > r.span.from
+	return r.anew || r.known > r.span.from
+}
+
+// takeTold is told of a reader that looks now.
+func (r *reader) takeTold() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := r.anew || r.known > r.span.from
+	r.anew = false
+	return told
 }
 
 // await waits until the tail knows of more.
@@ -246,8 +264,12 @@ func (r *reader) missing(ctx context.Context) error {
 		return nil
 	}
 	next, err := r.log.leader(ctx, map[string]any{"seq": r.span.from + 1, "next_by_subj": prefix + transport.Out.String()})
-	if err != nil || next != nil {
+	if err != nil {
 		return err
+	}
+	if next != nil { // the replica that was asked lags, or it has come just now
+		r.hint(next.at)
+		return nil
 	}
 	return fmt.Errorf("the events up to %d were removed: %w", ch.before.at, transport.ErrGone)
 }

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -9,7 +10,8 @@ import (
 )
 
 // A tail tells the readers of a log which chains have new out events. It watches the stream's headers, once for all
-// readers of the process, so that a reader that waits costs the server nothing.
+// readers of the process, so that a reader that waits costs the server nothing. It begins behind what is stored, again where its
+// consumer breaks, and then has all readers look for themselves: what came meanwhile, and whether what they have read is still there.
 type tail struct {
 	mu      sync.Mutex
 	readers map[schemas.JobID]map[*reader]struct{}
@@ -35,19 +37,28 @@ func (l *log) follow(ctx context.Context, r *reader) (*tail, error) {
 	return t, nil
 }
 
-// startTail begins behind what is stored now; two callers at once make one tail.
+// startTail begins the log's tail; two callers at once make one.
 func (l *log) startTail(ctx context.Context) (*tail, error) {
-	i, err := l.info(ctx)
-	if err != nil {
-		return nil, err
+	t := &tail{readers: map[schemas.JobID]map[*reader]struct{}{}}
+	w := l.newWatcher(transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Headers: true})
+	w.begun = t.lookAll
+	if err := w.start(ctx); err != nil {
+		return nil, fmt.Errorf("stream %s: %w", l.stream, l.broker.apiError(ctx, err))
 	}
+	used, err := l.useTail(t, w)
+	if used != t {
+		_ = w.Close() // it always returns nil
+	}
+	return used, err
+}
+
+// useTail makes t the log's tail unless it has one, and returns that.
+func (l *log) useTail(t *tail, w *watcher) (*tail, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.tail != nil {
 		return l.tail, nil
 	}
-	t := &tail{readers: map[schemas.JobID]map[*reader]struct{}{}}
-	w := l.newWatcher(transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Headers: true, From: schemas.Position(i.State.LastSeq)})
 	if !l.broker.run(func(ctx context.Context) { t.run(ctx, w) }) {
 		return nil, transport.ErrClosed
 	}
@@ -73,6 +84,17 @@ func (t *tail) tell(job schemas.JobID, at schemas.Position) {
 	defer t.mu.Unlock()
 	for r := range t.readers[job] {
 		r.hint(at)
+	}
+}
+
+// lookAll has every reader look for itself.
+func (t *tail) lookAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, readers := range t.readers {
+		for r := range readers {
+			r.lookAnew()
+		}
 	}
 }
 

@@ -30,6 +30,8 @@ type watcher struct {
 	config   transport.WatchConfig
 	subjects []string
 	from     schemas.Position // of the last record handed out
+	stored   time.Time        // when that one was; zero: none was handed out
+	begun    func()           // not nil: always begins behind what is stored now, and tells so
 	end      schemas.Position // with Drain: the last record there will be; 0 none
 	ended    bool
 
@@ -97,6 +99,9 @@ func (w *watcher) findEnd(ctx context.Context) error {
 
 // start makes the consumer, behind what was handed out already.
 func (w *watcher) start(ctx context.Context) error {
+	if err := w.intact(ctx); err != nil {
+		return err
+	}
 	ctx, done := w.log.broker.limitAPI(ctx, w.log.stream)
 	defer done()
 	c := jetstream.ConsumerConfig{
@@ -104,7 +109,10 @@ func (w *watcher) start(ctx context.Context) error {
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(w.from) + 1,
 	}
-	if w.config.Newest && w.from == 0 {
+	switch {
+	case w.begun != nil:
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverNewPolicy, 0
+	case w.config.Newest && w.from == 0:
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverLastPerSubjectPolicy, 0
 	}
 	consumer, err := w.log.broker.js.CreateConsumer(ctx, w.log.stream, c)
@@ -128,7 +136,32 @@ func (w *watcher) start(ctx context.Context) error {
 	if w.closed {
 		messages.close()
 	}
+	if w.begun != nil {
+		w.begun()
+	}
 	return nil
+}
+
+// intact looks whether the record that was handed out last is still where it was. A server whose disk forgets at a power cut gives
+// its position to another record, or to none for as long as the stream is shorter: the consumer would wait until it has grown that
+// far, and leave out what comes before. A record that was trimmed says nothing where the stream goes on behind it.
+func (w *watcher) intact(ctx context.Context) error {
+	if w.stored.IsZero() || w.begun != nil {
+		return nil
+	}
+	m, err := w.log.leader(ctx, map[string]any{"seq": w.from})
+	switch {
+	case err != nil:
+		return err
+	case m != nil && m.time.Equal(w.stored):
+		return nil
+	case m == nil:
+		i, err := w.log.info(ctx)
+		if err != nil || i.State.LastSeq >= uint64(w.from) {
+			return err
+		}
+	}
+	return fmt.Errorf("the record of %s at %d of stream %s is not there: %w", w.stored.UTC().Format(time.RFC3339Nano), w.from, w.log.stream, transport.ErrLost)
 }
 
 // Next is transport.Watcher.Next.
@@ -161,14 +194,14 @@ func (w *watcher) whole(ctx context.Context, at schemas.Position) (transport.Sto
 	return s, err
 }
 
-// next waits for the next message; a consumer that fails is made anew behind the last one.
+// next waits for the next message; a consumer that fails is made anew behind the last one, where that one is still there.
 func (w *watcher) next(ctx context.Context) (*raw, error) {
 	for attempt := 1; ; attempt++ {
 		if err := w.check(ctx); err != nil {
 			return nil, err
 		}
 		m, err := w.take(ctx)
-		if err == nil || errors.Is(err, io.EOF) || w.config.Drain && errors.Is(err, transport.ErrDenied) {
+		if err == nil || errors.Is(err, io.EOF) || errors.Is(err, transport.ErrLost) || w.config.Drain && errors.Is(err, transport.ErrDenied) {
 			return m, err
 		}
 		if w.check(ctx) == nil {
@@ -226,7 +259,7 @@ func (w *watcher) take(ctx context.Context) (*raw, error) {
 			return nil, err // the message comes again with the next consumer
 		}
 	}
-	w.from = at
+	w.from, w.stored = at, meta.Timestamp
 	return &raw{header: m.Header, data: m.Data, subject: m.Subject, at: at, time: meta.Timestamp}, nil
 }
 
