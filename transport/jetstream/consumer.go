@@ -96,6 +96,9 @@ func (c *consumer) Next(ctx context.Context) (transport.Delivery, error) {
 		if c.check(ctx) == nil {
 			c.log.broker.slog.Debug("consumer begins anew", "stream", c.log.stream, "durable", c.config.Durable, "error", err)
 			c.stop()
+			if streamGone(err) {
+				c.log.remake(ctx)
+			}
 			c.log.broker.pause(ctx, attempt)
 		}
 	}

@@ -104,6 +104,9 @@ func (l *log) ask(ctx context.Context, subject string, what map[string]any) (*na
 		if limited.Err() != nil || !passing(err) || !l.broker.pause(limited, attempt) {
 			return nil, fmt.Errorf("ask stream %s: %w", l.stream, l.broker.unreachable(ctx, err))
 		}
+		if errors.Is(err, nats.ErrNoResponders) {
+			l.remake(limited)
+		}
 	}
 }
 

@@ -44,11 +44,11 @@ func (b *Broker) Log(ctx context.Context, c transport.LogConfig) (transport.Log,
 		return nil, fmt.Errorf("log %q of pipeline %q: no name", c.Stage, c.Pipeline)
 	}
 	n := newNames(c.Pipeline, c.Stage)
-	ctx, done := b.limitAPI(ctx, n.stream)
+	limited, done := b.limitAPI(ctx, n.stream)
 	defer done()
-	info, err := b.stream(ctx, n, c)
+	info, err := b.stream(limited, n, c)
 	if err != nil {
-		return nil, fmt.Errorf("log %s/%s: %w", c.Pipeline, c.Stage, b.apiError(ctx, err))
+		return nil, fmt.Errorf("log %s/%s: %w", c.Pipeline, c.Stage, b.apiError(ctx, whyEnded(limited, err)))
 	}
 	l := b.log(n, c)
 	l.mu.Lock()
@@ -105,6 +105,27 @@ func (b *Broker) stream(ctx context.Context, n names, c transport.LogConfig) (*j
 		}
 		return s.CachedInfo(), nil
 	}
+}
+
+// remake makes the stream anew where the server does not know it any more: it lost power before its disk was told of the stream. Who
+// has read or written there sees by the positions what that means.
+func (l *log) remake(ctx context.Context) {
+	ctx, done := l.broker.limitAPI(ctx, l.stream)
+	defer done()
+	if _, err := l.broker.js.Stream(ctx, l.stream); !streamGone(err) {
+		return
+	}
+	if _, err := l.broker.stream(ctx, l.names, l.config); err != nil {
+		l.broker.slog.Warn("a log that the server has lost cannot be made anew; trying again", "stream", l.stream, "error", whyEnded(ctx, err))
+		return
+	}
+	l.broker.slog.Warn("the server has lost a whole log, as in a power cut; it is made anew", "stream", l.stream)
+}
+
+// streamGone says whether the server answered that it does not know the stream.
+func streamGone(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamNotFound || errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 // fresh is the configuration of a new stream. Nothing but Trim removes a message: no age, no limits but bytes, and when

@@ -14,14 +14,15 @@ import (
 // connectedLog opens the log when the connection has come back.
 func connectedLog(t *testing.T, ctx context.Context, b *Broker) transport.Log {
 	t.Helper()
-	if !b.connected(ctx) {
-		t.Fatal("the connection does not come back")
+	for {
+		log, err := b.Log(ctx, transport.LogConfig{Pipeline: "p", Stage: "s"})
+		if err == nil {
+			return log
+		}
+		if !errors.Is(err, transport.ErrUnreachable) || ctx.Err() != nil || !b.pause(ctx, 1) {
+			t.Fatal(err)
+		}
 	}
-	log, err := b.Log(ctx, transport.LogConfig{Pipeline: "p", Stage: "s"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return log
 }
 
 // putEvents appends events and, at last, a control to a chain, whatever it holds.
@@ -148,5 +149,59 @@ func TestReadersOfAServerThatForgets(t *testing.T) {
 		if s, err := whole.Next(ctx); err != nil || s.Event.Sequence != n+3 {
 			t.Errorf("event %d is %s (%v)", n+3, s.Event.ID(), err)
 		}
+	}
+}
+
+// TestAServerForgetsALog: not even the stream is there any more. Whoever uses it hears of the loss, and can go on.
+func TestAServerForgetsALog(t *testing.T) {
+	t.Parallel()
+	f := jetstreamtest.Start(t)
+	kept := f.Keep()
+	b := connectTo(t, f.URL())
+	defer b.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	log := connectedLog(t, ctx, b)
+	putEvents(t, b, "j-lost", 2)
+	w, err := log.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Control}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r, err := log.Read(ctx, schemas.ChainID{Job: "j-lost", Stage: "s"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c, err := log.Subscribe(ctx, transport.Subscription{Durable: "d", AckWait: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := w.Next(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := r.Next(ctx)
+		if _, taken := c.Next(ctx); err != nil || taken != nil {
+			t.Fatal(err, taken)
+		}
+	}
+	f.Stop()
+	f.Forget(kept)
+	f.Start()
+	if _, err := w.Next(ctx); !errors.Is(err, transport.ErrLost) {
+		t.Errorf("the watch says %v", err)
+	}
+	if _, err := r.Next(ctx); !errors.Is(err, transport.ErrLost) {
+		t.Errorf("the reader says %v", err)
+	}
+	_, state, err := log.Open(ctx, schemas.ChainID{Job: "j-lost", Stage: "s"})
+	if err != nil || state.Out != 0 || len(state.Behind) != 0 {
+		t.Fatalf("the chain holds %+v (%v)", state, err)
+	}
+	putEvents(t, b, "j-lost", 1)
+	if d, err := c.Next(ctx); err != nil || d.Event().Event.Sequence != 1 {
+		t.Errorf("the consumer is handed %+v (%v)", d, err)
 	}
 }

@@ -207,6 +207,9 @@ func (w *watcher) next(ctx context.Context) (*raw, error) {
 		if w.check(ctx) == nil {
 			w.log.broker.slog.Debug("watch begins anew", "stream", w.log.stream, "position", w.from, "error", err)
 			w.stop()
+			if streamGone(err) {
+				w.log.remake(ctx)
+			}
 			w.log.broker.pause(ctx, attempt)
 		}
 	}
