@@ -102,8 +102,9 @@ corpus-mf4: build ## digests of every channel of CORPUS (MDF 4 files) compared w
 damage-mf4: build ## 2000 damaged copies of the files in CORPUS: none may panic, take 5 s or 256 MB
 	@$(GO) run ./e2e/mf4damage -milepost bin/milepost -corpus "$(CORPUS)" -files $(DAMAGED) -seed $(SEED)
 
+CASES ?= Kafka
 e2e-kafka: build ## whole pipelines on a real Kafka broker: kills of workers and of the broker, what it refuses, how long a failover takes
-	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags 'e2e kafka' -run Kafka -v -count=1 -timeout 25m ./e2e/kill
+	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags 'e2e kafka' -run '$(CASES)' -v -count=1 -timeout 25m ./e2e/kill
 
 e2e-kill: build ## kill the binary from outside, at KILLS counts of a corpus, start it again, compare every byte
 	ROADLOGS=$(abspath $(ROADLOGS)) $(GO) test -tags e2e -count=1 -timeout 20m -skip PowerCut ./e2e/kill -kills $(KILLS)

@@ -81,7 +81,7 @@ func (r *run) once(ctx context.Context) error {
 	}
 	defer func() { p.Close() }()
 	for n := range inputs {
-		if p, err = r.input(ctx, p, &inputs[n], uint64(n+1)); err != nil {
+		if p, err = r.input(ctx, p, &inputs[n]); err != nil {
 			return err
 		}
 	}
@@ -172,8 +172,8 @@ func nanos(e *schemas.Event) int64 {
 	return e.Time.UnixNano()
 }
 
-// input runs one input, the n-th, and returns the processor to go on with.
-func (r *run) input(ctx context.Context, p pipeline.Processor, in *input, n uint64) (pipeline.Processor, error) {
+// input runs one input, and returns the processor to go on with.
+func (r *run) input(ctx context.Context, p pipeline.Processor, in *input) (pipeline.Processor, error) {
 	ref := schemas.InputRef{Edge: in.stage, Sequence: in.event.Sequence}
 	r.emitted = 0
 	if !r.skip[ref] {
