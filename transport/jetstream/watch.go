@@ -266,12 +266,36 @@ func (w *watcher) take(ctx context.Context) (*raw, error) {
 	return &raw{header: m.Header, data: m.Data, subject: m.Subject, at: at, time: meta.Timestamp}, nil
 }
 
-// idle is for the puller: the consumer waits, and what it has sent must have come.
+// idle is for the puller: the consumer waits, and what it has sent must have come. What a drained watch still waited for may have been
+// removed since its consumer was made.
 func (w *watcher) idle(last uint64) error {
 	if last > w.sequence {
 		return fmt.Errorf("message %d of the consumer was sent, %d came: %w", last, w.sequence, errMissed)
 	}
-	return nil
+	if !w.config.Drain {
+		return nil
+	}
+	left, err := w.left(w.log.broker.ctx)
+	if err == nil && !left {
+		w.ended, err = true, io.EOF
+	}
+	return err
+}
+
+// left says whether there is still something that a drained watch has yet to hand out.
+func (w *watcher) left(ctx context.Context) (bool, error) {
+	what := []map[string]any{{"seq": w.end}}
+	if !w.config.Newest { // else older ones of a subject would be found, which are not handed out
+		for _, s := range w.subjects {
+			what = append(what, map[string]any{"seq": w.from + 1, "next_by_subj": s})
+		}
+	}
+	for _, ask := range what {
+		if m, err := w.log.leader(ctx, ask); err != nil || m != nil && m.at <= w.end {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 func (w *watcher) current() *puller {

@@ -18,6 +18,7 @@ var watchCases = []testCase{
 	{"the newest of each chain and kind, then all that follow", watchNewest},
 	{"a drained watch of an empty log ends at once", drainEmpty},
 	{"a drained watch ends though writers go on", drainEnds},
+	{"a drained watch ends though what is left is removed", trimmedDrainEnds},
 	{"a watch waits for more", watchWaits},
 	{"a checkpoint that is watched says how far the stage is", watchCheckpoint},
 }
@@ -214,6 +215,25 @@ func drainEnds(b *bundle) {
 		_, err = w.Next(b.ctx)
 		b.want(err, io.EOF)
 	}
+}
+
+// trimmedDrainEnds: what a drained watch has yet to hand out is removed under it.
+func trimmedDrainEnds(b *bundle) {
+	const many = 600 // more than a driver asks for at a time
+	ch := b.chain()
+	b.append(ch, outs(b.id, 1, many)...)
+	b.append(ch, decision(b.id, transport.Control, cursor(0)))
+	w, err := b.log.Watch(b.ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Drain: true})
+	b.must(err)
+	defer w.Close()
+	s, err := w.Next(b.ctx)
+	b.must(err)
+	b.same(s, out(b.id, 1))
+	b.must(b.log.Trim(b.ctx, b.id, ^schemas.Position(0)))
+	for err == nil {
+		_, err = w.Next(b.ctx)
+	}
+	b.want(err, io.EOF)
 }
 
 func watchWaits(b *bundle) {
