@@ -123,7 +123,7 @@ func (ch *chain) publish(ctx context.Context, kind string, h *headers, body []by
 		return err
 	}
 	ch.last = at
-	ch.log.grew(int64(len(body)) + messageOverhead)
+	ch.log.grew(int64(len(body))+messageOverhead, place{at, ch.prefix + kind})
 	return nil
 }
 

@@ -21,11 +21,20 @@ type log struct {
 
 	mu      sync.Mutex
 	size    estimate
+	mine    place  // of the last record that this process appended
+	lost    int    // how often the server was found to have lost records
+	looked  uint64 // how often the connection had been lost when mine was looked for
 	tail    *tail
 	limit   int64  // of the stream in bytes; 0 none
 	keep    int64  // of it, for all but out events
 	alone   bool   // the stream has one copy, so a direct get sees all that was answered
 	leading string // the server that leads a stream of several copies, as it was heard last
+}
+
+// A place is where a record of a subject lies.
+type place struct {
+	at      schemas.Position
+	subject string
 }
 
 // An estimate is the stream's size as far as this process leading it without asking.
@@ -254,10 +263,13 @@ func (l *log) measure(ctx context.Context) error {
 	return nil
 }
 
-// grew notes what was appended; forget, that the size is to be asked for.
-func (l *log) grew(size int64) {
+// grew notes what was appended, and where; forgetSize, that the size is to be asked for.
+func (l *log) grew(size int64, p place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if p.at > l.mine.at {
+		l.mine = p
+	}
 	l.size.bytes += size
 	l.size.since += size
 }

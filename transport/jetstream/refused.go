@@ -160,7 +160,7 @@ func whyEnded(ctx context.Context, err error) error {
 // limitAPI is limit for a call of the client's JetStream interface about a stream, or about the account ("").
 func (b *Broker) limitAPI(ctx context.Context, stream string) (context.Context, func()) {
 	limited, cancel := b.limit(ctx)
-	waiting, done := b.refused.wait(limited, &waiter{stream: stream})
+	waiting, done := b.refused.wait(limited, &waiter{stream: stream, once: stream != ""})
 	return waiting, func() { done(); cancel() }
 }
 

@@ -31,6 +31,7 @@ type watcher struct {
 	subjects []string
 	from     schemas.Position // of the last record handed out
 	stored   time.Time        // when that one was; zero: none was handed out
+	lost     int              // how often the log had lost records when the watch began
 	begun    func()           // not nil: always begins behind what is stored now, and tells so
 	end      schemas.Position // with Drain: the last record there will be; 0 none
 	ended    bool
@@ -44,7 +45,7 @@ type watcher struct {
 }
 
 func (l *log) newWatcher(c transport.WatchConfig) *watcher {
-	w := &watcher{log: l, config: c, from: c.From}
+	w := &watcher{log: l, config: c, from: c.From, lost: l.losses()}
 	if c.Newest {
 		w.from = 0
 	}
@@ -142,26 +143,59 @@ func (w *watcher) start(ctx context.Context) error {
 	return nil
 }
 
-// intact looks whether the record that was handed out last is still where it was. A server whose disk forgets at a power cut gives
-// its position to another record, or to none for as long as the stream is shorter: the consumer would wait until it has grown that
-// far, and leave out what comes before. A record that was trimmed says nothing where the stream goes on behind it.
+// intact looks whether the record that was handed out last, and the one that this process has appended last, are still where they
+// were. A server whose disk forgets at a power cut gives their positions to others, or to none for as long as the stream is
+// shorter: the consumer would wait until it has grown that far, and leave out what comes before. And who has read what was stored,
+// or has been told that it was, rests on it: all watches of the log that began before end so.
 func (w *watcher) intact(ctx context.Context) error {
-	if w.stored.IsZero() || w.begun != nil {
+	if w.begun != nil {
 		return nil
 	}
-	m, err := w.log.leader(ctx, map[string]any{"seq": w.from})
-	switch {
-	case err != nil:
+	l := w.log
+	connection := l.broker.nc.Stats().Reconnects
+	l.mu.Lock()
+	lost, mine, looked := l.lost, l.mine, l.looked == connection
+	l.mu.Unlock()
+	at := w.from
+	holds := lost == w.lost
+	var err error
+	if holds && !w.stored.IsZero() {
+		holds, err = l.holds(ctx, at, func(m *raw) bool { return m.time.Equal(w.stored) })
+	}
+	if err == nil && holds && mine.at > 0 && !looked {
+		at = mine.at
+		holds, err = l.holds(ctx, at, func(m *raw) bool { return m.subject == mine.subject })
+	}
+	if err != nil {
 		return err
-	case m != nil && m.time.Equal(w.stored):
-		return nil
-	case m == nil:
-		i, err := w.log.info(ctx)
-		if err != nil || i.State.LastSeq >= uint64(w.from) {
-			return err
-		}
 	}
-	return fmt.Errorf("the record of %s at %d of stream %s is not there: %w", w.stored.UTC().Format(time.RFC3339Nano), w.from, w.log.stream, transport.ErrLost)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looked = connection
+	if holds {
+		return nil
+	}
+	if l.lost == lost {
+		l.lost, l.mine = lost+1, place{}
+	}
+	return fmt.Errorf("the record at %d of stream %s is not there: %w", at, l.stream, transport.ErrLost)
+}
+
+// holds says whether the record at a position is still the one it was. One that was trimmed says nothing where the stream goes on
+// behind it.
+func (l *log) holds(ctx context.Context, at schemas.Position, same func(*raw) bool) (bool, error) {
+	m, err := l.leader(ctx, map[string]any{"seq": at})
+	if err != nil || m != nil {
+		return err == nil && same(m), err
+	}
+	i, err := l.info(ctx)
+	return err == nil && i.State.LastSeq >= uint64(at), err
+}
+
+func (l *log) losses() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
 }
 
 // Next is transport.Watcher.Next.
