@@ -100,10 +100,7 @@ func (w *watcher) findEnd(ctx context.Context) error {
 
 // start makes the consumer, behind what was handed out already.
 func (w *watcher) start(ctx context.Context) error {
-	if err := w.intact(ctx); err != nil {
-		return err
-	}
-	ctx, done := w.log.broker.limitAPI(ctx, w.log.stream)
+	limited, done := w.log.broker.limitAPI(ctx, w.log.stream)
 	defer done()
 	c := jetstream.ConsumerConfig{
 		Name: rand.Text(), FilterSubjects: w.subjects, HeadersOnly: w.config.Headers, InactiveThreshold: watchIdle,
@@ -116,9 +113,12 @@ func (w *watcher) start(ctx context.Context) error {
 	case w.config.Newest && w.from == 0:
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverLastPerSubjectPolicy, 0
 	}
-	consumer, err := w.log.broker.js.CreateConsumer(ctx, w.log.stream, c)
+	consumer, err := w.log.broker.js.CreateConsumer(limited, w.log.stream, c)
 	if err != nil {
-		return whyEnded(ctx, err)
+		return whyEnded(limited, err)
+	}
+	if err := w.intact(ctx); err != nil { // now, since a server that is started again has forgotten the consumer, too
+		return err
 	}
 	if info := consumer.CachedInfo(); w.config.Drain && info != nil && info.NumPending == 0 {
 		if w.ended, err = w.endGone(ctx); err != nil {

@@ -50,7 +50,11 @@ func TestScanAllocatesNothingForABlock(t *testing.T) {
 // TestReadersOfManyGroupsHoldLittle merges groups with blocks of 2 MiB: one block each would be 80 MiB.
 func TestReadersOfManyGroupsHoldLittle(t *testing.T) {
 	const groups, hold, bound = 40, 8 << 20, 20 << 20
-	for _, c := range []Compression{Uncompressed, Deflate, TransposedDeflate} {
+	kinds := []Compression{TransposedDeflate, Deflate, Uncompressed}
+	if testing.Short() { // under the race detector
+		kinds = kinds[:1]
+	}
+	for _, c := range kinds {
 		var m memory
 		writeZeros(t, &m, c, groups, 3<<20)
 		f, err := Options{Hold: NewHold(hold)}.NewFile(&m, int64(len(m.b)))
