@@ -64,7 +64,7 @@ func TestWhatAnEditedFileLeavesBehindIsNamedAndHoldsNothingUp(t *testing.T) {
 	l.write("pipelines.yaml", strings.Replace(text, `sim_[df]*.mf4"`, `sim_[df]*.mf4"]`, 1))
 	l.interrupt()
 	s := l.status()
-	if d := s.Detail[0]; s.Working || d.State != "interrupted" || d.Jobs.Total != 4 || d.Jobs.Started+d.Jobs.Failed != 4 || d.Jobs.LeftBehind != 0 {
+	if d := s.Detail[0]; s.Working || d.State != "interrupted" || d.Jobs.Total != 4 || d.Jobs.Finished != 0 || d.Jobs.Failed != 1 || d.Jobs.LeftBehind != 0 {
 		t.Errorf("with nobody at work: %+v", s)
 	}
 	l.run(1, "jobs", "watch") // returns
