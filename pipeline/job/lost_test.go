@@ -45,19 +45,7 @@ func setupOnServer(t *testing.T, active int) (*bench, *natsServer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, with: func(*job.Manager) {}, c: job.Config{Pipeline: "p", Stages: []string{"read", "aeb"}, Active: active,
-		Logs: map[string]transport.Log{}, Log: slog.New(slog.DiscardHandler)}}
-	open := func(stage string) transport.Log {
-		l, err := broker.Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: stage})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	b.c.Jobs = open(transport.JobStage)
-	for _, s := range b.c.Stages {
-		b.c.Logs[s] = open(s)
-	}
+	b := benchOn(t, broker, active)
 	b.start()
 	t.Cleanup(func() { b.stop(); broker.Close() })
 	return b, n

@@ -32,8 +32,17 @@ func setup(t *testing.T, active int) *bench {
 
 func setupWith(t *testing.T, active int, with func(*job.Manager)) *bench {
 	t.Helper()
-	b := &bench{t: t, with: with, c: job.Config{Pipeline: "p", Stages: []string{"read", "aeb"}, Active: active, Logs: map[string]transport.Log{}, Log: slog.New(slog.DiscardHandler)}}
-	broker := memory.New()
+	b := benchOn(t, memory.New(), active)
+	b.with = with
+	b.start()
+	return b
+}
+
+// benchOn is a bench on a broker whose manager does not run yet.
+func benchOn(t *testing.T, broker transport.Broker, active int) *bench {
+	t.Helper()
+	b := &bench{t: t, with: func(*job.Manager) {}, c: job.Config{Pipeline: "p", Stages: []string{"read", "aeb"}, Active: active,
+		Logs: map[string]transport.Log{}, Log: slog.New(slog.DiscardHandler)}}
 	open := func(stage string) transport.Log {
 		l, err := broker.Log(t.Context(), transport.LogConfig{Pipeline: "p", Stage: stage})
 		if err != nil {
@@ -45,7 +54,6 @@ func setupWith(t *testing.T, active int, with func(*job.Manager)) *bench {
 	for _, s := range b.c.Stages {
 		b.c.Logs[s] = open(s)
 	}
-	b.start()
 	return b
 }
 

@@ -22,14 +22,18 @@ func cluster(t *testing.T) []*server.Server {
 	t.Helper()
 	var routes []*url.URL
 	var ports []int
+	var held []net.Listener
 	for range 3 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() // all ports first, or one would be given twice
+		held = append(held, l) // all ports first, or one would be given twice
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+	}
+	for _, l := range held {
+		l.Close()
 	}
 	var all []*server.Server
 	for i, port := range ports {
@@ -45,6 +49,14 @@ func cluster(t *testing.T) []*server.Server {
 		all = append(all, s)
 		t.Cleanup(func() { stop(s) })
 	}
+	for _, s := range all {
+		s.Start()
+	}
+	for _, s := range all {
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("a server does not come up")
+		}
+	}
 	return all
 }
 
@@ -53,14 +65,6 @@ func cluster(t *testing.T) []*server.Server {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	servers := cluster(t)
-	for _, s := range servers {
-		s.Start()
-	}
-	for _, s := range servers {
-		if !s.ReadyForConnections(time.Minute) {
-			t.Fatal("a server does not come up")
-		}
-	}
 	n := 0
 	open := func(t testing.TB) transport.Broker {
 		n++
@@ -84,14 +88,6 @@ func TestCluster(t *testing.T) {
 func TestLameDuck(t *testing.T) {
 	t.Parallel()
 	servers := cluster(t)
-	for _, s := range servers {
-		s.Start()
-	}
-	for _, s := range servers {
-		if !s.ReadyForConnections(time.Minute) {
-			t.Fatal("a server does not come up")
-		}
-	}
 	left := make(chan string, 10)
 	words := slog.New(slog.NewTextHandler(lines(func(line string) {
 		if strings.Contains(line, "found again") {
@@ -132,14 +128,6 @@ func TestLameDuck(t *testing.T) {
 func TestNewLeader(t *testing.T) {
 	t.Parallel()
 	servers := cluster(t)
-	for _, s := range servers {
-		s.Start()
-	}
-	for _, s := range servers {
-		if !s.ReadyForConnections(time.Minute) {
-			t.Fatal("a server does not come up")
-		}
-	}
 	var b *Broker
 	for b == nil && t.Context().Err() == nil { // JetStream answers once the cluster has a leader
 		b, _ = Connect(t.Context(), Config{URL: servers[0].ClientURL(), Replicas: 3})
