@@ -37,7 +37,7 @@ type place struct {
 	subject string
 }
 
-// An estimate is the stream's size as far as this process leading it without asking.
+// An estimate is the stream's size as far as this process knows it without asking.
 type estimate struct {
 	bytes int64 // when asked last, and what was appended here since
 	since int64 // appended here since
