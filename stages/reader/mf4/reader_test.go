@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,7 +118,7 @@ bindings:
     ego_speed: {bus: 1, id: 170, dbc: car.dbc, signals: [A, B], valid_signal: OK, factor: 0.5}
     tracks:
       - {bus: 2, id: 528, dbc: car.dbc, lat_factor: -1}
-      - {bus: 3, id: 528, dbc: car.dbc}
+      - {bus: 3, id: 528, dbc: car.dbc, optional: true}
     signals:
       front: {bus: 1, id: 170, dbc: car.dbc, signal: A, unit: m/s}
 logs: {"*.mf4": {binding: car, duplicate_of: b.mf4}}
@@ -197,6 +198,22 @@ func TestCANRecordingWithoutABoundMessageFailsAtItsEnd(t *testing.T) {
 	if !pipeline.IsPermanent(err) {
 		t.Error("the error is not permanent")
 	}
+}
+
+// A slot of the object list on a bus of its own is missed like any signal; one that its sensor leaves out is not.
+func TestASlotOnTheWrongBusIsMissed(t *testing.T) {
+	track := []byte{0x10, 0x27, 0xF6, 0x9C, 0xFF, 1}
+	recorded := []mdf.Frame{wheels(0.1, 1, 3600, 7200, 1), {Time: 0.5, Bus: 2, ID: 528, Data: track}, {Time: 0.6, Bus: 2, ID: 529, Data: track}}
+	slots := func(third string) Config {
+		cfg := canSetup(t, recorded...)
+		text := strings.Replace(canBindings, "      - {bus: 3, id: 528, dbc: car.dbc, optional: true}\n", "      - "+third+"\n", 1)
+		write(t, cfg.Bindings, text)
+		write(t, filepath.Join(folder(cfg), "dbc", "car.dbc"), canDBC+strings.ReplaceAll(canDBC[strings.Index(canDBC, "BO_ 528"):], "528 TRACK", "529 OTHER")+
+			strings.ReplaceAll(canDBC[strings.Index(canDBC, "BO_ 528"):], "528 TRACK", "530 SILENT"))
+		return cfg
+	}
+	wantText(t, failure(t, slots("{bus: 1, id: 529, dbc: car.dbc}")), "no frame with id 529 (0x211, OTHER) on bus 1 for signal tracks[1]", "the id was seen on bus 2", "optional: true")
+	readOnly(t, slots("{bus: 2, id: 530, dbc: car.dbc}"))
 }
 
 func TestStepsBackInTimeAreSortedOrReported(t *testing.T) {

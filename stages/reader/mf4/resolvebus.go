@@ -133,13 +133,18 @@ func (r *resolver) busSignals(all map[string]binding.Ref) {
 	}
 }
 
-// absent are the messages that never occurred: those of signals that are not optional, and of an object list all, since
-// a sensor may leave slots out.
+// absent are the messages that never occurred: those of signals that are not optional. Of an object list a sensor may leave slots out;
+// a bus on which none of its slots occurred is not the sensor's, or the sensor was not there.
 func absent(all []*message) []*message {
-	anyTrack := slices.ContainsFunc(all, func(m *message) bool { return m.track && m.seen() })
+	sensors := map[uint8]bool{} // by bus
+	for _, m := range all {
+		if m.track && m.seen() {
+			sensors[m.bus] = true
+		}
+	}
 	var missed []*message
 	for _, m := range all {
-		if !m.seen() && !m.optional && !(m.track && anyTrack) {
+		if !m.seen() && !m.optional && !(m.track && sensors[m.bus]) {
 			missed = append(missed, m)
 		}
 	}
