@@ -205,7 +205,7 @@ func dial(ctx context.Context, url string, options []nats.Option) (*nats.Conn, e
 	began := time.Now()
 	for try := 1; ; try++ {
 		d := &dialer{Dialer: net.Dialer{Timeout: dialTimeout(options)}}
-		nc, err := nats.Connect(url, append(options[:len(options):len(options)], nats.SetCustomDialer(d))...)
+		nc, err := connectOnce(ctx, url, append(options[:len(options):len(options)], nats.SetCustomDialer(d)))
 		if err == nil || !errors.Is(err, nats.ErrNoServers) {
 			return nc, err
 		}
@@ -223,6 +223,35 @@ func dial(ctx context.Context, url string, options []nats.Option) (*nats.Conn, e
 		case <-pause.C:
 		}
 	}
+}
+
+// connectOnce is nats.Connect that is given up when ctx is cancelled. The end of its time is not waited for here but in the options,
+// whose error says more.
+func connectOnce(ctx context.Context, url string, options []nats.Option) (*nats.Conn, error) {
+	type connected struct {
+		nc  *nats.Conn
+		err error
+	}
+	over := make(chan connected, 1)
+	go func() {
+		nc, err := nats.Connect(url, options...)
+		over <- connected{nc, err}
+	}()
+	select {
+	case c := <-over:
+		return c.nc, c.err
+	case <-ctx.Done():
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		c := <-over
+		return c.nc, c.err
+	}
+	go func() {
+		if c := <-over; c.nc != nil {
+			c.nc.Close()
+		}
+	}()
+	return nil, ctx.Err()
 }
 
 // dialTimeout is what the options say of the time that one connection may take.

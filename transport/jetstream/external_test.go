@@ -94,6 +94,31 @@ func TestServerWithoutJetStream(t *testing.T) {
 	}
 }
 
+// TestConnectIsGivenUp: who is interrupted while a server that takes the connection says nothing does not wait for it.
+func TestConnectIsGivenUp(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error)
+	go func() {
+		_, err := Connect(ctx, Config{URL: "nats://" + l.Addr().String(), Timeout: time.Hour})
+		given <- err
+	}()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cancel()
+	if err := <-given; !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
+
 // TestServerRestarts has a reader, a watch and a consumer wait while the server goes away and comes back.
 func TestServerRestarts(t *testing.T) {
 	t.Parallel()
