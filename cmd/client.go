@@ -3,8 +3,10 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"syscall"
 	"time"
 
@@ -37,7 +39,7 @@ func (a *app) ask(ctx context.Context, f func(ctx context.Context, c *api.Client
 			if hungUp(err) && !c.Ordered() && try < askTries && wait(ctx, lookAgain*time.Duration(try)) {
 				continue
 			}
-			return answered(err)
+			return answered(h.silent(err))
 		}
 		if err != nil {
 			return err
@@ -53,6 +55,14 @@ const askTries = 6
 // hungUp says whether a process ended while it was asked.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// silent says whom a question was put to that was not answered in time.
+func (h holder) silent(err error) error {
+	if late := net.Error(nil); !errors.As(err, &late) || !late.Timeout() {
+		return err
+	}
+	return fmt.Errorf("%w\n  next: process %d at %s takes questions and does not answer: kill -CONT %[2]d if it is stopped, kill %[2]d else", err, h.PID, h.Address)
 }
 
 func wait(ctx context.Context, d time.Duration) bool {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
 	"github.com/milepost-dev/milepost/pipeline/view"
@@ -29,9 +30,12 @@ type Client struct {
 // Ordered says whether something was sent that may change anything, and may have arrived: it must not be sent again unseen.
 func (c *Client) Ordered() bool { return c.ordered.Load() }
 
+// answerWithin is how long an answer may take to begin: a process that was stopped in its tracks takes connections, and never answers.
+const answerWithin = 30 * time.Second
+
 // NewClient makes a client of an endpoint. It connects at the first call.
 func NewClient(e Endpoint) *Client {
-	return &Client{base: e.URL(), token: e.Token, http: &http.Client{Transport: &http.Transport{Proxy: nil}}}
+	return &Client{base: e.URL(), token: e.Token, http: &http.Client{Transport: &http.Transport{Proxy: nil, ResponseHeaderTimeout: answerWithin}}}
 }
 
 // Status is how everything stands.
