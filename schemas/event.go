@@ -96,23 +96,37 @@ type Hash [sha256.Size]byte
 
 // Hash covers data and every attribute but traceparent: two runs of a deterministic stage give the same one.
 func (e *Event) Hash() Hash {
+	b := make([]byte, 0, usualAttributes)
+	b = appendHashed(b, string(e.Chain.Job), "/", e.Chain.Stage, "/", strconv.FormatUint(e.Sequence, 10)) // the id
+	b = appendHashed(b, SourcePrefix, e.Pipeline, "/", e.Chain.Stage)                                     // the source
+	b = appendHashed(b, e.Item)
+	b = appendHashed(b, e.Type)
+	b = appendHashed(b, FormatTime(e.Time))
+	b = appendHashed(b, e.ContentType)
+	b = appendHashed(b, strconv.Itoa(e.Tables))
+	b = appendHashed(b, e.DataRef)
 	h := sha256.New()
-	var n [8]byte
-	put := func(s string) {
-		binary.LittleEndian.PutUint64(n[:], uint64(len(s)))
-		h.Write(n[:])
-		h.Write([]byte(s))
-	}
-	put(e.ID())
-	put(e.Source())
-	put(e.Item)
-	put(e.Type)
-	put(FormatTime(e.Time))
-	put(e.ContentType)
-	put(strconv.Itoa(e.Tables))
-	put(e.DataRef)
+	h.Write(b)
 	h.Write(e.Data)
-	return Hash(h.Sum(nil))
+	var sum Hash
+	h.Sum(sum[:0])
+	return sum
+}
+
+// usualAttributes is more than the bytes of attributes that most events have.
+const usualAttributes = 384
+
+// appendHashed writes the parts of a string behind its length.
+func appendHashed(b []byte, parts ...string) []byte {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(n))
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return b
 }
 
 // FormatTime is the RFC 3339 form of an event's time, in UTC with nanoseconds where there are any; empty for the zero time.

@@ -34,10 +34,33 @@ type checkpointHeader struct {
 	Progress  float64        `json:"progress,omitempty"`
 }
 
+// A Prefix makes header names of attributes' names.
+type Prefix struct {
+	text  string
+	names map[string]string // of every attribute that events have: to join two strings for each took longer than all else
+}
+
+// NewPrefix is what a broker's CloudEvents binding has before attribute names: "ce-" on NATS, "ce_" on Kafka.
+func NewPrefix(text string) Prefix {
+	p := Prefix{text, map[string]string{}}
+	for _, name := range []string{schemas.AttrSpecVersion, schemas.AttrID, schemas.AttrSource, schemas.AttrType, schemas.AttrSubject, schemas.AttrDataSchema,
+		schemas.AttrTime, schemas.ExtSequence, schemas.ExtPartitionKey, schemas.ExtTraceParent, schemas.ExtTables, schemas.ExtDataRef} {
+		p.names[name] = text + name
+	}
+	return p
+}
+
+func (p Prefix) header(attribute string) string {
+	if name, ok := p.names[attribute]; ok {
+		return name
+	}
+	return p.text + attribute
+}
+
 // Encode writes the record as a message: headers through put, in a fixed order, and the body it returns. An event is a
-// CloudEvent in binary content mode, prefix standing before its attributes' names ("ce-" on NATS, "ce_" on Kafka); a page
-// is its data alone. The body shares the event's memory where it can.
-func (r *Record) Encode(prefix string, put func(name, value string)) ([]byte, error) {
+// CloudEvent in binary content mode, prefix standing before its attributes' names; a page is its data alone. The body shares
+// the event's memory where it can.
+func (r *Record) Encode(prefix Prefix, put func(name, value string)) ([]byte, error) {
 	if r.Kind == Page {
 		return r.Page.Data, nil
 	}
@@ -45,7 +68,7 @@ func (r *Record) Encode(prefix string, put func(name, value string)) ([]byte, er
 		if name == schemas.AttrContentType {
 			put(HeaderContentType, headerValue(name, value))
 		} else {
-			put(prefix+name, headerValue(name, value))
+			put(prefix.header(name), headerValue(name, value))
 		}
 	})
 	if r.Cursor == nil {
@@ -111,7 +134,7 @@ type Message struct {
 // Decode undoes Encode; Position and At are left to the caller. The event's data shares the body's memory. An event that
 // says it is of another chain than the message's place is an error, as is one that breaks CloudEvents. Where only headers
 // were asked for and the cursor is not among them, ErrNeedsBody.
-func (m *Message) Decode(prefix string) (Stored, error) {
+func (m *Message) Decode(prefix Prefix) (Stored, error) {
 	s := Stored{Chain: m.Chain, Kind: m.Kind, Bytes: m.Size}
 	s.Event.Chain, s.Event.Pipeline = m.Chain, m.Pipeline
 	if m.Kind == Page {
@@ -142,15 +165,15 @@ func (m *Message) Decode(prefix string) (Stored, error) {
 }
 
 // attribute is where ParseAttributes looks.
-func (m *Message) attribute(prefix string) func(name string) string {
+func (m *Message) attribute(prefix Prefix) func(name string) string {
 	return func(name string) string {
 		switch name {
 		case schemas.AttrContentType:
 			return m.Header(HeaderContentType)
 		case schemas.AttrSubject, schemas.ExtDataRef: // ParseAttributes decodes the subject
-			return m.Header(prefix + name)
+			return m.Header(prefix.header(name))
 		}
-		return schemas.DecodeAttribute(m.Header(prefix + name))
+		return schemas.DecodeAttribute(m.Header(prefix.header(name)))
 	}
 }
 

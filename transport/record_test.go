@@ -42,12 +42,12 @@ func TestRecordRoundTrip(t *testing.T) {
 		id := schemas.ChainID{Job: schemas.JobID("j" + rapid.StringMatching(`[^/]*`).Draw(t, "job")), Stage: rapid.StringN(1, 9, -1).Draw(t, "stage")}
 		r := drawRecord(t, id)
 		headers := map[string]string{}
-		body, err := r.Encode("ce-", func(n, v string) { headers[n] = v })
+		body, err := r.Encode(NewPrefix("ce-"), func(n, v string) { headers[n] = v })
 		if err != nil {
 			t.Fatal(err)
 		}
 		m := Message{Chain: id, Pipeline: "p", Kind: r.Kind, Header: func(n string) string { return headers[n] }, Body: body, Size: len(body)}
-		got, err := m.Decode("ce-")
+		got, err := m.Decode(NewPrefix("ce-"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestRecordRoundTrip(t *testing.T) {
 			t.Fatalf("got %+v with cursor %+v, want %+v", got, got.Cursor, r)
 		}
 		m.Body, m.Headers = nil, true
-		got, err = m.Decode("ce-")
+		got, err = m.Decode(NewPrefix("ce-"))
 		if long := headers[HeaderCursorBytes] != ""; errors.Is(err, ErrNeedsBody) != long || got.Bytes != len(r.Event.Data) {
 			t.Fatalf("from headers alone: %+v, %v", got, err)
 		}
@@ -77,7 +77,7 @@ func TestCheckpointRoundTrip(t *testing.T) {
 		}
 		id := schemas.ChainID{Job: "j-1", Stage: "s"}
 		m := Message{Chain: id, Pipeline: "p", Kind: Snapshot, Header: func(n string) string { return headers[n] }, Body: body, Size: len(body)}
-		got, err := m.Decode("ce-")
+		got, err := m.Decode(NewPrefix("ce-"))
 		if err != nil || !reflect.DeepEqual(*got.Checkpoint, c) {
 			t.Fatalf("got %+v, want %+v (%v)", got.Checkpoint, c, err)
 		}
@@ -95,7 +95,7 @@ func FuzzMessage(f *testing.F) {
 		h := map[string]string{HeaderCursor: cursor, HeaderCursorBytes: cursorBytes}
 		e.Attributes(func(n, v string) { h["ce-"+n] = v })
 		m := Message{Chain: e.Chain, Kind: Kind(kind) % (Snapshot + 1), Header: func(n string) string { return h[n] }, Body: body, Size: len(body)}
-		if s, err := m.Decode("ce-"); err == nil && s.Bytes > len(body) {
+		if s, err := m.Decode(NewPrefix("ce-")); err == nil && s.Bytes > len(body) {
 			t.Fatalf("%d bytes of data in %d", s.Bytes, len(body))
 		}
 	})

@@ -11,14 +11,15 @@ import (
 const (
 	grown        = 1.2
 	residueBytes = 64e3 // in the streams, of each recording that is over
+	jobBytes     = 4e3  // of each job, from its submission on
 )
 
 // report prints the table and says whether all is flat.
 func report(w io.Writer, list []sample) (flat bool) {
-	fmt.Fprintln(w, "| after | recordings over | RSS, MB | heap, MB | goroutines | files | streams, MB |")
-	fmt.Fprintln(w, "|---:|---:|---:|---:|---:|---:|---:|")
+	fmt.Fprintln(w, "| after | jobs | recordings over | RSS, MB | heap, MB | goroutines | files | streams, MB |")
+	fmt.Fprintln(w, "|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for _, s := range list {
-		fmt.Fprintf(w, "| %s | %d | %.0f | %.0f | %.0f | %.0f | %.1f |\n", s.at.Round(time.Second), s.jobs, s.rss, s.heap, s.goroutines, s.files, s.streams)
+		fmt.Fprintf(w, "| %s | %d | %d | %.0f | %.0f | %.0f | %.0f | %.1f |\n", s.at.Round(time.Second), s.jobs, s.over, s.rss, s.heap, s.goroutines, s.files, s.streams)
 	}
 	warm := list[len(list)/6:]
 	if len(warm) < 6 {
@@ -40,7 +41,7 @@ func report(w io.Writer, list []sample) (flat bool) {
 		flat = flat && b <= a*grown
 	}
 	a, b := first[0], last[len(last)-1]
-	residue := (b.streams - a.streams) * 1e6 / float64(max(1, b.jobs-a.jobs))
+	residue := ((b.streams-a.streams)*1e6 - jobBytes*float64(b.jobs-a.jobs)) / float64(max(1, b.over-a.over))
 	fmt.Fprintf(w, "\nstreams: %.0f bytes for each recording that is over\n", residue)
 	return flat && residue <= residueBytes
 }

@@ -183,12 +183,14 @@ func (i *instance) jobAt(in *node) schemas.JobID {
 func (i *instance) run(ctx context.Context) outcome {
 	queue := []settle.Input{{Op: settle.Start}}
 	for {
-		queue = append(i.told(), queue...)
+		if commands := i.told(); len(commands) > 0 {
+			queue = append(commands, queue...)
+		}
 		if len(queue) == 0 {
 			queue = append(queue, i.wait(ctx))
 		}
 		next := queue[0]
-		queue = queue[1:]
+		queue = slices.Delete(queue, 0, 1) // of one or two, whose memory is used again
 		for _, a := range i.core.Handle(next) {
 			if a.Do == settle.Leave {
 				return i.left(ctx, a)

@@ -421,7 +421,18 @@ func (m *Manager) cancel(ctx context.Context, id schemas.JobID) error {
 func (m *Manager) Jobs() []Job {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rows := m.table.list()
+	return copied(m.table.list())
+}
+
+// Since lists the jobs that have changed since so many changes, 0 all, in order of submission, and says how many changes there
+// were by now. Some may not have changed.
+func (m *Manager) Since(seen uint64) (changed []Job, now uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return copied(m.table.since(seen)), m.table.now()
+}
+
+func copied(rows []*Job) []Job {
 	jobs := make([]Job, len(rows))
 	for i, j := range rows {
 		jobs[i] = j.row()

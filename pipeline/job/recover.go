@@ -112,6 +112,7 @@ func (m *Manager) reread(ctx context.Context) ([]Job, error) {
 	before := m.Jobs()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	t.before = m.table.now() + 1 // whoever has seen the old one sees all of this one
 	m.table, m.chains = t, map[schemas.JobID]transport.Chain{}
 	m.signal()
 	return before, nil

@@ -73,7 +73,14 @@ type table struct {
 	bereft  map[schemas.JobID]*Job // failed, because their upstream job did not go on
 	queue   queue                  // may hold jobs that are not queued any more
 	heard   uint64
+
+	listed []*Job          // those with a state, in order of submission; nil when it has to be made anew
+	folds  []schemas.JobID // whom the last changes were about, in order
+	before uint64          // how many changes came before those
 }
+
+// foldsKept is how many changes since can tell apart: who is further behind gets all jobs.
+const foldsKept = 1 << 14
 
 func newTable(version string) *table {
 	return &table{version: version, jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}, bereft: map[schemas.JobID]*Job{}}
@@ -116,6 +123,9 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 	if err := json.Unmarshal(s.Event.Data, &e); err != nil {
 		return nil, fmt.Errorf("event %s: %w", s.Event.ID(), err)
 	}
+	if j.State == "" || e.Item != nil {
+		t.listed = nil
+	}
 	j.events, j.State = s.Event.Sequence, e.State
 	if e.Item != nil {
 		t.heard++
@@ -140,7 +150,36 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 			t.bereft[j.ID] = j
 		}
 	}
+	t.note(j)
 	return j, nil
+}
+
+// note keeps in mind that the job has changed.
+func (t *table) note(j *Job) {
+	if len(t.folds) == foldsKept {
+		half := foldsKept / 2
+		t.folds, t.before = append(t.folds[:0], t.folds[half:]...), t.before+uint64(half)
+	}
+	t.folds = append(t.folds, j.ID)
+}
+
+// now is the number of changes so far.
+func (t *table) now() uint64 { return t.before + uint64(len(t.folds)) }
+
+// since is every job that has changed after so many changes, in order of submission, or all of them.
+func (t *table) since(seen uint64) (jobs []*Job) {
+	if seen < t.before {
+		return t.list()
+	}
+	met := map[schemas.JobID]bool{}
+	for _, id := range t.folds[min(seen, t.now())-t.before:] {
+		if j := t.jobs[id]; !met[id] && j.State != "" {
+			jobs = append(jobs, j)
+		}
+		met[id] = true
+	}
+	slices.SortFunc(jobs, compareOrder)
+	return jobs
 }
 
 // Bereft says whether the job failed because its upstream job did: it goes on with that one, not by itself.
@@ -181,6 +220,7 @@ func (t *table) decided(stage string, s transport.Stored) (*Job, error) {
 		ends[stage] = next.end
 		j.ends = ends
 	}
+	t.note(j)
 	return j, nil
 }
 
@@ -271,8 +311,11 @@ func (t *table) next() *Job {
 	return nil
 }
 
-// list is every job in order of submission.
+// list is every job in order of submission. It is not to be changed.
 func (t *table) list() []*Job {
+	if t.listed != nil {
+		return t.listed
+	}
 	jobs := make([]*Job, 0, len(t.jobs))
 	for _, j := range t.jobs {
 		if j.State != "" {
@@ -280,6 +323,7 @@ func (t *table) list() []*Job {
 		}
 	}
 	slices.SortFunc(jobs, compareOrder)
+	t.listed = jobs
 	return jobs
 }
 

@@ -3,6 +3,8 @@ package job
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -29,5 +31,47 @@ func TestTheTableKeepsNoDeadLettersInput(t *testing.T) {
 	}
 	if n := len(o.halt.Event); n > 0 {
 		t.Errorf("%d bytes of its input are kept", n)
+	}
+}
+
+// Who asks for the changes alone knows the same as who asks for all jobs, however seldom he asks.
+func TestSinceTellsWhatHasChanged(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	table, known, seen := newTable("v"), map[schemas.JobID]schemas.JobState{}, uint64(0)
+	events := map[schemas.JobID]uint64{}
+	const jobs = 300
+	for n := range 3 * foldsKept {
+		id := schemas.JobID(fmt.Sprintf("j-%03d", rng.IntN(jobs)))
+		e := schemas.JobEvent{State: []schemas.JobState{schemas.JobStarted, schemas.JobFailed, schemas.JobFinished}[rng.IntN(3)]}
+		if events[id]++; events[id] == 1 {
+			e = schemas.JobEvent{State: schemas.JobQueued, Item: json.RawMessage(`{}`), Version: "v"}
+		}
+		data, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = table.changed(transport.Stored{Chain: schemas.ChainID{Job: id, Stage: transport.JobStage}, Event: schemas.Event{Sequence: events[id], Data: data}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if often := n < foldsKept && rng.IntN(50) == 0; !often && n != 3*foldsKept-1 { // and then once, when what was seen is not kept any more
+			continue
+		}
+		for _, j := range table.since(seen) {
+			known[j.ID] = j.State
+		}
+		seen = table.now()
+		all := table.list()
+		if len(all) != len(known) {
+			t.Fatalf("%d jobs are known of %d", len(known), len(all))
+		}
+		for k, j := range all {
+			if known[j.ID] != j.State || k > 0 && all[k-1].Order >= j.Order {
+				t.Fatalf("job %s is %s, known as %s, in place %d", j.ID, j.State, known[j.ID], k)
+			}
+		}
+	}
+	if left := table.since(seen); len(left) > 0 {
+		t.Errorf("%d jobs changed since nothing did", len(left))
 	}
 }

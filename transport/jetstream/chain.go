@@ -15,7 +15,7 @@ import (
 )
 
 // attributePrefix stands before attribute names in headers (CloudEvents NATS binding 1.0.2, 3.1.3.1).
-const attributePrefix = "ce-"
+var attributePrefix = transport.NewPrefix("ce-")
 
 // A chain is the writing end of one chain: what it knows of the last record is the fence.
 type chain struct {

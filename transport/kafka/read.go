@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -138,6 +139,9 @@ func (r *reader) readOn(ctx context.Context) error {
 		}
 		return err
 	}
+	r.mu.Lock()
+	r.queue = slices.Grow(r.queue, len(p.records))
+	r.mu.Unlock()
 	for _, k := range p.records {
 		if schemas.JobID(k.Key) == r.id.Job && !r.offer(k) {
 			return nil

@@ -14,7 +14,7 @@ import (
 )
 
 // attributePrefix stands before attribute names in headers (CloudEvents Kafka binding 1.0.2, 3.2.3.1).
-const attributePrefix = "ce_"
+var attributePrefix = transport.NewPrefix("ce_")
 
 // Headers of ours.
 const (

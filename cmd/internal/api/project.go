@@ -3,29 +3,41 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"maps"
 	"time"
 
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/job"
 	"github.com/milepost-dev/milepost/pipeline/view"
+	"github.com/milepost-dev/milepost/schemas"
 )
 
 // project keeps the result store's table of one pipeline's jobs as its manager has it, until ctx ends. The table can be made
 // again at any time, so a row that was not stored is stored at the next change.
 func (s *Server) project(ctx context.Context, pipelineName string, m *job.Manager) {
-	known := map[string]string{}
-	for ctx.Err() == nil {
-		changed := m.Changed()
-		if err := s.putJobs(ctx, pipelineName, m.Jobs(), known); err != nil && ctx.Err() == nil {
+	known := map[schemas.JobID]shown{}
+	for seen := uint64(0); ctx.Err() == nil; {
+		wait := m.Changed()
+		jobs, now := m.Since(seen)
+		if err := s.putJobs(ctx, pipelineName, jobs, known); err == nil {
+			seen = now
+		} else if ctx.Err() == nil {
 			s.c.Log.Warn("the table of jobs was not stored; trying again", "pipeline", pipelineName, "error", err)
-			changed = closedAfter(ctx, time.Second)
+			wait = closedAfter(ctx, time.Second)
 		}
 		select {
 		case <-ctx.Done():
-		case <-changed:
+		case <-wait:
 		}
 	}
+}
+
+// shown is what changes in a row that is stored.
+type shown struct {
+	state          schemas.JobState
+	resumed        int
+	started, ended int64
+	priority       int
 }
 
 func closedAfter(ctx context.Context, d time.Duration) <-chan struct{} {
@@ -34,16 +46,16 @@ func closedAfter(ctx context.Context, d time.Duration) <-chan struct{} {
 	return wait.Done()
 }
 
-// putJobs stores the jobs that changed; known holds what was stored, by job.
-func (s *Server) putJobs(ctx context.Context, pipelineName string, jobs []job.Job, known map[string]string) error {
+// putJobs stores those of the jobs that differ from what was stored, which known holds.
+func (s *Server) putJobs(ctx context.Context, pipelineName string, jobs []job.Job, known map[schemas.JobID]shown) error {
 	var rows []view.Job
-	now := map[string]string{}
+	now := map[schemas.JobID]shown{}
 	for _, j := range jobs {
-		mark := fmt.Sprint(j.State, j.Resumed, j.Started, j.Ended, j.Priority)
-		if known[string(j.ID)] == mark {
+		mark := shown{j.State, j.Resumed, j.Started.UnixNano(), j.Ended.UnixNano(), j.Priority}
+		if known[j.ID] == mark {
 			continue
 		}
-		now[string(j.ID)] = mark
+		now[j.ID] = mark
 		rows = append(rows, rowOf(pipelineName, j))
 	}
 	if len(rows) == 0 {
@@ -52,9 +64,7 @@ func (s *Server) putJobs(ctx context.Context, pipelineName string, jobs []job.Jo
 	if err := s.c.Store.PutJobs(ctx, rows...); err != nil {
 		return err
 	}
-	for id, mark := range now {
-		known[id] = mark
-	}
+	maps.Copy(known, now)
 	return nil
 }
 
