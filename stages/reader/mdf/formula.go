@@ -2,14 +2,15 @@ package mdf
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
 
-// A formula is an expression in X (MDF 4.2, 5.14.4: the syntax of ASAM MCD-2 MC) in postfix order.
+// A formula is an expression in X (MDF 4.2, 5.14.4: keyword FORMULA of ASAM MCD-2 MC, which is that of the ASAM General Expression
+// Syntax with one argument) in postfix order.
 type formula struct {
-	code []formulaOp
+	code  []formulaOp
+	depth int // of the stack
 }
 
 type formulaOp struct {
@@ -26,6 +27,7 @@ const (
 	opX
 	opUnary
 	opBinary
+	opSelect // of three: the second where the first is not 0, else the third
 )
 
 const (
@@ -34,7 +36,15 @@ const (
 )
 
 func (p *formula) eval(x float64) float64 {
-	var stack [maxFormulaDepth * 4]float64
+	var small [8]float64 // clearing a large one for each value would cost more than most formulas
+	if p.depth <= len(small) {
+		return p.run(x, small[:])
+	}
+	var large [maxFormulaDepth * 4]float64
+	return p.run(x, large[:])
+}
+
+func (p *formula) run(x float64, stack []float64) float64 {
 	n := 0
 	for i := range p.code {
 		switch o := &p.code[i]; o.op {
@@ -49,57 +59,15 @@ func (p *formula) eval(x float64) float64 {
 		case opBinary:
 			n--
 			stack[n-1] = o.f2(stack[n-1], stack[n])
+		case opSelect:
+			if n -= 2; stack[n-1] != 0 {
+				stack[n-1] = stack[n]
+			} else {
+				stack[n-1] = stack[n+1]
+			}
 		}
 	}
 	return stack[0]
-}
-
-type binaryOp struct {
-	name  string
-	level int
-	right bool
-	f     func(a, b float64) float64
-}
-
-// binaryOps in the order they are tried: longer names first.
-var binaryOps = []binaryOp{
-	{"||", 1, false, func(a, b float64) float64 { return truth(a != 0 || b != 0) }},
-	{"&&", 2, false, func(a, b float64) float64 { return truth(a != 0 && b != 0) }},
-	{"==", 5, false, func(a, b float64) float64 { return truth(a == b) }},
-	{"!=", 5, false, func(a, b float64) float64 { return truth(a != b) }},
-	{"<<", 7, false, func(a, b float64) float64 { return float64(int64(a) << (uint64(b) & 63)) }},
-	{">>", 7, false, func(a, b float64) float64 { return float64(int64(a) >> (uint64(b) & 63)) }},
-	{"<=", 6, false, func(a, b float64) float64 { return truth(a <= b) }},
-	{">=", 6, false, func(a, b float64) float64 { return truth(a >= b) }},
-	{"**", 11, true, math.Pow},
-	{"<", 6, false, func(a, b float64) float64 { return truth(a < b) }},
-	{">", 6, false, func(a, b float64) float64 { return truth(a > b) }},
-	{"|", 3, false, func(a, b float64) float64 { return float64(int64(a) | int64(b)) }},
-	{"&", 4, false, func(a, b float64) float64 { return float64(int64(a) & int64(b)) }},
-	{"+", 8, false, func(a, b float64) float64 { return a + b }},
-	{"-", 8, false, func(a, b float64) float64 { return a - b }},
-	{"*", 9, false, func(a, b float64) float64 { return a * b }},
-	{"/", 9, false, func(a, b float64) float64 { return a / b }},
-	{"%", 9, false, math.Mod},
-	{"^", 11, true, math.Pow},
-}
-
-var unaryFunctions = map[string]func(float64) float64{
-	"sin": math.Sin, "cos": math.Cos, "tan": math.Tan, "asin": math.Asin, "acos": math.Acos, "atan": math.Atan,
-	"arcsin": math.Asin, "arccos": math.Acos, "arctan": math.Atan, "sinh": math.Sinh, "cosh": math.Cosh,
-	"tanh": math.Tanh, "exp": math.Exp, "ln": math.Log, "log": math.Log, "log10": math.Log10, "sqrt": math.Sqrt,
-	"abs": math.Abs, "floor": math.Floor, "ceil": math.Ceil, "round": math.RoundToEven,
-}
-
-var binaryFunctions = map[string]func(a, b float64) float64{
-	"pow": math.Pow, "atan2": math.Atan2, "min": math.Min, "max": math.Max, "mod": math.Mod,
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // formulaParser parses by precedence climbing and checks the depth of the stack as it emits.
@@ -130,18 +98,32 @@ func (p *formulaParser) emit(o formulaOp, change int) error {
 	if p.stack += change; p.stack > maxFormulaDepth*4 {
 		return fmt.Errorf("nested too deep")
 	}
+	p.out.depth = max(p.out.depth, p.stack)
 	p.out.code = append(p.out.code, o)
 	return nil
 }
 
 func (p *formulaParser) operator(level int) (binaryOp, bool) {
 	p.skip()
+	if word := strings.ToLower(p.word()); word != "" {
+		o, ok := wordOps[word]
+		return o, ok && o.level >= level
+	}
 	for _, o := range binaryOps {
 		if strings.HasPrefix(p.s, o.name) {
 			return o, o.level >= level
 		}
 	}
 	return binaryOp{}, false
+}
+
+// word is the name at the head of what is left.
+func (p *formulaParser) word() string {
+	i := 0
+	for i < len(p.s) && (p.s[i] == '_' || i > 0 && p.s[i] >= '0' && p.s[i] <= '9' || p.s[i]|32 >= 'a' && p.s[i]|32 <= 'z') {
+		i++
+	}
+	return p.s[:i]
 }
 
 func (p *formulaParser) expression(level int) error {
@@ -155,7 +137,7 @@ func (p *formulaParser) expression(level int) error {
 	for {
 		o, ok := p.operator(level)
 		if !ok {
-			return nil
+			return p.choice(level)
 		}
 		p.s = p.s[len(o.name):]
 		next := o.level + 1
@@ -171,6 +153,29 @@ func (p *formulaParser) expression(level int) error {
 	}
 }
 
+// choice is what follows a condition, c ? a : b, which binds weakest, from the right.
+func (p *formulaParser) choice(level int) error {
+	if level > 0 || !strings.HasPrefix(p.s, "?") {
+		return nil
+	}
+	if err := p.expect("?", "", 0); err != nil {
+		return err
+	}
+	if err := p.expect(":", "a ? without its :", 0); err != nil {
+		return err
+	}
+	return p.emit(formulaOp{op: opSelect}, -2)
+}
+
+// expect parses a sign, without which the formula lacks something, and the expression behind it.
+func (p *formulaParser) expect(sign, lacking string, level int) error {
+	if p.skip(); !strings.HasPrefix(p.s, sign) {
+		return fmt.Errorf("%s at %q", lacking, p.s)
+	}
+	p.s = p.s[len(sign):]
+	return p.expression(level)
+}
+
 func (p *formulaParser) operand() error {
 	p.skip()
 	if p.s == "" {
@@ -182,13 +187,13 @@ func (p *formulaParser) operand() error {
 		return p.closed(func() error { return p.expression(0) })
 	case c == '+':
 		p.s = p.s[1:]
-		return p.expression(10)
+		return p.expression(prefixLevel)
 	case c == '-':
 		return p.prefix(func(a float64) float64 { return -a })
 	case c == '!':
-		return p.prefix(func(a float64) float64 { return truth(a == 0) })
+		return p.prefix(not)
 	case c == '~':
-		return p.prefix(func(a float64) float64 { return float64(^int64(a)) })
+		return p.prefix(complement)
 	case c >= '0' && c <= '9' || c == '.':
 		return p.number()
 	}
@@ -198,7 +203,11 @@ func (p *formulaParser) operand() error {
 // prefix is an operator that binds weaker than the power, stronger than the product.
 func (p *formulaParser) prefix(f func(float64) float64) error {
 	p.s = p.s[1:]
-	if err := p.expression(10); err != nil {
+	return p.prefixed(f)
+}
+
+func (p *formulaParser) prefixed(f func(float64) float64) error {
+	if err := p.expression(prefixLevel); err != nil {
 		return err
 	}
 	return p.emit(formulaOp{op: opUnary, f1: f}, 0)
@@ -240,22 +249,27 @@ func (p *formulaParser) number() error {
 	return p.emit(formulaOp{op: opPush, value: v}, 1)
 }
 
-// name is X, X1, pi or a call of a function.
+// name is an argument, a constant, a call of a function, or NOT.
 func (p *formulaParser) name() error {
-	i := 0
-	for i < len(p.s) && (p.s[i] == '_' || p.s[i] >= '0' && p.s[i] <= '9' || p.s[i]|32 >= 'a' && p.s[i]|32 <= 'z') {
-		i++
+	word := p.word()
+	if word == "" {
+		return fmt.Errorf("unexpected %q", p.s)
 	}
-	name := strings.ToLower(p.s[:i])
-	p.s = p.s[i:]
-	switch name {
-	case "x", "x1":
+	p.s = p.s[len(word):]
+	name := strings.ToLower(word)
+	if v, ok := formulaConstants[name]; ok {
+		return p.emit(formulaOp{op: opPush, value: v}, 1)
+	}
+	switch {
+	case name == "x" || name == "x1":
 		return p.emit(formulaOp{op: opX}, 1)
-	case "pi":
-		return p.emit(formulaOp{op: opPush, value: math.Pi}, 1)
+	case name == "not":
+		return p.prefixed(not)
+	case name[0] == 'x' && strings.Trim(name[1:], "0123456789") == "":
+		return fmt.Errorf("argument %q: the conversion of a channel has one, X or X1", word)
 	}
 	if p.skip(); !strings.HasPrefix(p.s, "(") {
-		return fmt.Errorf("unknown name %q", name)
+		return fmt.Errorf("unknown name %q", word)
 	}
 	p.s = p.s[1:]
 	if f, ok := unaryFunctions[name]; ok {
@@ -264,23 +278,44 @@ func (p *formulaParser) name() error {
 		}
 		return p.emit(formulaOp{op: opUnary, f1: f}, 0)
 	}
-	f, ok := binaryFunctions[name]
-	if !ok {
-		return fmt.Errorf("unknown function %q", name)
+	if f, ok := binaryFunctions[name]; ok {
+		return p.closed(func() error { return p.arguments(word, f) })
 	}
-	if err := p.closed(p.arguments); err != nil {
-		return err
+	if name == "if" {
+		return p.closed(p.condition)
 	}
-	return p.emit(formulaOp{op: opBinary, f2: f}, -1)
+	return fmt.Errorf("unknown function %q", word)
 }
 
-func (p *formulaParser) arguments() error {
+// arguments are the two of a function; min and max have any number.
+func (p *formulaParser) arguments(word string, f func(a, b float64) float64) error {
 	if err := p.expression(0); err != nil {
 		return err
 	}
-	if p.skip(); !strings.HasPrefix(p.s, ",") {
-		return fmt.Errorf("a function of two arguments has one")
+	for n := 1; ; n++ {
+		if n > 1 {
+			if p.skip(); !manyArguments[strings.ToLower(word)] || !strings.HasPrefix(p.s, ",") {
+				return nil
+			}
+		}
+		if err := p.expect(",", "function "+word+" lacks an argument", 0); err != nil {
+			return err
+		}
+		if err := p.emit(formulaOp{op: opBinary, f2: f}, -1); err != nil {
+			return err
+		}
 	}
-	p.s = p.s[1:]
-	return p.expression(0)
+}
+
+// condition are the three arguments of if.
+func (p *formulaParser) condition() error {
+	if err := p.expression(0); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := p.expect(",", "function if lacks an argument", 0); err != nil {
+			return err
+		}
+	}
+	return p.emit(formulaOp{op: opSelect}, -2)
 }

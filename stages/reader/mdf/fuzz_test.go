@@ -131,7 +131,7 @@ func TestEveryBlockHasAFuzzTarget(t *testing.T) {
 }
 
 func FuzzFormula(f *testing.F) {
-	for _, s := range []string{"X*2+1", "pow(X,2)", "-(-X)^2^.5", "0x1F & X | 3"} {
+	for _, s := range []string{"X*2+1", "pow(X,2)", "-(-X)^2^.5", "0x1F & X | 3", "X>0 ? sgn(X) : not X mod 3", "if(X<<2 xor 5, min(X,1,2), ~X)"} {
 		f.Add(s, 1.5)
 	}
 	f.Fuzz(func(t *testing.T, s string, x float64) {
