@@ -128,19 +128,22 @@ func cell(c *mdf.Column, i int) string {
 	if c.Valid != nil && !c.Valid[i] {
 		return ""
 	}
-	switch {
-	case c.Offsets != nil && len(c.At(i)) == 0 && c.Channel.Conversion != nil && c.Channel.Conversion.Mixed():
-		return strconv.FormatFloat(c.Values[i], 'g', -1, 64) // of a table of texts and numbers, a number
-	case c.Values != nil && c.Width == 0:
-		return strconv.FormatFloat(c.Values[i], 'g', -1, 64) // of a text
-	case c.Offsets != nil && (c.Kind == mdf.Bytes || c.Kind == mdf.Struct):
-		return hex.EncodeToString(c.At(i))
-	case c.Offsets != nil:
-		return string(c.At(i))
-	}
-	parts := make([]string, c.Width)
+	parts := make([]string, max(c.Width, 1))
 	for k := range parts {
-		parts[k] = strconv.FormatFloat(c.Values[i*c.Width+k], 'g', -1, 64)
+		parts[k] = value(c, i*len(parts)+k)
 	}
 	return strings.Join(parts, " ")
+}
+
+// value is one of the values of a sample.
+func value(c *mdf.Column, i int) string {
+	switch {
+	case c.Offsets == nil, len(c.At(i)) == 0 && c.Channel.Conversion != nil && c.Channel.Conversion.Mixed():
+	case c.Values != nil && c.Kind != mdf.Number && c.Kind != mdf.Numbers: // a text that converts to a number
+	case c.Kind == mdf.Bytes || c.Kind == mdf.ByteStrings || c.Kind == mdf.Struct:
+		return hex.EncodeToString(c.At(i))
+	default:
+		return string(c.At(i))
+	}
+	return strconv.FormatFloat(c.Values[i], 'g', -1, 64)
 }

@@ -31,10 +31,16 @@ func viewChannel(c *mdf.Channel) channelView {
 	switch {
 	case c.Kind() == mdf.Struct:
 		v.Type = fmt.Sprintf("structure of %d", len(c.Children))
+		if c.Array != nil {
+			v.Type += fmt.Sprintf(" %v", c.Array.Dims)
+		}
 	case c.Type == mdf.VLSD:
 		v.Type = fmt.Sprintf("%v of any length", c.DataType)
 	case c.Array != nil:
 		v.Type += fmt.Sprintf(" %v", c.Array.Dims)
+	}
+	if c.Template != nil {
+		v.Type += fmt.Sprintf(", the first of %v", c.Template)
 	}
 	comment, err := c.Comment()
 	v.Comment = comment

@@ -225,7 +225,7 @@ func (t *table) add(b *Block) {
 		c := &b.Columns[i]
 		t.values[i] = append(t.values[i], c.Values...)
 		t.valid[i] = append(t.valid[i], c.Valid...)
-		for k := 0; c.Offsets != nil && k < b.N; k++ {
+		for k := 0; c.Offsets != nil && k < b.N*max(c.Width, 1); k++ {
 			t.texts[i] = append(t.texts[i], string(c.At(k)))
 		}
 	}

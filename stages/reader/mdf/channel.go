@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -74,12 +75,14 @@ type Kind uint8
 
 // Kinds of samples.
 const (
-	Number  Kind = iota // float64
-	Text                // UTF-8
-	Bytes               // bytes as recorded
-	Complex             // two float64, real and imaginary
-	Numbers             // an array of float64, row-major
-	Struct              // no value of its own, its Children have: decoded as Bytes
+	Number      Kind = iota // float64
+	Text                    // UTF-8
+	Bytes                   // bytes as recorded
+	Complex                 // two float64, real and imaginary
+	Numbers                 // an array of float64, row-major
+	Struct                  // no value of its own, its Children have: decoded as Bytes
+	Texts                   // an array of Text, row-major
+	ByteStrings             // an array of Bytes, row-major
 )
 
 // Flags of a channel (MDF 4.2, 5.13, cn_flags).
@@ -114,6 +117,9 @@ type Channel struct {
 	Parent     *Channel    // the structure it is a member of
 	Children   []*Channel  // members of a structure
 	Array      *Array      // nil for a scalar
+	// Template are the dimensions of an array whose elements have records, and times, of their own (CABLOCK, storage CG or DG
+	// template). The channel is the first of them, the others are not read; nil for all other channels.
+	Template []int
 
 	dataLink int64
 	off      int64         // of the block
@@ -145,14 +151,20 @@ func (c *Channel) Err() error {
 // Kind returns what the samples of the channel are.
 func (c *Channel) Kind() Kind {
 	switch {
-	case c.Array != nil:
-		return Numbers
 	case len(c.Children) > 0:
 		return Struct
 	case c.DataType >= Latin1 && c.DataType <= UTF16BE:
+		if c.isArray() {
+			return Texts
+		}
 		return Text
 	case c.DataType >= ByteArray && c.DataType <= CANopenTime:
+		if c.isArray() {
+			return ByteStrings
+		}
 		return Bytes
+	case c.Array != nil:
+		return Numbers
 	case c.DataType >= ComplexLE:
 		return Complex
 	}
@@ -180,7 +192,9 @@ func (f *File) readChannels(g *ChannelGroup, parent *Channel, link int64, depth 
 		if err != nil {
 			return fmt.Errorf("read channel %d: %w", len(g.Channels), err)
 		}
-		c.Parent = parent
+		if c.Parent = parent; parent != nil {
+			c.Array = parent.Array
+		}
 		g.Channels = append(g.Channels, c)
 		if parent != nil {
 			parent.Children = append(parent.Children, c)
@@ -188,7 +202,9 @@ func (f *File) readChannels(g *ChannelGroup, parent *Channel, link int64, depth 
 		if err := f.readComposition(c, b.link(1), depth+1); err != nil {
 			return err
 		}
-		c.check(link)
+		if !c.inElement() { // else place does
+			c.check(link)
+		}
 		link = b.link(0)
 	}
 	return nil
@@ -300,11 +316,11 @@ func (c *Channel) checkField(off int64) {
 		c.err = corrupt(off, "##CN", "%q ends at byte %d of a record of %d", c.Name, end, c.Group.DataBytes)
 		return
 	}
-	if c.Array != nil && (c.DataType > FloatBE && c.DataType < ComplexLE || c.Type == VLSD || c.Type == MLSD) {
-		c.err = fmt.Errorf("channel %q: array of %v: %w", c.Name, c.DataType, ErrUnsupported)
+	if c.Array != nil && c.Type == VLSD {
+		c.err = fmt.Errorf("channel %q: array of values of variable length: %w", c.Name, ErrUnsupported)
 		return
 	}
-	if limit := c.Group.File.opts.maxBlock(); c.Array != nil && 8*int64(c.Array.Elements)*int64(c.width()) > limit {
+	if limit := c.Group.File.opts.maxBlock(); c.isArray() && len(c.Children) == 0 && 8*int64(c.Array.Elements)*int64(c.width()) > limit {
 		c.err = fmt.Errorf("channel %q: array of %d elements, Options.MaxBlockBytes is %d: %w", c.Name, c.Array.Elements, limit, ErrLimit)
 		return
 	}
@@ -341,7 +357,8 @@ func (c *Channel) checkWidth(off int64) {
 func (c *Channel) bindSize(size *Channel) {
 	switch {
 	case c.err != nil:
-	case size == nil || size.Group != c.Group || size.Kind() != Number || !size.isInteger() || size.virtual() || size.Type == VLSD:
+	case size == nil || size.Group != c.Group || len(size.Children) > 0 || !size.isInteger() || size.virtual() || size.Type == VLSD ||
+		size.isArray() && (!c.isArray() || !slices.Equal(size.Array.Dims, c.Array.Dims)):
 		c.err = corrupt(c.dataLink, "", "is no size channel, %q of group %d needs one", c.Name, c.Group.Index)
 	case size.err != nil:
 		c.err = size.err

@@ -12,7 +12,7 @@ import (
 type Column struct {
 	Channel *Channel
 	Kind    Kind
-	Width   int // values a record: 1, 2 for Complex, elements (twice, of complex ones) for Numbers, 0 for Text and Bytes
+	Width   int // values a record: 1, 2 for Complex, elements of an array (twice, of complex ones), 0 for Text and Bytes
 
 	// Values are numbers, Width of them a record. They are physical, unless ReadOptions.Raw. A conversion to text
 	// leaves the raw values here; if it is Mixed, the values that convert to a number are that number and those that
@@ -22,12 +22,13 @@ type Column struct {
 	// whose elements have a bit each it says whether all of them are valid.
 	Valid []bool
 	// Record i has Bytes[Offsets[i]:Offsets[i+1]]: UTF-8 for Text and for conversions to text, bytes as recorded for
-	// Bytes and Struct. Offsets is nil for columns of numbers alone.
+	// Bytes and Struct. Offsets is nil for columns of numbers alone. Element k of record i of an array has number i*Width+k here.
 	Offsets []uint32
 	Bytes   []byte
 }
 
-// At returns the text or bytes of record i of the block, valid as long as the block is.
+// At returns the text or bytes of record i of the block, of an array those of element i, counted through all records. They are
+// valid as long as the block is.
 func (c *Column) At(i int) []byte { return c.Bytes[c.Offsets[i]:c.Offsets[i+1]] }
 
 // maxColumnBytes ends a block early when the variable-length values of a column get longer than this together.
@@ -41,8 +42,10 @@ type decoder struct {
 	nums   []number // of a record, or of an element of an array; of Text and Bytes none, of VLSD the offset
 	elems  []uint32 // where the elements of an array begin in the record; nil before the first record
 	size   number   // MLSD: the number of bytes
+	sizes  []uint32 // MLSD: where the elements of the array of sizes begin in the record; nil if all have the same
 	blobs  *blobs   // VLSD
-	field  [2]int   // Text, Bytes: the bytes of the record
+	field  [2]int   // Text, Bytes: the bytes of the record, with all elements of an array
+	length int      // Text, Bytes: of a value
 	inval  int      // byte among the invalidation bytes, -1 if all samples are equally valid
 	mask   byte
 	masks  []byte // instead of it, of an array whose elements have bits of their own: those among the invalidation bytes
@@ -76,25 +79,37 @@ func newDecoder(c *Channel, col *Column, opts ReadOptions) (*decoder, error) {
 			return nil, err
 		}
 		d.blobs = b
-	case col.Kind == Text || col.Kind == Bytes || col.Kind == Struct:
-		d.field = [2]int{off, off + int(c.BitCount/8)}
-		if c.size != nil {
-			d.size = newNumber(c.size.DataType, int(c.size.ByteOffset), uint(c.size.BitOffset), uint(c.size.BitCount))
+		if col.Kind != Text && col.Kind != Struct {
+			col.Kind = Bytes
 		}
-	default:
+	case col.Kind == Number || col.Kind == Numbers || col.Kind == Complex:
 		d.setNumbers(off)
 		d.setSimple()
-		return d, nil
-	}
-	if k := col.Kind; k != Text && k != Struct {
-		col.Kind = Bytes
+	default:
+		d.setField()
 	}
 	return d, nil
 }
 
+// setField sets the bytes of a record that Text, Bytes and Struct have.
+func (d *decoder) setField() {
+	c := d.ch
+	d.field[0], d.field[1] = c.extent()
+	d.length = int(c.BitCount / 8)
+	if s := c.size; s != nil {
+		d.size = newNumber(s.DataType, int(s.ByteOffset), uint(s.BitOffset), uint(s.BitCount))
+	}
+	switch {
+	case d.col.Kind == Struct:
+		d.length = d.field[1] - d.field[0]
+	case c.isArray():
+		d.col.Width = c.Array.Elements
+	}
+}
+
 // setNumbers sets the numeric fields of a record.
 func (d *decoder) setNumbers(off int) {
-	if d.isArray() {
+	if d.ch.isArray() {
 		d.addNumbers(0)
 		d.col.Width = len(d.nums) * d.ch.Array.Elements
 		return
@@ -104,7 +119,7 @@ func (d *decoder) setNumbers(off int) {
 }
 
 // isArray says that the values of a record are elements; an array of one is like a scalar.
-func (d *decoder) isArray() bool { return d.ch.Array != nil && d.ch.Array.Elements > 1 }
+func (c *Channel) isArray() bool { return c.Array != nil && c.Array.Elements > 1 }
 
 // addNumbers adds the one or two numeric fields of a value.
 func (d *decoder) addNumbers(off int) {
@@ -122,8 +137,8 @@ func (d *decoder) addNumbers(off int) {
 
 // bytes yields the parts of a record that decode reads, the invalidation byte included.
 func (d *decoder) bytes(yield func(from, to int)) {
-	from, to := 0, 0
-	if d.isArray() { // all from the lowest to the highest element
+	from, to := 0, 0    // fields of scalars know their place
+	if d.ch.isArray() { // all from the lowest to the highest element
 		low, high := d.ch.Array.reach()
 		from, to = int(d.ch.ByteOffset)+int(low), int(d.ch.ByteOffset)+int(high)
 	}
@@ -131,22 +146,29 @@ func (d *decoder) bytes(yield func(from, to int)) {
 		yield(from+d.nums[i].off, to+d.nums[i].off+d.nums[i].nbytes)
 	}
 	yield(d.field[0], d.field[1])
-	yield(d.size.off, d.size.off+d.size.nbytes)
+	yield(d.sizeBytes())
 	if d.inval >= 0 {
 		at := int(d.ch.Group.DataBytes)
 		yield(at+d.inval, at+max(d.inval+1, len(d.masks)))
 	}
 }
 
+// sizeBytes are the bytes of a record that the sizes of MLSD values have.
+func (d *decoder) sizeBytes() (from, to int) {
+	if d.ch.size == nil {
+		return 0, 0
+	}
+	return d.ch.size.extent()
+}
+
 // decode fills the column from the first n records of r, the first of which has number first. It may stop early
 // and returns for how many it did.
 func (d *decoder) decode(r *rows, n int, first uint64) (int, error) {
-	c := d.col
 	var err error
 	switch {
 	case d.blobs != nil:
 		n, err = d.decodeBlobs(r, n, first)
-	case c.Width == 0:
+	case len(d.nums) == 0:
 		d.decodeField(r, n)
 	default:
 		d.decodeNumbers(r, n, first)
@@ -175,38 +197,79 @@ func (d *decoder) decodeNumbers(r *rows, n int, first uint64) {
 
 // decodeElements decodes arrays and complex numbers.
 func (d *decoder) decodeElements(r *rows, n int) {
-	if d.elems == nil {
-		d.elems = make([]uint32, d.col.Width/len(d.nums))
-		for i := range d.elems {
-			if d.isArray() {
-				d.elems[i] = uint32(int(d.ch.ByteOffset) + d.ch.Array.offset(i))
-			}
-		}
-	}
+	d.placeElements()
+	row, step := d.elementRow()
 	values := d.col.Values
 	for i := range n {
-		rec := r.data[i*r.stride:]
-		for _, at := range d.elems {
+		rec := r.data[i*r.stride : (i+1)*r.stride]
+		for e := 0; e < len(d.elems); e += row {
+			at := rec[d.elems[e]:]
 			for k := range d.nums {
-				d.nums[k].decode(values[:1], rec[at:], 0)
-				values = values[1:]
+				d.nums[k].decode(values[:row], at, step)
+				values = values[row:]
 			}
 		}
 	}
 }
 
-// decodeField copies or decodes the field of Text and Bytes channels.
+// elementRow is how many elements that follow each other in the column stand as far from each other in the record, and how far.
+func (d *decoder) elementRow() (n, step int) {
+	if a := d.ch.Array; d.ch.isArray() && len(d.nums) == 1 {
+		if last := len(a.Dims) - 1; a.strides[last] > 0 {
+			return a.Dims[last], a.strides[last]
+		}
+	}
+	return 1, 0
+}
+
+// placeElements finds where the elements of an array begin, once.
+func (d *decoder) placeElements() {
+	if d.elems != nil {
+		return
+	}
+	switch {
+	case d.ch.isArray() && d.col.Kind != Struct:
+		d.elems = d.ch.elementOffsets()
+	default: // complex numbers know their place
+		d.elems = []uint32{uint32(d.field[0])}
+	}
+	if s := d.ch.size; s != nil && s.isArray() {
+		d.sizes, d.size.off = s.elementOffsets(), 0
+	}
+}
+
+// elementOffsets are where the elements of an array begin in the record.
+func (c *Channel) elementOffsets() []uint32 {
+	elems := make([]uint32, c.Array.Elements)
+	for i := range elems {
+		elems[i] = uint32(int(c.ByteOffset) + c.Array.offset(i))
+	}
+	return elems
+}
+
+// decodeField copies or decodes the field of Text and Bytes channels, or of the elements of an array of these.
 func (d *decoder) decodeField(r *rows, n int) {
 	c := d.col
-	c.start(n)
+	d.placeElements()
+	c.start(n * len(d.elems))
 	for i := range n {
 		rec := r.data[i*r.stride : (i+1)*r.stride]
-		b := rec[d.field[0]:d.field[1]]
-		if d.ch.size != nil {
-			b = b[:min(d.size.uint(rec), uint64(len(b)))]
+		for e, at := range d.elems {
+			b := rec[at : int(at)+d.length]
+			if d.ch.size != nil {
+				b = b[:min(d.size.uint(rec[d.sizeAt(e):]), uint64(len(b)))]
+			}
+			c.append(b)
 		}
-		c.append(b)
 	}
+}
+
+// sizeAt is where the array of sizes has that of element e; 0 if it is none, whose number knows its place.
+func (d *decoder) sizeAt(e int) int {
+	if d.sizes == nil {
+		return 0
+	}
+	return int(d.sizes[e])
 }
 
 // decodeBlobs collects the values of a VLSD channel.
@@ -313,7 +376,7 @@ func (c *Column) start(n int) {
 }
 
 func (c *Column) append(b []byte) {
-	if c.Kind == Text {
+	if c.Kind == Text || c.Kind == Texts {
 		c.Bytes = appendText(c.Bytes, b, c.Channel.DataType)
 	} else {
 		c.Bytes = append(c.Bytes, b...)
@@ -358,95 +421,18 @@ func (d *decoder) validity(b []byte, at, stride, n int) {
 	}
 }
 
-// convert converts the samples of n records, or of fewer if their texts get long, and returns of how many.
-func (d *decoder) convert(r *rows, n int) int {
-	c, v := d.col, d.ch.Conversion
-	switch {
-	case c.Width == 0 && v.takesText():
-		return d.convertFromText(n)
-	case c.Width == 0:
-	case v.hasText:
-		return d.convertToText(r, n)
-	case d.ch.DataType >= ComplexLE:
-		d.convertComplex()
-	default:
-		v.Apply(c.Values, d.ch.isInteger())
-	}
-	return n
-}
-
-// convertComplex is a linear conversion of complex numbers, whose offset is a real number; others are not defined.
-func (d *decoder) convertComplex() {
-	if v := d.ch.Conversion; v.Type == Linear {
-		for i := 0; i+1 < len(d.col.Values); i += 2 {
-			v.Apply(d.col.Values[i:i+1], false)
-			d.col.Values[i+1] *= v.Values[1]
-		}
-	}
-}
-
-// convertToText is a conversion of numbers that gives texts.
-func (d *decoder) convertToText(r *rows, n int) int {
-	c, v := d.col, d.ch.Conversion
-	if c.Width != 1 {
-		return n
-	}
-	c.start(n)
-	integers, mixed := d.ch.isInteger(), v.Mixed()
-	for i := range n {
-		if len(c.Bytes) > d.most {
-			return i
-		}
-		x := c.Values[i]
-		u := uint64(int64(x))
-		if integers && !d.ch.virtual() {
-			u = d.nums[0].uint(r.data[i*r.stride:])
-		}
-		var number float64
-		c.Bytes, number = v.appendText(c.Bytes, x, u, integers)
-		c.Offsets = append(c.Offsets, uint32(len(c.Bytes)))
-		if mixed {
-			c.Values[i] = number
-		}
-	}
-	return n
-}
-
-// convertFromText is a conversion of texts; the numbers of TextToValue stand in Values beside the texts.
-func (d *decoder) convertFromText(n int) int {
-	c, v := d.col, d.ch.Conversion
-	if v.Type == TextToValue {
-		c.Values = grow(c.Values, n)
-		for i := range n {
-			c.Values[i] = v.textValue(c.At(i))
-		}
-		return n
-	}
-	d.strbuf = append(d.strbuf[:0], c.Bytes...)
-	c.Bytes = c.Bytes[:0]
-	from := uint32(0)
-	for i := range n {
-		if len(c.Bytes) > d.most {
-			return i
-		}
-		to := c.Offsets[i+1]
-		c.Bytes = v.appendTranslated(c.Bytes, d.strbuf[from:to])
-		from, c.Offsets[i+1] = to, uint32(len(c.Bytes))
-	}
-	return n
-}
-
 // trim cuts the column to n records.
 func (c *Column) trim(n int) {
+	all := n * max(c.Width, 1)
 	if c.Values != nil {
-		c.Values = c.Values[:n*max(c.Width, 1)]
+		c.Values = c.Values[:all]
 	}
 	if c.Valid != nil {
 		c.Valid = c.Valid[:n]
 	}
 	if c.Offsets != nil {
-		c.Offsets = c.Offsets[:n+1]
-		c.Bytes = c.Bytes[:c.Offsets[n]]
+		c.Offsets = c.Offsets[:all+1]
+		c.Bytes = c.Bytes[:c.Offsets[all]]
 	}
 }
 

@@ -32,7 +32,7 @@
 // # What is read
 //
 // MDF 4.00 to 4.20: sorted and unsorted data groups, plain, deflated and transposed data blocks in any list,
-// variable-length values in SD blocks or in groups, column-oriented files, compositions, arrays in the record, all
+// variable-length values in SD blocks or in groups, column-oriented files, compositions, arrays of values and structures, all
 // data types and conversions. Recordings that were cut off (unfinalized files, "UnFinMF") are repaired while reading:
 // records are counted up to the end of the file, and an incomplete last one is dropped; File.Recount gives the counts.
 // MDF 2 and 3 are refused with ErrOldVersion. A recording that is still being written is followed: File.Grow and

@@ -78,8 +78,8 @@ func (c *groupCopy) channels(list []*Channel) (next int64, err error) {
 func (c *groupCopy) channel(ch *Channel, next int64) (int64, error) {
 	b, le := &c.out.w.b, binary.LittleEndian
 	comp, err := c.channels(ch.Children)
-	if err == nil && ch.Array != nil {
-		comp, err = b.array(ch, comp)
+	if a := ch.ownArray(); err == nil && a != nil {
+		comp, err = b.array(a, comp)
 	}
 	if err != nil {
 		return 0, err
@@ -145,25 +145,35 @@ func (w *Writer) bindSize(ch *Channel, off int64) {
 	}
 }
 
-// array writes a CABLOCK (MDF 4.2, 5.18).
-func (b *blockWriter) array(ch *Channel, members int64) (int64, error) {
-	a, le := ch.Array, binary.LittleEndian
-	n := len(a.Dims)
-	inner, columnMajor := n-1, false
-	if !slices.Equal(a.steps(a.strides[inner], false), a.strides) {
-		inner, columnMajor = 0, true
+// array writes a CABLOCK (MDF 4.2, 5.18), or one for each dimension, where the elements lie as no single one can say.
+func (b *blockWriter) array(a *Array, members int64) (int64, error) {
+	last := len(a.Dims) - 1
+	for _, columnMajor := range []bool{false, true} {
+		inner := last
+		if columnMajor {
+			inner = 0
+		}
+		if slices.Equal(a.steps(a.strides[inner], columnMajor), a.strides) && slices.Equal(a.steps(a.invals[inner], columnMajor), a.invals) {
+			return b.arrayBlock(a.Dims, a.strides[inner], a.invals[inner], columnMajor, members)
+		}
 	}
-	if !slices.Equal(a.steps(a.strides[inner], columnMajor), a.strides) || !slices.Equal(a.steps(a.invals[inner], columnMajor), a.invals) {
-		return 0, fmt.Errorf("copy channel %q: array of arrays: %w", ch.Name, ErrUnsupported)
+	link, err := members, error(nil)
+	for k := last; k >= 0 && err == nil; k-- {
+		link, err = b.arrayBlock(a.Dims[k:k+1], a.strides[k], a.invals[k], false, link)
 	}
+	return link, err
+}
+
+func (b *blockWriter) arrayBlock(dims []int, stride, inval int, columnMajor bool, members int64) (int64, error) {
+	le := binary.LittleEndian
 	d := make([]byte, 16)
-	le.PutUint16(d[2:], uint16(n))
+	le.PutUint16(d[2:], uint16(len(dims)))
 	if columnMajor {
 		le.PutUint32(d[4:], 1<<6)
 	}
-	le.PutUint32(d[8:], uint32(int32(a.strides[inner])))
-	le.PutUint32(d[12:], uint32(a.invals[inner]))
-	for _, dim := range a.Dims {
+	le.PutUint32(d[8:], uint32(int32(stride)))
+	le.PutUint32(d[12:], uint32(inval))
+	for _, dim := range dims {
 		d = le.AppendUint64(d, uint64(dim))
 	}
 	return b.append("CA", []int64{members}, d), b.err

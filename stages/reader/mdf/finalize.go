@@ -132,6 +132,11 @@ type dataTally struct {
 // count finds out what is in a data group. The data may end anywhere.
 func (z *finalizer) count(ctx context.Context, dg *dataGroup) (*dataTally, error) {
 	t := &dataTally{records: make([]uint64, len(dg.groups)), bytes: make([]uint64, len(dg.groups))}
+	for _, g := range dg.groups {
+		if g.elements > 1 {
+			return t, fmt.Errorf("arrays whose elements have records of their own: %w", ErrUnsupported)
+		}
+	}
 	if dg.idSize > 0 {
 		return t, z.walk(ctx, dg, t)
 	}

@@ -74,6 +74,7 @@ type ChannelGroup struct {
 	RemoteMaster *ChannelGroup
 
 	data       *dataGroup
+	elements   int // whose records have the ids from RecordID on, each that of an element of an array (CG template); 0 for none
 	masterLink int64
 	off        int64 // of the block
 	comment    int64 // link

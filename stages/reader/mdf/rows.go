@@ -141,7 +141,8 @@ type idReader struct {
 	dg     *dataGroup
 	small  [256]*ChannelGroup // by id, for ids that fit
 	large  map[uint64]*ChannelGroup
-	call   *call // of the reader, nil for none
+	others []*ChannelGroup // the other elements of CG templates
+	call   *call           // of the reader, nil for none
 }
 
 func newIDReader(f *File, dg *dataGroup) *idReader {
@@ -159,8 +160,30 @@ func newIDReader(f *File, dg *dataGroup) *idReader {
 		}
 		d.large[g.RecordID] = g
 	}
+	d.addTemplates()
 	return d
 }
+
+// addTemplates makes the records of the other elements of CG templates known: they are skipped.
+func (d *idReader) addTemplates() {
+	for _, g := range d.dg.groups {
+		if g.elements < 2 || g.recordSize() > g.File.opts.maxBlock() {
+			continue
+		}
+		other := &ChannelGroup{File: g.File, Index: g.Index, data: g.data, off: g.off, DataBytes: g.DataBytes, InvalBytes: g.InvalBytes,
+			RecordID: g.RecordID + 1, elements: g.elements - 1}
+		if id := other.RecordID; id < 256 && d.small[id] != nil {
+			continue // the id of a group stands for it
+		}
+		d.others = append(d.others, other)
+		for id := other.RecordID; id < 256 && other.has(id) && d.small[id] == nil; id++ {
+			d.small[id] = other
+		}
+	}
+}
+
+// has says that records of that id are of one of the elements.
+func (g *ChannelGroup) has(id uint64) bool { return id-g.RecordID < uint64(g.elements) }
 
 // next returns the group and the size of the record at the head of the window, record id included; of a VLSD
 // record also the 4 bytes of length. The record is in the window then. At the end of the data it returns io.EOF; an
@@ -270,7 +293,15 @@ func (d *idReader) group(w []byte) *ChannelGroup {
 	if id < 256 {
 		return d.small[id]
 	}
-	return d.large[id]
+	if g := d.large[id]; g != nil {
+		return g
+	}
+	for _, g := range d.others {
+		if g.has(id) {
+			return g
+		}
+	}
+	return nil
 }
 
 func recordID(w []byte, size int) uint64 {

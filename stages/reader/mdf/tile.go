@@ -42,7 +42,7 @@ func (r *GroupReader) boundColumns() error {
 	fixed, free := int64(0), int64(0)
 	for _, d := range r.cols {
 		fixed += d.perRecord()
-		if d.blobs != nil || d.col.Width > 0 && !d.raw && d.ch.Conversion != nil && d.ch.Conversion.hasText {
+		if d.blobs != nil || len(d.nums) > 0 && !d.raw && d.ch.Conversion != nil && d.ch.Conversion.hasText {
 			free++
 		}
 	}
@@ -62,14 +62,15 @@ func (d *decoder) perRecord() int64 {
 	switch {
 	case d.blobs != nil:
 		return 24 // offsets, and the order in which values are read
-	case d.col.Width > 0:
+	case len(d.nums) > 0:
 		return 8*int64(d.col.Width) + 1
 	}
-	n := int64(d.field[1] - d.field[0])
-	if d.col.Kind == Text {
+	width := int64(max(d.col.Width, 1))
+	n := int64(d.length) * width // elements of an array may share bytes
+	if k := d.col.Kind; k == Text || k == Texts {
 		n *= 2 // Latin-1 letters take up to two bytes
 	}
-	return n + 5
+	return n + 4*width + 1
 }
 
 // decodeTiles decodes the simple columns.

@@ -184,10 +184,10 @@ func (s *sums) addRaw(b *mdf.Block) {
 	c, n := &b.Columns[s.column], b.N
 	s.countInvalid(b)
 	switch c.Kind {
-	case mdf.Text:
-		s.raw.addTexts(c, n)
-	case mdf.Bytes:
-		s.raw.addBytes(c, n)
+	case mdf.Text, mdf.Texts:
+		s.raw.addTexts(c, n*max(c.Width, 1))
+	case mdf.Bytes, mdf.ByteStrings:
+		s.raw.addBytes(c, n*max(c.Width, 1))
 	default:
 		s.raw.addNumbers(c.Values)
 	}
@@ -233,7 +233,7 @@ func anyNumber(v []float64) bool {
 func (s *sums) isText() bool { return s.ch.Conversion != nil && s.ch.Conversion.GivesText() }
 
 var kinds = map[mdf.Kind]string{mdf.Number: "num", mdf.Text: "text", mdf.Bytes: "bytes", mdf.Complex: "complex",
-	mdf.Numbers: "array", mdf.Struct: "struct"}
+	mdf.Numbers: "array", mdf.Struct: "struct", mdf.Texts: "text", mdf.ByteStrings: "bytes"}
 
 func (s *sums) line(cycles any) line {
 	c := s.ch

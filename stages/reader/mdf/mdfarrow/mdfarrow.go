@@ -45,8 +45,9 @@ type bitmap struct {
 
 // Batch returns the block as a record batch: the times first, named as the group's master, then a column a channel:
 //
-//   - numbers, and texts that a conversion turns into numbers, are float64, arrays and complex numbers fixed-size lists of float64,
+//   - numbers, and texts that a conversion turns into numbers, are float64, complex numbers fixed-size lists of float64,
 //   - texts, and numbers that a conversion turns into texts, are utf8, all else is binary,
+//   - arrays are fixed-size lists of what their elements are, row-major,
 //   - where a conversion gives a text for some values and a number for others, a struct of both: the text is empty where there is a
 //     number, the number NaN where there is a text.
 //
@@ -117,20 +118,31 @@ func metadata(c *mdf.Channel) arrow.Metadata {
 }
 
 func typeOf(col *mdf.Column) arrow.DataType {
+	if col.Width > 1 {
+		return arrow.FixedSizeListOfNonNullable(int32(col.Width), elementType(col))
+	}
+	return elementType(col)
+}
+
+// elementType is the type of a value, of which an array has several.
+func elementType(col *mdf.Column) arrow.DataType {
 	switch {
-	case col.Values != nil && col.Width == 0: // numbers of texts
+	case col.Values != nil && isText(col): // numbers of texts
 		return arrow.PrimitiveTypes.Float64
 	case col.Offsets != nil && isMixed(col):
 		return arrow.StructOf(arrow.Field{Name: "text", Type: arrow.BinaryTypes.String},
 			arrow.Field{Name: "number", Type: arrow.PrimitiveTypes.Float64})
-	case col.Offsets != nil && (col.Kind == mdf.Bytes || col.Kind == mdf.Struct) && !givesText(col):
+	case col.Offsets != nil && (col.Kind == mdf.Bytes || col.Kind == mdf.ByteStrings || col.Kind == mdf.Struct) && !givesText(col):
 		return arrow.BinaryTypes.Binary
 	case col.Offsets != nil:
 		return arrow.BinaryTypes.String
-	case col.Width > 1:
-		return arrow.FixedSizeListOfNonNullable(int32(col.Width), arrow.PrimitiveTypes.Float64)
 	}
 	return arrow.PrimitiveTypes.Float64
+}
+
+// isText says that what is recorded is no number.
+func isText(col *mdf.Column) bool {
+	return col.Kind != mdf.Number && col.Kind != mdf.Numbers && col.Kind != mdf.Complex
 }
 
 func givesText(col *mdf.Column) bool {
@@ -151,7 +163,7 @@ func columnData(t arrow.DataType, col *mdf.Column, n int, valid *memory.Buffer, 
 		defer number.Release()
 		return array.NewData(t, n, []*memory.Buffer{valid}, []arrow.ArrayData{text, number}, nulls, 0)
 	case *arrow.FixedSizeListType:
-		values := numbers(col.Values, nil, 0)
+		values := columnData(t.Elem(), col, n*col.Width, nil, 0)
 		defer values.Release()
 		return array.NewData(t, n, []*memory.Buffer{valid}, []arrow.ArrayData{values}, nulls, 0)
 	case *arrow.Float64Type:

@@ -2,11 +2,14 @@ package mdfarrow_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -223,5 +226,76 @@ func TestTextsThatAreNotConvertedStayTexts(t *testing.T) {
 	defer r.Release()
 	if !r.Next() || r.RecordBatch().Column(7).(*array.String).Value(1) != "two" {
 		t.Errorf("%v", r.Schema())
+	}
+}
+
+// makeArray turns a channel of the file at path into an array, whose elements stand side by side from its first byte on.
+func makeArray(t *testing.T, path, name string, bits, elements int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	le := binary.LittleEndian
+	for off := 64; off < len(b); off += 8 {
+		if string(b[off:off+4]) != "##CN" || !bytes.HasPrefix(b[le.Uint64(b[off+24+2*8:])+24:], []byte(name+"\x00")) {
+			continue
+		}
+		for len(b)%8 != 0 {
+			b = append(b, 0)
+		}
+		le.PutUint64(b[off+24+8:], uint64(len(b)))
+		le.PutUint32(b[off+24+8*8+8:], uint32(bits))
+		b = append(b, "##CA\x00\x00\x00\x00"...)
+		b = le.AppendUint64(le.AppendUint64(b, 56), 1)
+		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0) // no composition, values in the record, one dimension
+		b = le.AppendUint32(le.AppendUint32(b, uint32(bits/8)), 0)
+		b = le.AppendUint64(b, uint64(elements))
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("no channel %q", name)
+}
+
+func TestArraysAreLists(t *testing.T) {
+	path := write(t, 3)
+	makeArray(t, path, "note", 16, 2)
+	makeArray(t, path, "raw", 8, 2)
+	makeArray(t, path, "gear", 8, 3)
+	makeArray(t, path, "spelled", 8, 3)
+	f, err := mdf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := ipc.NewReader(bytes.NewReader(batches(t, f, mdf.ReadOptions{ColumnsOnly: true})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	if !r.Next() {
+		t.Fatal(r.Err())
+	}
+	batch := r.RecordBatch()
+	for name, want := range map[string]string{
+		"note":    `[["é" "0"] ["é" "1"] ["é" "2"]]`,
+		"raw":     "[[\"\\x00\" \"\\x00\"] [\"\\x01\" \"\\x00\"] [\"\\x02\" \"\\x00\"]]",
+		"spelled": `[[-1 -1 -1] [-1 -1 -1] [-1 -1 -1]]`,
+	} {
+		i := batch.Schema().FieldIndices(name)
+		if got := fmt.Sprint(batch.Column(i[0])); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	i := batch.Schema().FieldIndices("gear")
+	if got := batch.Schema().Field(i[0]).Type; !arrow.TypeEqual(got, arrow.FixedSizeListOfNonNullable(3, arrow.StructOf(
+		arrow.Field{Name: "text", Type: arrow.BinaryTypes.String}, arrow.Field{Name: "number", Type: arrow.PrimitiveTypes.Float64}))) {
+		t.Errorf("gear is %v", got)
+	}
+	first := batch.Column(i[0]).(*array.FixedSizeList).ListValues().(*array.Struct)
+	if got := []string{first.Field(0).ValueStr(0), first.Field(0).ValueStr(3), first.Field(1).ValueStr(6)}; !slices.Equal(got, []string{"neutral", "first", "2"}) {
+		t.Errorf("gears %q", got)
 	}
 }
