@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 	"github.com/milepost-dev/milepost/stages/reader/mf4/binding"
@@ -17,11 +18,23 @@ func usable(c *mdf.Channel) bool {
 	return timed && c.Err() == nil && c.Kind() == mdf.Number && c.Type != mdf.VLSD && !c.IsMaster()
 }
 
-// find is the first usable channel of that name in a group.
+// find is the first usable channel of that name in a group, or the element of an array that x[1][2] or pos[1].x names.
 func find(g *mdf.ChannelGroup, name string) *mdf.Channel {
 	for _, c := range g.Channels {
 		if c.Name == name && usable(c) {
 			return c
+		}
+	}
+	array, index, ok := mdf.ElementIndex(name)
+	if !ok {
+		return nil
+	}
+	for _, c := range g.Channels {
+		if c.Name != array || c.Dimensions() != len(index) {
+			continue
+		}
+		if e, err := c.Element(index...); err == nil && usable(e) {
+			return e
 		}
 	}
 	return nil
@@ -82,6 +95,10 @@ func (r *resolver) unusable(name string) string {
 			}
 			if err := c.Err(); err != nil {
 				return fmt.Sprintf("channel %q cannot be read (%v)", name, err)
+			}
+			if c.Kind() == mdf.Numbers && c.Array != nil {
+				return fmt.Sprintf("channel %q (%s) is an array of %v: name one element, such as %s%s", name, groupName(g), c.Array.Dims,
+					name, strings.Repeat("[0]", len(c.Array.Dims)))
 			}
 			return fmt.Sprintf("channel %q (%s) is no number with a time (%v)", name, groupName(g), c.DataType)
 		}
