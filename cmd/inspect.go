@@ -256,12 +256,15 @@ func (v *groupView) add(b *mdf.Block, gap time.Duration) {
 			continue
 		case !v.timed:
 			v.First, v.timed = t, true
-		case t-v.Last > gap.Seconds() && !v.Bus:
+		case isGap(v.Last, t, gap) && !v.Bus:
 			v.Gaps = append(v.Gaps, gapView{From: v.Last, To: t})
 		}
 		v.Last = t
 	}
 }
+
+// isGap says that two times are further apart than gap, and not by what they are rounded.
+func isGap(from, to float64, gap time.Duration) bool { return to-from > gap.Seconds()*(1+1e-6) }
 
 func (a *app) printFile(v fileView) error {
 	state := "finalized"
