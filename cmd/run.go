@@ -213,7 +213,9 @@ func (a *app) reasons(name string, jobs []job.Job) {
 		case j.Bereft():
 			fmt.Fprintf(a.stderr, "  %s: %s\n", j.Item, reasonText(j.Item, j.Error))
 		case j.State == schemas.JobFailed:
-			letters++
+			if !j.NonDeterministic() {
+				letters++
+			}
 			fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s%s\n", j.Item, reasonText(j.Item, j.Error), j.Stage, others)
 		}
 	}

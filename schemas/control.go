@@ -57,11 +57,14 @@ type ControlKind string
 // Control records; each holds from the moment it is stored.
 const (
 	ControlAttempt ControlKind = "attempt" // after a takeover: the input is tried for the Nth time
-	ControlResume  ControlKind = "resume"  // a halted input is taken again, or a non-deterministic job goes on
+	ControlResume  ControlKind = "resume"  // a halted input is taken again
 	ControlCancel  ControlKind = "cancel"  // the job is over for this stage, without an end event
 	ControlEnd     ControlKind = "end"     // the out events are complete; End says how many
 	ControlHalt    ControlKind = "halt"    // without an input: the stage was found to be non-deterministic
 )
+
+// NonDeterministic begins the reason of a ControlHalt of a stage whose events came out differently when they were computed again.
+const NonDeterministic = "non-deterministic: "
 
 // A Control is the data of a TypeControl event.
 type Control struct {

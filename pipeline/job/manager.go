@@ -378,7 +378,8 @@ func (m *Manager) queued(s Submission) func(*Job) (schemas.JobEvent, error) {
 }
 
 // Resume lets a failed job go on at the input that halted it, and with it its run when that was stopped. ErrNotFailed: it is
-// in another state. ErrForeign: it was made with another configuration, so nobody would work on it.
+// in another state. ErrNoFunction: no input halted it, its stage was found to be non-deterministic. ErrForeign: it was made with
+// another configuration, so nobody would work on it.
 func (m *Manager) Resume(ctx context.Context, id schemas.JobID) error {
 	if _, ok := m.Job(id); !ok {
 		return fmt.Errorf("%s: %w", id, ErrNoJob)
@@ -390,6 +391,9 @@ func (m *Manager) Resume(ctx context.Context, id schemas.JobID) error {
 		stage, o, halted := j.halted(m.c.Stages)
 		if j.State != schemas.JobFailed || !halted {
 			return schemas.JobEvent{}, fmt.Errorf("%s is %s: %w", id, j.State, ErrNotFailed)
+		}
+		if j.NonDeterministic() {
+			return schemas.JobEvent{}, fmt.Errorf("%s: %w", id, ErrNoFunction)
 		}
 		delete(m.stopped, j.Run)
 		return schemas.JobEvent{State: schemas.JobStarted, Resume: &schemas.ResumeOrder{Stage: stage, Input: o.halt.Input, Letter: o.at}}, nil

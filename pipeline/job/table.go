@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/milepost-dev/milepost/schemas"
@@ -55,6 +56,11 @@ func (j Job) End(stage string) (StageEnd, bool) {
 // LeftBehind says whether the job waits for work that no process with the manager's configuration does: it was made with
 // another one, and is not over.
 func (j Job) LeftBehind() bool { return j.Foreign && !j.State.Over() }
+
+// NonDeterministic says whether the job failed since a stage's events came out differently when they were computed again.
+func (j *Job) NonDeterministic() bool {
+	return j.State == schemas.JobFailed && strings.HasPrefix(j.Error, schemas.NonDeterministic)
+}
 
 // outcome is what one stage last said of a job.
 type outcome struct {

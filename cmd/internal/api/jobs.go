@@ -215,7 +215,7 @@ func (s *Server) resumable(pipelineName string, j job.Job) bool {
 	if j.State == schemas.JobCancelled {
 		return !(generations{s.c.Engine, s.c.Managers}).redriven(s.home(pipelineName), j.ID)
 	}
-	return j.State == schemas.JobFailed && !j.Bereft()
+	return j.State == schemas.JobFailed && !j.Bereft() && !j.NonDeterministic()
 }
 
 func instant(t time.Time) *time.Time {
@@ -294,6 +294,8 @@ func jobError(err error) error {
 		return notFound("%v", err)
 	case errors.Is(err, job.ErrNotFailed):
 		return conflict(err, "only a failed or cancelled job can be retried; one whose upstream job failed goes on with that one")
+	case errors.Is(err, job.ErrNoFunction):
+		return conflict(err, "mend the stage, then milepost run --again")
 	case errors.Is(err, job.ErrForeign):
 		return conflict(err, "milepost run makes it anew; with its own configuration it goes on")
 	case errors.Is(err, job.ErrOver):

@@ -2,6 +2,7 @@ package settle
 
 import (
 	"encoding/hex"
+	"fmt"
 
 	"github.com/milepost-dev/milepost/schemas"
 )
@@ -103,7 +104,7 @@ func (i *Instance) close() bool {
 	end := &schemas.End{Consumed: i.at.inputs, Hash: hex.EncodeToString(i.at.hash[:])}
 	switch {
 	case i.at.out < i.stored && i.compares():
-		return i.nondeterministic("fewer events came out when they were computed again")
+		return i.nondeterministic(fmt.Sprintf("%d events came out when they were computed again, %d before", i.at.out, i.stored))
 	case i.cfg.Role != Sink && !EndEarly.on():
 		end.Out = i.at.out + 1
 		return i.append(decideEndEvent, Write{Kind: WriteEnd, Sequence: end.Out, End: end})

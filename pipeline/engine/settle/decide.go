@@ -19,7 +19,7 @@ func (i *Instance) fail(f Failure) bool {
 	ahead := (i.at.out < i.stored || i.ledger.othersAhead(e)) && !DecideAhead.on()
 	switch {
 	case ahead && e.errs >= i.cfg.Attempts:
-		return i.nondeterministic("an input that was computed once fails now")
+		return i.nondeterministic(i.inHand() + " was computed once, and fails now")
 	case !ahead && (e.fatal || i.tries(e) >= i.cfg.Attempts):
 		return i.giveUp(e)
 	}
@@ -161,9 +161,19 @@ func (i *Instance) unsavable(f Failure) bool {
 	return i.decide(decideLetter, w)
 }
 
-// nondeterministic halts the job without an input.
+// nondeterministic halts the job without an input: to try once more changes nothing.
 func (i *Instance) nondeterministic(reason string) bool {
-	return i.control(decideHalt, Write{Control: schemas.ControlHalt, Reason: "non-deterministic: " + reason})
+	const next = "\n  next: the stage's results must depend on its inputs and state alone (no clock, no random numbers, no order of a map): mend it, then milepost run --again"
+	return i.control(decideHalt, Write{Control: schemas.ControlHalt, Reason: schemas.NonDeterministic + reason + next})
+}
+
+// inHand names the input in hand.
+func (i *Instance) inHand() string {
+	ref := i.cfg.ref(&i.input)
+	if ref.Edge == "" {
+		return fmt.Sprintf("read %d", ref.Sequence)
+	}
+	return fmt.Sprintf("input %d of %s", ref.Sequence, ref.Edge)
 }
 
 func (i *Instance) cancel() bool {

@@ -1,5 +1,7 @@
 package settle
 
+import "fmt"
+
 // take runs the next input, or passes it where nothing is to be run.
 func (i *Instance) take(e *Event) bool {
 	i.input, i.held = *e, i.held[:0]
@@ -106,7 +108,7 @@ func (i *Instance) compare() bool {
 		}
 		if i.outs[first+uint64(i.kept)].Hash != i.held[i.kept].Hash {
 			i.dirty = true
-			return i.nondeterministic("an event came out differently when it was computed again")
+			return i.nondeterministic(fmt.Sprintf("event %d came out differently when it was computed again, of %s", i.at.out+uint64(i.kept)+1, i.inHand()))
 		}
 	}
 	if AppendRegenerated.on() {
