@@ -23,6 +23,8 @@ type exportOptions struct {
 	group    string
 	pipeline string
 	from, to time.Duration
+	times    mdf.ExcerptOptions // From and To where they were given
+	corrupt  string             // fail or keep
 }
 
 func (a *app) exportCommand() *cobra.Command {
@@ -31,17 +33,29 @@ func (a *app) exportCommand() *cobra.Command {
 		Use: "export FILE -o OUT", Short: "an excerpt of a recording, or what a pipeline makes of it, as .mf4 or .csv", Args: cobra.ExactArgs(1),
 		Long: "An excerpt of a recording as .mf4 or .csv. With --pipeline it is the signals that the stages of a pipeline emit for the\n" +
 			"recording, a channel group for each table, named stage/table, and their documents as attachments. The pipeline is run again\n" +
-			"for that, in this process and as fast as it goes; nothing is stored, and its sinks are left out.",
+			"for that, in this process and as fast as it goes; nothing is stored, and its sinks are left out.\n\n" +
+			"A damaged recording is refused. --on-corrupt keep gets out what is readable of it, of finalized ones that were cut off too,\n" +
+			"and warns of what is lost: group, records, time range.",
 		Example: "  milepost export logs/a.mf4 -o brake.mf4 --from 120s --to 180s --channels 'Veh*,AEB_BrkReq'\n" +
 			"  milepost export logs/a.mf4 -o speed.csv --channels VehSpd\n" +
-			"  milepost export logs/a.mf4 -o results.mf4 --pipeline aeb-replay",
-		RunE: func(c *cobra.Command, args []string) error { return a.export(c.Context(), args[0], o) },
+			"  milepost export logs/a.mf4 -o results.mf4 --pipeline aeb-replay\n" +
+			"  milepost export logs/cut.mf4 -o rescued.mf4 --on-corrupt keep",
+		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("from") {
+				o.times.From = new(o.from.Seconds())
+			}
+			if c.Flags().Changed("to") {
+				o.times.To = new(o.to.Seconds())
+			}
+			return a.export(c.Context(), args[0], o)
+		},
 	}
 	c.Flags().StringVarP(&o.out, "output", "o", "", "file to write; what it becomes is said by its ending, .mf4 or .csv")
 	c.Flags().StringSliceVar(&o.channels, "channels", nil, "channels whose name matches one of these globs; default all")
 	c.Flags().StringVar(&o.group, "group", "", "groups whose name matches a glob; default all")
+	c.Flags().StringVar(&o.corrupt, "on-corrupt", "fail", "what damage in the recording does: fail, or keep, which writes what is readable and warns of what is lost")
 	c.Flags().StringVar(&o.pipeline, "pipeline", "", "the signals of this pipeline's stages instead of the recording's; FILE may be a recording's name then")
-	c.Flags().DurationVar(&o.from, "from", 0, "from this time of the recording on")
+	c.Flags().DurationVar(&o.from, "from", 0, "from this time of the recording on, which is negative before its start; default from the first record on")
 	c.Flags().DurationVar(&o.to, "to", 0, "up to, but without, this time; default to the end")
 	return c
 }
@@ -50,12 +64,16 @@ func (a *app) export(ctx context.Context, file string, o exportOptions) error {
 	if err := o.check(file); err != nil {
 		return exit(ExitUsage, err)
 	}
-	f, remove, err := a.source(ctx, file, o.pipeline)
+	f, remove, err := a.source(ctx, file, o)
 	if err != nil {
 		return err
 	}
 	defer remove()
 	defer f.Close()
+	lost := a.losses(file)
+	if o.keep() {
+		o.times.Lost = lost.add
+	}
 	if !o.any(f) {
 		return exit(ExitUsage, fmt.Errorf("%s: no channel matches %s [E-channel]\n  next: %s lists them",
 			file, o.wanted(), o.listing(file)))
@@ -63,21 +81,35 @@ func (a *app) export(ctx context.Context, file string, o exportOptions) error {
 	if strings.EqualFold(filepath.Ext(o.out), ".csv") {
 		err = o.writeCSV(ctx, f)
 	} else {
-		err = o.writeMF4(ctx, f)
+		err = o.writeMF4(ctx, f, lost)
 	}
 	if err != nil {
-		return exit(ExitFailed, fmt.Errorf("export %s: %w [E-mf4]", file, err))
+		return exit(ExitFailed, fmt.Errorf("export %s: %w [E-mf4]%s", file, err, o.rescue(err)))
+	}
+	if f.Damage != nil {
+		lost.warn("lost: the groups behind this damage, if there are any: %v", f.Damage)
 	}
 	return nil
 }
 
-// source is what is exported: a recording, or what a pipeline makes of it, which remove removes.
-func (a *app) source(ctx context.Context, file, pipelineName string) (f *mdf.File, remove func(), err error) {
-	if pipelineName != "" {
-		return a.results(ctx, file, pipelineName)
+// keep says whether damage is passed.
+func (o *exportOptions) keep() bool { return o.corrupt == "keep" }
+
+// rescue says what can be done about damage.
+func (o *exportOptions) rescue(err error) string {
+	if o.keep() || o.pipeline != "" || !damaged(err) {
+		return ""
 	}
-	if f, err = mdf.Open(file); err != nil {
-		return nil, nil, exit(ExitFailed, fileError(file, err))
+	return "\n  next: with --on-corrupt keep what is readable is written, and what is lost is said"
+}
+
+// source is what is exported: a recording, or what a pipeline makes of it, which remove removes.
+func (a *app) source(ctx context.Context, file string, o exportOptions) (f *mdf.File, remove func(), err error) {
+	if o.pipeline != "" {
+		return a.results(ctx, file, o.pipeline)
+	}
+	if f, err = (mdf.Options{KeepReadable: o.keep()}).Open(file); err != nil {
+		return nil, nil, exit(ExitFailed, fmt.Errorf("%w%s", fileError(file, err), o.rescue(err)))
 	}
 	return f, func() {}, nil
 }
@@ -106,7 +138,11 @@ func (o *exportOptions) check(file string) error {
 		return errors.New("-o is missing: the file to write, .mf4 or .csv")
 	case ext != ".mf4" && ext != ".csv":
 		return fmt.Errorf("-o %s: want a file that ends in .mf4 or .csv", o.out)
-	case o.to != 0 && o.to <= o.from:
+	case o.corrupt != "fail" && o.corrupt != "keep":
+		return fmt.Errorf("--on-corrupt %s: want fail or keep", o.corrupt)
+	case o.keep() && o.pipeline != "":
+		return errors.New("--on-corrupt keep is for what is in a recording; with --pipeline, its reader says `on_corrupt: keep`")
+	case o.times.From != nil && o.times.To != nil && o.to <= o.from:
 		return fmt.Errorf("--to %v is not behind --from %v", o.to, o.from)
 	}
 	for _, glob := range append(o.channels, o.group) {
@@ -154,17 +190,17 @@ func (o *exportOptions) any(f *mdf.File) bool {
 	return false
 }
 
-func (o *exportOptions) writeMF4(ctx context.Context, f *mdf.File) error {
+func (o *exportOptions) writeMF4(ctx context.Context, f *mdf.File, lost *lossReport) error {
 	w, err := mdf.Create(o.out, mdf.WriterOptions{Version: 410, Start: f.Start, LocalTime: f.LocalTime, Comment: f.Comment,
 		Compression: mdf.TransposedDeflate, BlockBytes: 4 << 20})
 	if err != nil {
 		return err
 	}
 	defer w.Abort()
-	opts := mdf.ExcerptOptions{From: o.from.Seconds(), To: o.to.Seconds()}
+	opts := o.times
 	if len(o.channels) > 0 || o.group != "" {
 		opts.Channels = o.takes
-	} else if err := attach(w, f); err != nil {
+	} else if err := attach(ctx, w, f, lost); err != nil {
 		return err
 	}
 	if err := f.Excerpt(ctx, w, opts); err != nil {
@@ -173,33 +209,57 @@ func (o *exportOptions) writeMF4(ctx context.Context, f *mdf.File) error {
 	return w.Close()
 }
 
-// maxAttachment bounds what is held of an attachment.
-const maxAttachment = 256 << 20
+// maxAttachment bounds what is held of an attachment, twice at a time.
+const maxAttachment = 64 << 20
 
-// attach copies the embedded attachments.
-func attach(w *mdf.Writer, f *mdf.File) error {
+// attach copies the embedded attachments. One that cannot be read is left out: the signals have no use for it.
+func attach(ctx context.Context, w *mdf.Writer, f *mdf.File, lost *lossReport) error {
 	all, err := f.Attachments()
-	if err != nil {
+	if err != nil && !damaged(err) {
 		return err
 	}
-	for _, at := range all {
+	if err != nil {
+		lost.warn("left out: further attachments, if there are any: %v", err)
+	}
+	for i := range all {
+		at := &all[i]
 		if !at.Embedded {
 			continue
 		}
-		if at.Size > maxAttachment {
-			return fmt.Errorf("attachment %q has %d bytes: %w", at.Name, at.Size, mdf.ErrLimit)
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		r, err := at.Open()
+		data, err := attachment(at)
+		if err != nil && !damaged(err) {
+			return err
+		}
 		if err != nil {
-			return err
+			lost.warn("left out: attachment %q: %v", at.Name, err)
+			continue
 		}
-		var data bytes.Buffer
-		if _, err := data.ReadFrom(r); err != nil {
-			return err
-		}
-		if err := w.Attach(mdf.AttachmentSpec{Name: at.Name, MIMEType: at.MIMEType, Comment: at.Comment}, data.Bytes()); err != nil {
+		if err := w.Attach(mdf.AttachmentSpec{Name: at.Name, MIMEType: at.MIMEType, Comment: at.Comment}, data); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// damaged says whether an error is about what is in a file: not that the file could not be read, which may go well next time.
+func damaged(err error) bool {
+	var damage *mdf.FormatError
+	return errors.As(err, &damage) || errors.Is(err, mdf.ErrLimit)
+}
+
+func attachment(at *mdf.Attachment) ([]byte, error) {
+	if at.Size > maxAttachment {
+		return nil, fmt.Errorf("it has %d bytes: %w", at.Size, mdf.ErrLimit)
+	}
+	r, err := at.Open()
+	if err != nil {
+		return nil, err
+	}
+	var data bytes.Buffer
+	data.Grow(int(at.Size) + bytes.MinRead)
+	_, err = data.ReadFrom(r)
+	return data.Bytes(), err
 }

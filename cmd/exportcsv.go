@@ -68,7 +68,7 @@ func (o *exportOptions) table(f *mdf.File) (*mdf.ChannelGroup, []*mdf.Channel, e
 }
 
 func (o *exportOptions) rows(ctx context.Context, w *csv.Writer, g *mdf.ChannelGroup, channels []*mdf.Channel) error {
-	r, err := g.Read(mdf.ReadOptions{ColumnsOnly: true, Ahead: 2}, channels...)
+	r, err := g.Read(mdf.ReadOptions{ColumnsOnly: true, Ahead: 2, SkipDamage: o.keep()}, channels...)
 	if err != nil {
 		return err
 	}
@@ -76,10 +76,15 @@ func (o *exportOptions) rows(ctx context.Context, w *csv.Writer, g *mdf.ChannelG
 	if err := w.Write(heading(g, channels)); err != nil {
 		return err
 	}
-	row := make([]string, 1+len(channels))
+	row, timed := make([]string, 1+len(channels)), inSeconds(g)
 	for {
 		b, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {
+			for _, l := range r.Losses() {
+				if !timed || o.times.Touches(l) {
+					o.times.Lost(g, l)
+				}
+			}
 			return nil
 		}
 		if err != nil {
@@ -89,7 +94,7 @@ func (o *exportOptions) rows(ctx context.Context, w *csv.Writer, g *mdf.ChannelG
 			row[0] = ""
 			if b.Times != nil {
 				t := b.Times[i]
-				if t < o.from.Seconds() || o.to > 0 && t >= o.to.Seconds() {
+				if timed && !o.times.Contains(t) {
 					continue
 				}
 				row[0] = strconv.FormatFloat(t, 'g', -1, 64)
@@ -102,6 +107,15 @@ func (o *exportOptions) rows(ctx context.Context, w *csv.Writer, g *mdf.ChannelG
 			}
 		}
 	}
+}
+
+// inSeconds says whether the times of a group are times: its master may be an angle or a distance.
+func inSeconds(g *mdf.ChannelGroup) bool {
+	m := g.Master
+	if m == nil && g.RemoteMaster != nil {
+		m = g.RemoteMaster.Master
+	}
+	return m != nil && m.Sync == mdf.SyncTime
 }
 
 // heading is the names with their units.

@@ -37,7 +37,7 @@ func (a *app) finalize(ctx context.Context, file, out string) error {
 	defer f.Close()
 	err = f.Finalize(ctx, out, time.Now())
 	if errors.Is(err, mdf.ErrFinalized) {
-		return exit(ExitFailed, fmt.Errorf("%s: %w, nothing is written [E-mf4]\n  next: cp makes a copy; milepost export makes an excerpt", file, err))
+		return exit(ExitFailed, fmt.Errorf("%s: %w, nothing is written [E-mf4]\n  next: cp makes a copy; if it is damaged, milepost export %[1]s -o COPY --on-corrupt keep gets out what is readable", file, err))
 	}
 	if err != nil {
 		return exit(ExitFailed, fileError(file, err))

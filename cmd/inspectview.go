@@ -180,19 +180,24 @@ func (v fileView) printLosses(w io.Writer) {
 				fmt.Fprintf(w, "lost: %s lacks %d more parts\n", g.Name, len(g.Lost)-k)
 				break
 			}
-			to, from, until := "the end", "the start", "the end"
-			if l.To > 0 {
-				to = fmt.Sprint(l.To - 1)
-			}
-			if l.FromS != nil {
-				from = fmt.Sprintf("%.3f s", *l.FromS)
-			}
-			if l.ToS != nil {
-				until = fmt.Sprintf("%.3f s", *l.ToS)
-			}
-			fmt.Fprintf(w, "lost: %s (group %d) records %d to %s, from %s to %s: %s\n", g.Name, g.Index, l.From, to, from, until, l.Error)
+			fmt.Fprintf(w, "lost: %s\n", l.text(g.Name, g.Index))
 		}
 	}
+}
+
+// text says which records of a group are lost, when, and why.
+func (l lostView) text(group string, index int) string {
+	to, from, until := "the end", "the start", "the end"
+	if l.To > 0 {
+		to = fmt.Sprint(l.To - 1)
+	}
+	if l.FromS != nil {
+		from = fmt.Sprintf("%.3f s", *l.FromS)
+	}
+	if l.ToS != nil {
+		until = fmt.Sprintf("%.3f s", *l.ToS)
+	}
+	return fmt.Sprintf("%s (group %d) records %d to %s, from %s to %s: %s", group, index, l.From, to, from, until, l.Error)
 }
 
 type historyView struct {

@@ -259,7 +259,7 @@ func TestExcerptNeedsTheTimesItChoosesBy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Excerpt(t.Context(), w, ExcerptOptions{To: 3}); !errors.Is(err, f.Groups[0].Master.Err()) {
+	if err := f.Excerpt(t.Context(), w, ExcerptOptions{To: new(3.0)}); !errors.Is(err, f.Groups[0].Master.Err()) {
 		t.Errorf("%v", err)
 	}
 }

@@ -142,9 +142,9 @@ func exhaust(t testing.TB, data []byte) {
 // exhaustOtherwise reads by all ways but a reader of one group.
 func exhaustOtherwise(f *File) {
 	ctx := context.Background()
-	for _, from := range []float64{0, 0.2} {
+	for _, opts := range []ExcerptOptions{{}, {From: new(0.2)}, {To: new(0.2), Lost: func(*ChannelGroup, Loss) {}}} {
 		if w, err := NewWriter(&memory{}, WriterOptions{BlockBytes: 100}); err == nil {
-			f.Excerpt(ctx, w, ExcerptOptions{From: from})
+			f.Excerpt(ctx, w, opts)
 			w.Close()
 		}
 	}

@@ -15,10 +15,26 @@ type ExcerptOptions struct {
 	// Channels chooses channels; nil means all. Masters come with their groups, structures with their members, and a size channel
 	// with what it is the size of.
 	Channels func(*Channel) bool
-	// From and To bound the times of records, in seconds since File.Start: From <= time < To; To 0 means no bound. Groups whose
-	// master is no time are taken whole.
-	From, To float64
+	// From and To bound the times of records, in seconds since File.Start: From <= time < To; nil means no bound. Records in front of
+	// the start, such as a pre-trigger's, have negative times. Groups whose master is no time are taken whole.
+	From, To *float64
+	// Lost has damage skipped instead of ending with an error, as ReadOptions.SkipDamage does, and is told what is missing of a
+	// group, with physical times. It is not told of what lies outside From and To. Groups of which nothing can be copied are left out.
+	Lost func(*ChannelGroup, Loss)
 }
+
+// Contains says whether a time is between From and To.
+func (o *ExcerptOptions) Contains(t float64) bool {
+	return (o.From == nil || t >= *o.From) && (o.To == nil || t < *o.To)
+}
+
+// Touches says whether some of what is lost may have been between From and To.
+func (o *ExcerptOptions) Touches(l Loss) bool {
+	return !(o.To != nil && l.Before >= *o.To || o.From != nil && l.After < *o.From) // times that are not known may be any
+}
+
+// bounded says whether records are chosen by their time.
+func (o *ExcerptOptions) bounded() bool { return o.From != nil || o.To != nil }
 
 // Excerpt writes groups of the file into w: records within a time, with the chosen channels. Raw values, conversions, units,
 // sources, comments and invalidation bits stay what they are; so do the times, so w should have the Start of the file, and virtual
@@ -27,9 +43,6 @@ type ExcerptOptions struct {
 // which nothing is chosen are left out, and so are attachments and events. What is in front of damage is written before its error is
 // returned; w can be closed then.
 func (f *File) Excerpt(ctx context.Context, w *Writer, opts ExcerptOptions) error {
-	if opts.To == 0 {
-		opts.To = math.Inf(1)
-	}
 	var first error
 	for _, g := range f.Groups {
 		if g.VLSD {
@@ -45,11 +58,30 @@ func (f *File) Excerpt(ctx context.Context, w *Writer, opts ExcerptOptions) erro
 		if w.b.err != nil {
 			return w.b.err
 		}
+		if err != nil && opts.skips(err) {
+			opts.Lost(g, g.lossOfAll(err))
+			err = nil
+		}
 		if err != nil && first == nil {
 			first = err
 		}
 	}
 	return first
+}
+
+// lossOfAll is the loss of all records of a group.
+func (g *ChannelGroup) lossOfAll(err error) Loss {
+	l := Loss{Before: math.NaN(), After: math.NaN(), Err: err}
+	if g.CyclesKnown {
+		l.To = g.Cycles
+	}
+	return l
+}
+
+// skips says whether a group that cannot be copied is left out. What a source that fails does not give may be there next time.
+func (o *ExcerptOptions) skips(err error) bool {
+	var failed *readError
+	return o.Lost != nil && !errors.As(err, &failed)
 }
 
 // A groupCopy copies one group: of each record the bytes that chosen channels need, channels moved to where these bytes get.
@@ -101,7 +133,7 @@ func (w *Writer) newGroupCopy(g *ChannelGroup, opts ExcerptOptions) (*groupCopy,
 	c.addSizes()
 	c.master = g.Master == nil && g.RemoteMaster != nil && g.RemoteMaster != g && g.RemoteMaster.Master != nil
 	m := c.timeMaster()
-	c.timed = m != nil && m.Sync == SyncTime && (opts.From > 0 || !math.IsInf(opts.To, 1))
+	c.timed = m != nil && m.Sync == SyncTime && opts.bounded()
 	if c.timed || c.master {
 		if err := m.Err(); err != nil {
 			return nil, fmt.Errorf("copy group %d: times of channel %q: %w", g.Index, m.Name, err)
@@ -235,7 +267,7 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 	for i, v := range c.values {
 		chans[i], v.column = v.c, i
 	}
-	r, err := c.g.Read(ReadOptions{Raw: true, Ahead: 2}, chans...)
+	r, err := c.g.Read(ReadOptions{Raw: true, Ahead: 2, SkipDamage: opts.Lost != nil}, chans...)
 	if err != nil {
 		return err
 	}
@@ -247,6 +279,7 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 	for {
 		b, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {
+			c.tell(r.Losses(), opts)
 			return nil
 		}
 		if err != nil {
@@ -254,7 +287,7 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 		}
 		t := times(b.Times)
 		for i := range b.N {
-			if c.timed && i < len(t) && (t[i] < opts.From || t[i] >= opts.To) {
+			if c.timed && i < len(t) && !opts.Contains(t[i]) {
 				continue
 			}
 			if err := c.record(b, i, t); err != nil {
@@ -264,12 +297,23 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 	}
 }
 
+// tell tells what the reader has not been able to read of the records that are chosen.
+func (c *groupCopy) tell(losses []Loss, opts ExcerptOptions) {
+	times := c.converted()
+	for _, l := range losses {
+		t := times([]float64{l.Before, l.After})
+		if l.Before, l.After = t[0], t[1]; !c.timed || opts.Touches(l) {
+			opts.Lost(c.g, l)
+		}
+	}
+}
+
 // seek goes to the first record that is chosen, where that takes less than to read all in front of it.
 func (c *groupCopy) seek(ctx context.Context, r *GroupReader, opts ExcerptOptions) error {
-	if !c.timed || !c.g.Sorted() || opts.From <= 0 || c.timeMaster().Conversion != nil { // SeekTime compares what r delivers, which is raw
+	if !c.timed || !c.g.Sorted() || opts.From == nil || c.timeMaster().Conversion != nil { // SeekTime compares what r delivers, which is raw
 		return nil
 	}
-	return r.SeekTime(ctx, opts.From)
+	return r.SeekTime(ctx, *opts.From)
 }
 
 func (c *groupCopy) timeMaster() *Channel {

@@ -101,7 +101,7 @@ func TestExcerptTakesTheChosenChannelsOfATime(t *testing.T) {
 	g := b.groups(cg{cycles: 100, data: 12, first: list[0]})
 	b.dg(0, g[0], b.split("DT", samples(100), 50, 333, 1))
 	f := mustOpen(t, &b.memory)
-	got := excerpt(t, f, TransposedDeflate, ExcerptOptions{From: 2, To: 5, Channels: func(c *Channel) bool { return c.Name == "nibble" || c.Name == "low" }})
+	got := excerpt(t, f, TransposedDeflate, ExcerptOptions{From: new(2.0), To: new(5.0), Channels: func(c *Channel) bool { return c.Name == "nibble" || c.Name == "low" }})
 	copied := got.Groups[0]
 	if len(copied.Channels) != 3 || copied.DataBytes != 10 || copied.Cycles != 24 {
 		t.Fatalf("%d channels in %d bytes, %d records", len(copied.Channels), copied.DataBytes, copied.Cycles)
@@ -143,7 +143,7 @@ func TestExcerptOfVirtualChannelsKeepsTheirValues(t *testing.T) {
 			from, to = 0, n // it is no time: the group is taken whole
 		}
 		f := mustOpen(t, &b.memory)
-		got := excerpt(t, f, TransposedDeflate, ExcerptOptions{From: 10, To: 12})
+		got := excerpt(t, f, TransposedDeflate, ExcerptOptions{From: new(10.0), To: new(12.0)})
 		for i, group := range f.Groups {
 			copied := got.Groups[i]
 			for _, raw := range []bool{true, false} {
@@ -177,7 +177,7 @@ func TestExcerptOfACutFileGivesTheTimesInFrontOfTheCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Excerpt(context.Background(), w, ExcerptOptions{From: 7, To: 9}); !IsTruncated(err) {
+	if err := f.Excerpt(context.Background(), w, ExcerptOptions{From: new(7.0), To: new(9.0)}); !IsTruncated(err) {
 		t.Errorf("%v", err)
 	}
 	if err := w.Close(); err != nil {
@@ -238,6 +238,43 @@ func TestAttachmentsAreWritten(t *testing.T) {
 			if _, err := got.ReadFrom(r); err != nil || !bytes.Equal(got.Bytes(), data[i]) || a.MD5 == nil {
 				t.Errorf("attachment %d: %d bytes, %v", i, got.Len(), err)
 			}
+		}
+	}
+}
+
+func TestExcerptPassesDamage(t *testing.T) {
+	b := newBuilder(0)
+	group := func(data int64) {
+		list := b.channels(cn{name: "t", typ: Master, sync: SyncTime, dt: UintLE, bits: 32, conv: b.conversion(Linear, "", []float64{-10, 0.5})},
+			cn{name: "x", dt: UintLE, off: 4, bits: 32})
+		b.dg(0, b.groups(cg{cycles: 100, data: 8, first: list[0]})[0], data)
+	}
+	data := make([]byte, 800)
+	for i := range 100 {
+		binary.LittleEndian.PutUint32(data[8*i:], uint32(i))
+	}
+	blocks := []int64{b.append("DT", nil, data[:160]), b.dz("DT", data[160:400], 0), b.append("DT", nil, data[400:])}
+	b.b[blocks[1]+dzHeader+9] ^= 0x55
+	group(b.dl(9, blocks...))
+	group(1 << 40)
+	f := mustOpen(t, &b.memory)
+	for _, tt := range []struct {
+		from, to *float64
+		records  uint64
+		lost     int
+	}{{nil, nil, 70, 2}, {nil, new(-2.0), 16, 1}, {new(20.0), nil, 40, 1}, {new(-10.0), new(20.0), 30, 2}} {
+		var lost []Loss
+		got := excerpt(t, f, Uncompressed, ExcerptOptions{From: tt.from, To: tt.to, Lost: func(g *ChannelGroup, l Loss) {
+			if l.Err == nil || g != f.Groups[0] && g != f.Groups[1] {
+				t.Errorf("%+v", l)
+			}
+			lost = append(lost, l)
+		}})
+		if len(got.Groups) != 2 || got.Groups[0].Cycles != tt.records || got.Groups[1].Cycles != 0 || len(lost) != tt.lost {
+			t.Errorf("%+v: %d groups, lost %+v", tt, len(got.Groups), lost)
+		}
+		if len(lost) == 2 && (lost[0].From != 20 || lost[0].To != 50 || lost[0].Before != -0.5 || lost[0].After != 15) {
+			t.Errorf("lost %+v", lost)
 		}
 	}
 }

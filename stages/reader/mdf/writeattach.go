@@ -1,7 +1,6 @@
 package mdf
 
 import (
-	"bytes"
 	"crypto/md5"
 	"encoding/binary"
 )
@@ -25,7 +24,7 @@ func (w *Writer) Attach(spec AttachmentSpec, data []byte) error {
 		if err != nil {
 			return err
 		}
-		flags, body = flags|atCompressed, bytes.Clone(packed)
+		flags, body = flags|atCompressed, packed
 	}
 	d := le.AppendUint16(nil, flags)
 	d = append(d, make([]byte, 6)...) // who attached it: the first entry of the file's history
