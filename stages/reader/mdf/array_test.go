@@ -113,23 +113,25 @@ func structFile(write func(b *builder, members []cn, inner []cn) int64) *builder
 	return b
 }
 
+// structures writes the channels of structFile as the standard has them.
+func structures(b *builder, members, inner []cn) int64 {
+	members[2].comp = caBlock(b, 0, 1, 0, 2)
+	members[4].comp = b.channels(inner...)[0]
+	ca := caBlock(b, b.channels(members...)[0], 16, 0, 2)
+	binary.LittleEndian.PutUint32(b.b[ca+headerSize+8+12:], 1) // invalidation bits
+	return b.channels(cn{name: "t", dt: UintLE, bits: 8}, cn{name: "points", dt: ByteArray, off: 4, bits: 16 * 8, comp: ca}, cn{name: "x", dt: UintLE, bits: 8})[0]
+}
+
 func TestMembersOfArraysOfStructures(t *testing.T) {
-	absolute := func(b *builder, members, inner []cn) int64 {
-		members[2].comp = caBlock(b, 0, 1, 0, 2)
-		members[4].comp = b.channels(inner...)[0]
-		ca := caBlock(b, b.channels(members...)[0], 16, 0, 2)
-		binary.LittleEndian.PutUint32(b.b[ca+headerSize+8+12:], 1) // invalidation bits
-		return b.channels(cn{name: "t", dt: UintLE, bits: 8}, cn{name: "points", dt: ByteArray, off: 4, bits: 16 * 8, comp: ca}, cn{name: "x", dt: UintLE, bits: 8})[0]
-	}
 	relative := func(b *builder, members, inner []cn) int64 {
 		for _, list := range [][]cn{members, inner} {
 			for i := range list {
 				list[i].off -= 4
 			}
 		}
-		return absolute(b, members, inner)
+		return structures(b, members, inner)
 	}
-	for name, write := range map[string]func(*builder, []cn, []cn) int64{"offsets in the record": absolute, "offsets in the element": relative} {
+	for name, write := range map[string]func(*builder, []cn, []cn) int64{"offsets in the record": structures, "offsets in the element": relative} {
 		b := structFile(write)
 		exhaust(t, b.b)
 		f := mustOpen(t, &b.memory)
@@ -238,31 +240,36 @@ func TestHugeInvalidationBitsOfElementsDoNotWrap(t *testing.T) {
 	}
 }
 
+// elementsWithRecords writes arrays of storage CG and DG template, the first beside another group.
+func elementsWithRecords(b *builder, idSize int) {
+	template := func(storage byte, n uint64, data ...int64) int64 {
+		d := make([]byte, 16)
+		d[1], d[2] = storage, 1
+		d = binary.LittleEndian.AppendUint64(d, n)
+		return b.append("CA", append([]int64{0}, data...), append(d, make([]byte, 8*n)...))
+	}
+	id := uint64(4)
+	if idSize == 2 {
+		id = 300
+	}
+	el := b.channels(cn{name: "el", dt: UintLE, bits: 8, comp: template(cgTemplate, 3)})
+	other := b.channels(cn{name: "other", dt: UintLE, bits: 8})
+	g := b.groups(cg{id: id, cycles: 2, data: 1, first: el[0]}, cg{id: 9, cycles: 1, data: 1, first: other[0]})
+	var data []byte
+	for _, r := range [][2]uint64{{id, 10}, {id + 2, 11}, {9, 12}, {id + 1, 13}, {id, 14}} {
+		data = append(binary.LittleEndian.AppendUint16(data, uint16(r[0]))[:len(data)+idSize], byte(r[1]))
+	}
+	b.dg(idSize, g[0], b.append("DT", nil, data))
+	own := b.append("DT", nil, []byte{7, 8})
+	g = b.groups(cg{cycles: 2, data: 1, first: b.channels(cn{name: "el", dt: UintLE, bits: 8, comp: template(dgTemplate, 2, own, own)})[0]})
+	b.dg(0, g[0], own)
+}
+
 // Elements that have records of their own are skipped; the first is read, and so is all that stands beside them.
 func TestArraysWithRecordsOfTheirOwn(t *testing.T) {
 	for _, idSize := range []int{1, 2} {
 		b := newBuilder(0)
-		template := func(storage byte, n uint64, data ...int64) int64 {
-			d := make([]byte, 16)
-			d[1], d[2] = storage, 1
-			d = binary.LittleEndian.AppendUint64(d, n)
-			return b.append("CA", append([]int64{0}, data...), append(d, make([]byte, 8*n)...))
-		}
-		id := uint64(4)
-		if idSize == 2 {
-			id = 300
-		}
-		el := b.channels(cn{name: "el", dt: UintLE, bits: 8, comp: template(cgTemplate, 3)})
-		other := b.channels(cn{name: "other", dt: UintLE, bits: 8})
-		g := b.groups(cg{id: id, cycles: 2, data: 1, first: el[0]}, cg{id: 9, cycles: 1, data: 1, first: other[0]})
-		var data []byte
-		for _, r := range [][2]uint64{{id, 10}, {id + 2, 11}, {9, 12}, {id + 1, 13}, {id, 14}} {
-			data = append(binary.LittleEndian.AppendUint16(data, uint16(r[0]))[:len(data)+idSize], byte(r[1]))
-		}
-		b.dg(idSize, g[0], b.append("DT", nil, data))
-		own := b.append("DT", nil, []byte{7, 8})
-		g = b.groups(cg{cycles: 2, data: 1, first: b.channels(cn{name: "el", dt: UintLE, bits: 8, comp: template(dgTemplate, 2, own, own)})[0]})
-		b.dg(0, g[0], own)
+		elementsWithRecords(b, idSize)
 		exhaust(t, b.b)
 		f := mustOpen(t, &b.memory)
 		for i, want := range [][]float64{{10, 14}, {12}, {7, 8}} {

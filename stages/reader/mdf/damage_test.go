@@ -52,6 +52,9 @@ func seedFiles(t testing.TB) map[string][]byte {
 	files["hierarchy"] = hierarchyFile().b
 	files["conversions"] = conversionFile().b
 	files["metadata"] = metadataFile().b
+	b = structFile(structures)
+	elementsWithRecords(b, 1)
+	files["structures"] = b.b
 	return files
 }
 
