@@ -44,38 +44,45 @@ func (i *instance) trySave(ctx context.Context, c *transport.Checkpoint) (err er
 	if i.n.parts.Reader != nil {
 		stored.Progress = i.n.e.Progress(i.w.id)
 	}
+	wrote := uint64(len(c.Snapshot))
 	if len(c.Snapshot) > transport.PageBytes {
-		if stored.Pages, err = i.page(ctx, c.Snapshot); err != nil {
+		if stored.Pages, wrote, err = i.page(ctx, c.Snapshot); err != nil {
 			return err
 		}
 		stored.Snapshot = nil
 	}
+	defer func() {
+		if err == nil {
+			i.outdated, i.stateBytes = i.outdated+i.stateBytes, wrote
+		}
+	}()
 	defer i.n.meter.Append.Since(time.Now())
 	return i.n.out.Commit(ctx, map[transport.Chain]transport.Checkpoint{i.chain: stored})
 }
 
-// page appends the pages of a snapshot that the last checkpoint does not have.
-func (i *instance) page(ctx context.Context, state []byte) (hashes []transport.PageHash, err error) {
+// page appends the pages of a snapshot that the last checkpoint does not have, and says how many bytes that were.
+func (i *instance) page(ctx context.Context, state []byte) (hashes []transport.PageHash, wrote uint64, err error) {
 	now := map[transport.PageHash]bool{}
 	for _, p := range transport.SplitPages(state) {
 		if !i.pages[p.Hash] && !now[p.Hash] {
 			if _, err := i.chain.Append(ctx, transport.Record{Kind: transport.Page, Page: &p}); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			i.n.stored(1)
+			wrote += uint64(len(p.Data))
 		}
 		now[p.Hash] = true
 		hashes = append(hashes, p.Hash)
 	}
 	i.pages = now
-	return hashes, nil
+	return hashes, wrote, nil
 }
 
 // covered tells the producers how far this node has come, and trims its own chain.
 func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 	i.consumed(c)
 	i.savedOut, i.unsavedBytes = out, 0
-	if i.flow != nil && !i.n.e.retain && !i.n.keeps {
+	if i.flow != nil && !i.n.e.retain {
 		step := trimStep
 		if share := i.n.share(); share > 0 {
 			step = min(step, uint64(share))
@@ -84,12 +91,19 @@ func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 	}
 }
 
-// trim trims the chain, where that frees so many bytes.
+// trim trims the chain, where that frees so many bytes: of events that all consumers have, and of checkpoints before the last one, with
+// their pages. A stage that emits little, or whose consumers wait for something else, writes them all the same.
 func (i *instance) trim(ctx context.Context, step uint64) {
-	if below, ok := i.flow.trimmable(i.savedOut, step); ok {
-		if err := i.n.out.Trim(ctx, i.chain.ID(), below); err != nil {
-			i.n.log.Warn("trimming", "recording", i.w.item.Name, "error", err)
-		}
+	below, ok := schemas.Position(0), false
+	if !i.n.keeps {
+		below, ok = i.flow.trimmable(i.savedOut, step)
+	}
+	if !ok && i.outdated < step {
+		return
+	}
+	i.outdated = 0
+	if err := i.n.out.Trim(ctx, i.chain.ID(), below); err != nil {
+		i.n.log.Warn("trimming", "recording", i.w.item.Name, "error", err)
 	}
 }
 

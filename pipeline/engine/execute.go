@@ -125,7 +125,7 @@ func (i *instance) open(ctx context.Context) settle.Input {
 	i.chain, i.pages = chain, map[transport.PageHash]bool{}
 	i.before = triedBefore(&st)
 	if state.Checkpoint != nil {
-		i.savedOut = state.Checkpoint.Out
+		i.savedOut, i.stateBytes, i.outdated = state.Checkpoint.Out, 0, 1 // how many lie before it is not known
 		i.consumed(state.Checkpoint.Cursor)
 		for _, h := range state.Checkpoint.Pages {
 			i.pages[h] = true

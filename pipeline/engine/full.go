@@ -90,13 +90,15 @@ func (n *node) share() int64 { return spec.LogShare(n.e.maxLog, n.line.active())
 // as its log is full: it may hold what others lack.
 func (i *instance) makeRoom(ctx context.Context) {
 	i.roomMade = time.Now()
-	if i.flow == nil || i.n.e.retain || i.n.keeps {
+	if i.flow == nil || i.n.e.retain {
 		return
 	}
 	if err := i.flow.lookUp(ctx, i.n, i.w.id); err != nil {
 		i.n.log.Debug("looking for room", "error", err)
 	}
-	i.trim(ctx, 1)
+	if i.trim(ctx, 1); i.n.keeps {
+		return
+	}
 	if err := i.trimOwn(ctx); err != nil {
 		i.n.log.Debug("trimming a full log", "error", err)
 	}

@@ -211,3 +211,35 @@ pipelines:
 		p.stop()
 	}
 }
+
+// A stage that says nothing until its end writes checkpoints all the same, more in all than its log holds: those before the last one
+// make room, without an event that anybody could take.
+func TestCheckpointsOfASilentStageDoNotFillTheLog(t *testing.T) {
+	for name, state := range map[string]int{"in the record": 100_000, "paged": 300_000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				broker := memory.New()
+				p := boot(t, setup{yaml: fmt.Sprintf(`
+version: 1
+transport: { memory: { limits: { max_bytes: 2MiB } } }
+defaults: { retry: { backoff: 10ms, max_backoff: 1s } }
+pipelines:
+  p:
+    stages:
+      - { name: read, uses: reader/gen, with: { items: 2, rows: 60, bytes: 100 } }
+      - { name: count, uses: analysis/fold, checkpoint: { inputs: 2 }, with: { keep: 1000, state: %d } }
+`, state), quiet: true, broker: broker, store: newMemorySink()})
+				ids := p.submit()
+				ctx, stop := context.WithTimeout(t.Context(), 2*time.Hour)
+				defer stop()
+				if err := p.manager.Wait(ctx, ids); err != nil {
+					for _, s := range p.engine.Status() {
+						t.Logf("%s: full %v, %d events out, %d checkpoints", s.Stage, s.Full, s.Out, s.Checkpoints)
+					}
+					t.Errorf("jobs whose checkpoints are more than a log of 2 MiB: %v", err)
+				}
+				p.stop()
+			})
+		})
+	}
+}

@@ -63,6 +63,8 @@ type instance struct {
 	due          bool                        // a checkpoint is to be asked for
 	trimmed      uint64                      // when the log was full: up to which event it was trimmed
 	roomMade     time.Time                   // when it was last trimmed for that
+	stateBytes   uint64                      // of what the last checkpoint wrote: its snapshot, or new pages of it
+	outdated     uint64                      // bytes of what earlier ones wrote, which a trim removes
 	savedOut     uint64                      // sequence of the last out event before the last checkpoint
 	unsavedBytes int64                       // of out events behind it
 	parking      bool                        // the instance is to leave a failed job

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -34,6 +35,7 @@ type scriptConfig struct {
 	Bytes int    `yaml:"bytes" doc:"Bytes of a row."`
 	Paced bool   `yaml:"paced" doc:"A row leaves a second after the one before."`
 	Keep  int    `yaml:"keep" doc:"Each n-th input is echoed."`
+	State int    `yaml:"state" doc:"Bytes of the state besides."`
 }
 
 // types are the stage types that do as the test says: reader/gen, process/script, process/once (non-deterministic).
@@ -195,7 +197,8 @@ func (s *scripted) Snapshot(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return json.Marshal([]int{s.seen, s.sum})
+	state, err := json.Marshal([]int{s.seen, s.sum})
+	return append(state, bytes.Repeat([]byte{' '}, s.c.State)...), err
 }
 
 func (s *scripted) Restore(_ context.Context, state []byte) error {
