@@ -57,8 +57,9 @@ type broken struct{}
 func (broken) Cursor(context.Context, schemas.ChainID) (schemas.Cursor, error) {
 	return schemas.Cursor{}, nil
 }
-func (broken) Write(context.Context, pipeline.Batch) error { return nil }
-func (broken) Commit(context.Context, schemas.ChainID, schemas.Cursor, schemas.Cursor) error {
+func (broken) Write(context.Context, pipeline.Batch) error             { return nil }
+func (broken) Replaced(context.Context, pipeline.Origin) (bool, error) { return false, nil }
+func (broken) Commit(context.Context, pipeline.Origin, schemas.Cursor, schemas.Cursor) error {
 	return nil
 }
 func (broken) Close() error { return errors.New("the disk under the sink is gone") }

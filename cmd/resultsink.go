@@ -87,10 +87,13 @@ func (s *resultSink) Write(_ context.Context, b pipeline.Batch) error {
 }
 
 // Commit implements pipeline.Sink.
-func (s *resultSink) Commit(_ context.Context, id schemas.ChainID, _, to schemas.Cursor) error {
-	s.stage(id, "").cursor = to.Clone()
+func (s *resultSink) Commit(_ context.Context, of pipeline.Origin, _, to schemas.Cursor) error {
+	s.stage(of.ChainID, "").cursor = to.Clone()
 	return nil
 }
+
+// Replaced implements pipeline.Sink: there is one job.
+func (s *resultSink) Replaced(context.Context, pipeline.Origin) (bool, error) { return false, nil }
 
 func (r *stageResults) table(b pipeline.Batch, t schemas.Table) (err error) {
 	if r.w == nil {

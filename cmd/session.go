@@ -290,16 +290,21 @@ func (x *session) submissions(ctx context.Context, name string) (subs []job.Subm
 	return subs, nil
 }
 
-// id is the item's job: of its last generation, or of another one when a job stopped that, when its results are lost, or, with
-// --again, when that is over.
+// id is the item's job: of its last generation, or of another one when a job stopped that, when its results are lost or another
+// configuration's stand in their place, or, with --again, when that is over.
 func (x *session) id(ctx context.Context, name string, it pipeline.Item) (schemas.JobID, error) {
 	last := x.engine.JobID(name, it, 0)
 	for generation := 1; ; generation++ {
 		j, ok := x.managers[name].Job(last)
-		if !ok {
-			return last, nil
-		}
 		next := x.engine.JobID(name, it, generation)
+		if !ok {
+			replaced, err := x.replaced(ctx, name, job.Job{ID: last, Item: it.Name})
+			if !replaced || err != nil {
+				return last, err
+			}
+			last = next // an earlier state had the job
+			continue
+		}
 		if _, ok := x.managers[name].Job(next); ok || x.stopped(name, last) || x.again && j.State.Over() {
 			last = next
 			continue
@@ -308,7 +313,7 @@ func (x *session) id(ctx context.Context, name string, it pipeline.Item) (schema
 		if !lost || err != nil {
 			return last, err
 		}
-		x.log.Warn("the results of a finished recording are gone from where they were stored; it is replayed again", "pipeline", name, "recording", it.Name)
+		x.log.Warn("the results of a finished recording are gone from where they were stored, or another configuration's stand there; it is replayed again", "pipeline", name, "recording", it.Name)
 		last = next
 	}
 }
@@ -326,6 +331,23 @@ func (x *session) lost(ctx context.Context, name string, id schemas.JobID) (bool
 		if from := x.spec.Pipeline(below).From; len(from) > 0 && from[0].Pipeline == name {
 			if lost, err := x.lost(ctx, below, x.engine.Derived(below, id)); lost || err != nil {
 				return lost, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// replaced says whether stores would not take what a job gives, or one that derives from it: they took it before, and that of a
+// newer one since.
+func (x *session) replaced(ctx context.Context, name string, j job.Job) (bool, error) {
+	if replaced, err := x.engine.Replaced(ctx, name, j); replaced || err != nil {
+		return replaced, err
+	}
+	for _, below := range x.engine.Pipelines() {
+		if from := x.spec.Pipeline(below).From; len(from) > 0 && from[0].Pipeline == name {
+			derived := job.Job{ID: x.engine.Derived(below, j.ID), Item: j.Item, Upstream: j.ID}
+			if replaced, err := x.replaced(ctx, below, derived); replaced || err != nil {
+				return replaced, err
 			}
 		}
 	}

@@ -59,18 +59,33 @@ type EmitterFunc func(ctx context.Context, b Batch) error
 // Emit calls f.
 func (f EmitterFunc) Emit(ctx context.Context, b Batch) error { return f(ctx, b) }
 
+// An Origin says whose the events of a chain are: the job and the stage that emitted them, and what they are of. Jobs are
+// versions of each other when they have pipeline and item in common, and so are their chains of one stage: a version of a
+// result each.
+type Origin struct {
+	schemas.ChainID
+	Pipeline string `json:"pipeline"` // of the stage
+	Item     string `json:"item"`
+}
+
 // A Sink stores the events of chains in a store of its own, which is also its checkpoint. Calls for one chain come from one
-// goroutine; calls for different chains come concurrently. id names the chain that is stored: the job and the stage that
-// emitted it.
+// goroutine; calls for different chains come concurrently. A chain is named by the job and the stage that emitted it.
+//
+// A store has one version of a result. Of two versions the newer one is that whose first Commit came later. As soon as a version
+// is whole (its Commit to a cursor that has Ended), it alone is there, and all older ones are gone, though it be of nothing at
+// all; until then an older one that is whole stays. An older one that is committed to later moves its cursor and stores nothing.
+// Only a store whose readers tell jobs apart keeps all versions, and answers Replaced with false.
 type Sink interface {
-	// Cursor is what the store holds of the chain already; the zero Cursor when nothing.
+	// Cursor is how far the chain was stored; the zero Cursor when it was not. It says so of a version that was replaced, too.
 	Cursor(ctx context.Context, id schemas.ChainID) (schemas.Cursor, error)
+	// Replaced says whether what was stored of a chain is gone, or will not be taken, since a newer version is whole.
+	Replaced(ctx context.Context, of Origin) (bool, error)
 	// Write takes one batch of the chain; rows are keyed by (job, stage, sequence, row), so that a batch written again
 	// replaces itself. Nothing needs to be durable before Commit. After an error the engine calls Cursor and goes on there.
 	Write(ctx context.Context, b Batch) error
-	// Commit makes everything written since the last Commit durable together with the cursor. It returns ErrStale, and
-	// stores nothing, unless from is what is stored.
-	Commit(ctx context.Context, id schemas.ChainID, from, to schemas.Cursor) error
+	// Commit makes everything written since the last Commit durable together with the cursor, and with what it replaces. It
+	// returns ErrStale, and stores nothing, unless from is what is stored. A chain may be committed without any Write.
+	Commit(ctx context.Context, of Origin, from, to schemas.Cursor) error
 	io.Closer
 }
 
@@ -84,10 +99,10 @@ type FleetSink interface {
 // version of the job has written since.
 type RestoringSink interface {
 	Sink
-	// Restore makes the results of a finished chain be there as when it was stored, and says how many it had to put back.
-	// batches are all documents that the chain holds, in order, as they were written; it is never called for a chain that is
-	// being written.
-	Restore(ctx context.Context, id schemas.ChainID, batches []Batch) (restored int, err error)
+	// Restore makes the results of a finished chain be there as when it was stored, and says how many it had to put back. A
+	// version that was replaced is the newest one then. batches are all documents that the chain holds, in order, as they were
+	// written; it is never called for a chain that is being written.
+	Restore(ctx context.Context, of Origin, batches []Batch) (restored int, err error)
 }
 
 // A Result is the documents of one type that one job's chain holds, for a Fold.

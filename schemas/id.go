@@ -81,6 +81,16 @@ func (c Cursor) Clone() Cursor {
 	return Cursor{Edges: append([]EdgeCursor(nil), c.Edges...), Merge: append([]byte(nil), c.Merge...)}
 }
 
+// Ended says whether the end of every edge was taken.
+func (c Cursor) Ended() bool {
+	for _, e := range c.Edges {
+		if !e.Ended {
+			return false
+		}
+	}
+	return len(c.Edges) > 0
+}
+
 // SameInput says whether both cursors stand behind the same inputs; positions, which a mirror may change, do not count.
 func (c Cursor) SameInput(d Cursor) bool {
 	if len(c.Edges) != len(d.Edges) {

@@ -62,7 +62,7 @@ func (i *instance) execute(ctx context.Context, a settle.Action) (answer settle.
 func (i *instance) load(ctx context.Context) settle.Input {
 	var c schemas.Cursor
 	err := i.store.call(ctx, func(ctx context.Context) error {
-		at, err := i.store.sink.Cursor(ctx, i.store.of)
+		at, err := i.store.sink.Cursor(ctx, i.store.of.ChainID)
 		if ctx.Err() == nil { // one that was given up may come back later
 			c = at
 		}

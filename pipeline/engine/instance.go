@@ -105,7 +105,7 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 		i.edges = append(i.edges, &edge{index: k, from: in, id: schemas.ChainID{Job: i.jobAt(in), Stage: in.name}})
 	}
 	if n.parts.Sink != nil {
-		i.store = &store{n: n, sink: n.parts.Sink, of: i.edges[0].id}
+		i.store = &store{n: n, sink: n.parts.Sink, of: n.origin(i.edges[0].id, w.item.Name)}
 	}
 	n.meter.Active.Add(1)
 	defer n.meter.Active.Add(-1)

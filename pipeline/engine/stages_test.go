@@ -201,7 +201,8 @@ func (s *memorySink) Write(_ context.Context, b pipeline.Batch) error {
 	return nil
 }
 
-func (s *memorySink) Commit(_ context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
+func (s *memorySink) Commit(_ context.Context, of pipeline.Origin, from, to schemas.Cursor) error {
+	id := of.ChainID
 	if s.refuse != nil {
 		return s.refuse
 	}
@@ -220,6 +221,9 @@ func (s *memorySink) Commit(_ context.Context, id schemas.ChainID, from, to sche
 	s.cursors[id] = to.Clone()
 	return nil
 }
+
+// Replaced: versions stay side by side, so that tests see what each of them did.
+func (s *memorySink) Replaced(context.Context, pipeline.Origin) (bool, error) { return false, nil }
 
 func (s *memorySink) Close() error { return nil }
 

@@ -15,7 +15,7 @@ import (
 type store struct {
 	n       *node
 	sink    pipeline.Sink
-	of      schemas.ChainID // the chain it stores
+	of      pipeline.Origin // of the chain it stores
 	fails   int             // of Cursor and Commit since the last commit
 	refused error           // why it takes nothing more: writing to it fails for good, and so the input does
 }
@@ -38,7 +38,7 @@ func (s *store) call(ctx context.Context, f func(context.Context) error) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, d, fmt.Errorf("timeout: the sink did not answer within %s", d))
 	defer cancel()
-	if !s.n.hung.wait(ctx, s.of) {
+	if !s.n.hung.wait(ctx, s.of.ChainID) {
 		return fmt.Errorf("%w: an earlier call still hangs", context.Cause(ctx))
 	}
 	done := make(chan error, 1)
@@ -59,7 +59,7 @@ func (s *store) call(ctx context.Context, f func(context.Context) error) error {
 		return timedOut(ctx, err)
 	case <-t.C:
 	}
-	s.n.hung.add(s.of, back)
+	s.n.hung.add(s.of.ChainID, back)
 	return context.Cause(ctx)
 }
 

@@ -24,6 +24,8 @@ type Store struct {
 	Dump func() (string, error)
 	// Types are the event types of the batches of documents that the suite writes; empty is two types of its own.
 	Types []string
+	// KeepsVersions says that the store's readers tell jobs apart, so that it keeps the results of all of them.
+	KeepsVersions bool
 }
 
 // TestSink is the suite of sinks. fresh makes an empty store. The suite writes chains of documents and of tables into it and
@@ -45,6 +47,12 @@ var sinkCases = []struct {
 	{"a commit again is stale", testCommitAgain},
 	{"what was not committed is not there", testUncommitted},
 	{"chains at the same time", testConcurrent},
+	{"a newer version replaces an older one", testNewerReplaces},
+	{"a newer version of nothing replaces an older one", testEmptyReplaces},
+	{"an older version that ends late does not come back", testOlderEndsLate},
+	{"an older version that ends first is there until the newer one ends", testOlderEndsFirst},
+	{"a kill between any two calls of a newer version", testKillsOfNewer},
+	{"versions at the same time", testVersionsAtOnce},
 	{"fleet results replace each other", testFleet},
 	{"close may be called twice", testClose},
 }
@@ -58,7 +66,7 @@ type call struct {
 
 // A chain is what one stage emitted for one job, and the calls that the engine makes to store it.
 type chain struct {
-	id      schemas.ChainID
+	of      pipeline.Origin
 	batches []pipeline.Batch
 	calls   []call
 }
@@ -70,7 +78,7 @@ func newChain(t testing.TB, s Store, n int) chain {
 	if len(types) == 0 {
 		types = []string{"suite.one.v1", "suite.two.v1"}
 	}
-	c := chain{id: schemas.ChainID{Job: schemas.NewJobID("job", itoa(n)), Stage: "stage-" + itoa(n)}}
+	c := chain{of: pipeline.Origin{ChainID: schemas.ChainID{Job: schemas.NewJobID("job", itoa(n)), Stage: "stage-" + itoa(n)}, Pipeline: "suite", Item: "drive " + itoa(n) + ".mf4"}}
 	signals := Batches(t, schemas.Signals, "t v w\n 0 1 10\n 0.1 2 -\n 0.25 3 30\n [slow]\n t x\n 0 5", "t v w\n 0.31 4 -\n 1.5 - 50", "t v w\n 70 6 60")
 	doc := func(eventType, text string) pipeline.Batch {
 		return pipeline.Batch{Type: eventType, Slice: signals[0].Slice, Docs: []pipeline.Doc{pipeline.Doc(text)}}
@@ -81,7 +89,7 @@ func newChain(t testing.TB, s Store, n int) chain {
 	c.batches[1].Docs = append(c.batches[1].Docs, pipeline.Doc(`{"n":1.5}`))
 	for i := range c.batches {
 		b := &c.batches[i]
-		b.Job, b.Stage, b.Item, b.Pipeline, b.Sequence = c.id.Job, c.id.Stage, "drive "+itoa(n)+".mf4", "suite", uint64(i+1)
+		b.Sequence = uint64(i + 1)
 		c.calls = append(c.calls, call{write: b})
 		if i == 1 || i == 2 || i == 5 {
 			c.calls = append(c.calls, call{commit: b.Sequence})
@@ -89,6 +97,7 @@ func newChain(t testing.TB, s Store, n int) chain {
 	}
 	end := uint64(len(c.batches)) + 1 // the end event, which sinks do not see
 	c.calls = append(c.calls, call{commit: end - 1}, call{commit: end, ended: true})
+	c.belong(c.of)
 	return c
 }
 
@@ -96,7 +105,7 @@ func (c *chain) cursor(sequence uint64, ended bool) schemas.Cursor {
 	if sequence == 0 {
 		return schemas.Cursor{}
 	}
-	edge := schemas.EdgeCursor{Stage: c.id.Stage, Sequence: sequence, Position: schemas.Position(sequence * 10), Ended: ended}
+	edge := schemas.EdgeCursor{Stage: c.of.Stage, Sequence: sequence, Position: schemas.Position(sequence * 10), Ended: ended}
 	return schemas.Cursor{Edges: []schemas.EdgeCursor{edge}}
 }
 
@@ -120,7 +129,7 @@ func mustDump(t testing.TB, s Store) string {
 
 // apply makes calls as the engine does, from the cursor that the store has; it returns the cursor it left.
 func (c *chain) apply(ctx context.Context, sink pipeline.Sink, calls []call) error {
-	from, err := sink.Cursor(ctx, c.id)
+	from, err := sink.Cursor(ctx, c.of.ChainID)
 	if err != nil {
 		return fmt.Errorf("cursor: %w", err)
 	}
@@ -139,7 +148,7 @@ func (c *chain) apply(ctx context.Context, sink pipeline.Sink, calls []call) err
 			continue
 		}
 		to := c.cursor(k.commit, k.ended)
-		if err := sink.Commit(ctx, c.id, from, to); err != nil {
+		if err := sink.Commit(ctx, c.of, from, to); err != nil {
 			return fmt.Errorf("commit to %d: %w", k.commit, err)
 		}
 		from = to
@@ -187,7 +196,7 @@ func testKills(t testing.TB, fresh func(testing.TB) Store) {
 			t.Fatalf("before the kill behind call %d: %v", killed, err)
 		}
 		sink := mustOpen(t, s)
-		cursor, err := sink.Cursor(t.Context(), c.id)
+		cursor, err := sink.Cursor(t.Context(), c.of.ChainID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,13 +239,13 @@ func testRewrites(t testing.TB, fresh func(testing.TB) Store) {
 			continue
 		}
 		to := c.cursor(b.Sequence, false)
-		must(t, sink.Commit(t.Context(), c.id, from, to))
+		must(t, sink.Commit(t.Context(), c.of, from, to))
 		from = to
 		for _, again := range c.batches[1 : i+1] {
 			must(t, sink.Write(t.Context(), again))
 		}
 	}
-	must(t, sink.Commit(t.Context(), c.id, from, c.cursor(end, true)))
+	must(t, sink.Commit(t.Context(), c.of, from, c.cursor(end, true)))
 	if got := mustDump(t, s); got != want[end] {
 		t.Fatalf("written again the store holds\n%s\nwant\n%s", got, want[end])
 	}
@@ -249,7 +258,7 @@ func testStale(t testing.TB, fresh func(testing.TB) Store) {
 	want := reference(t, fresh(t), c)
 	zombie, owner := mustOpen(t, s), mustOpen(t, s)
 	for _, sink := range []pipeline.Sink{zombie, owner} {
-		if _, err := sink.Cursor(t.Context(), c.id); err != nil {
+		if _, err := sink.Cursor(t.Context(), c.of.ChainID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,7 +268,7 @@ func testStale(t testing.TB, fresh func(testing.TB) Store) {
 		for _, b := range c.batches[:5] {
 			must(t, zombie.Write(t.Context(), b))
 		}
-		if err := zombie.Commit(t.Context(), c.id, from, c.cursor(4, false)); !errors.Is(err, pipeline.ErrStale) {
+		if err := zombie.Commit(t.Context(), c.of, from, c.cursor(4, false)); !errors.Is(err, pipeline.ErrStale) {
 			t.Fatalf("commit from %v, the store is at 2: %v", from, err)
 		}
 		if got := mustDump(t, s); got != before {
@@ -280,7 +289,7 @@ func testCommitAgain(t testing.TB, fresh func(testing.TB) Store) {
 	sink := mustOpen(t, s)
 	must(t, c.apply(t.Context(), sink, c.calls[:3]))
 	before := mustDump(t, s)
-	if err := sink.Commit(t.Context(), c.id, schemas.Cursor{}, c.cursor(2, false)); !errors.Is(err, pipeline.ErrStale) {
+	if err := sink.Commit(t.Context(), c.of, schemas.Cursor{}, c.cursor(2, false)); !errors.Is(err, pipeline.ErrStale) {
 		t.Fatalf("the same commit again: %v", err)
 	}
 	if got := mustDump(t, s); got != before {
@@ -299,11 +308,11 @@ func testUncommitted(t testing.TB, fresh func(testing.TB) Store) {
 	for _, b := range c.batches[2:] {
 		must(t, sink.Write(t.Context(), b))
 	}
-	if _, err := sink.Cursor(t.Context(), c.id); err != nil { // the engine drops the instance and looks again
+	if _, err := sink.Cursor(t.Context(), c.of.ChainID); err != nil { // the engine drops the instance and looks again
 		t.Fatal(err)
 	}
-	must(t, sink.Commit(t.Context(), c.id, c.cursor(2, false), c.cursor(3, false)))
-	must(t, sink.Commit(t.Context(), c.id, c.cursor(3, false), c.cursor(2, false)))
+	must(t, sink.Commit(t.Context(), c.of, c.cursor(2, false), c.cursor(3, false)))
+	must(t, sink.Commit(t.Context(), c.of, c.cursor(3, false), c.cursor(2, false)))
 	if got := mustDump(t, s); got != want[2] {
 		t.Fatalf("what was written before Cursor is stored:\n%s\nwant\n%s", got, want[2])
 	}
@@ -317,7 +326,9 @@ func testConcurrent(t testing.TB, fresh func(testing.TB) Store) {
 	for n := range chains {
 		all = append(all, newChain(t, got, n))
 	}
-	all[1].rename(schemas.ChainID{Job: all[0].id.Job, Stage: all[1].id.Stage}, all[0].batches[0].Item) // two stages of one job
+	stage := all[0].of // of the same job
+	stage.Stage = all[1].of.Stage
+	all[1].belong(stage)
 	for _, c := range all {
 		sink := mustOpen(t, want)
 		must(t, c.apply(t.Context(), sink, c.calls))
@@ -341,10 +352,12 @@ func testConcurrent(t testing.TB, fresh func(testing.TB) Store) {
 	closeTwice(t, sinks...)
 }
 
-func (c *chain) rename(id schemas.ChainID, item string) {
-	c.id = id
+// belong makes the chain another one's.
+func (c *chain) belong(of pipeline.Origin) {
+	c.of = of
 	for i := range c.batches {
-		c.batches[i].Job, c.batches[i].Stage, c.batches[i].Item = id.Job, id.Stage, item
+		b := &c.batches[i]
+		b.Job, b.Stage, b.Pipeline, b.Item = of.Job, of.Stage, of.Pipeline, of.Item
 	}
 }
 

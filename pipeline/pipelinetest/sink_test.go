@@ -17,10 +17,17 @@ import (
 
 // A disk is what a memorySink stores; it outlives the sinks.
 type disk struct {
-	mu      sync.Mutex
-	rows    map[string]string
-	cursors map[schemas.ChainID]schemas.Cursor
-	fleet   map[string]string
+	mu       sync.Mutex
+	keeps    bool // all versions
+	rows     map[row]string
+	cursors  map[schemas.ChainID]schemas.Cursor
+	versions map[pipeline.Origin][]schemas.JobID // in order of their first commits; the key has no job
+	fleet    map[string]string
+}
+
+type row struct {
+	of  schemas.ChainID
+	key string
 }
 
 // memory is a sink; its bugs are what the suite must find.
@@ -60,22 +67,76 @@ func (m *memorySink) Write(_ context.Context, b pipeline.Batch) error {
 func (m *memorySink) store(b pipeline.Batch) {
 	m.disk.mu.Lock()
 	defer m.disk.mu.Unlock()
-	for row, d := range b.Docs {
-		key := fmt.Sprint(b.Job, "/", b.Stage, "/", b.Sequence, "/", row)
+	of := schemas.ChainID{Job: b.Job, Stage: b.Stage}
+	for i, d := range b.Docs {
+		key := fmt.Sprint(b.Sequence, "/", i)
 		switch m.bug {
 		case "appends":
 			key += fmt.Sprint("/", len(m.disk.rows))
 		case "keyed without stage":
-			key = fmt.Sprint(b.Job, "/", b.Sequence, "/", row)
+			of.Stage = ""
 		}
-		m.disk.rows[key] = string(d)
+		m.disk.rows[row{of, key}] = string(d)
 	}
 	for _, t := range b.Tables {
-		m.disk.rows[fmt.Sprint(b.Job, "/", b.Stage, "/", b.Sequence, "/", t.Name)] = fmt.Sprint(t.Rows())
+		m.disk.rows[row{of, fmt.Sprint(b.Sequence, "/", t.Name)}] = fmt.Sprint(t.Rows())
 	}
 }
 
-func (m *memorySink) Commit(_ context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
+// enter says whether a version is there, and notes it with its first commit.
+func (m *memorySink) enter(of pipeline.Origin, from schemas.Cursor) bool {
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	result := m.result(of)
+	if len(from.Edges) == 0 || m.bug == "an older one comes back" && !slices.Contains(m.disk.versions[result], of.Job) {
+		m.disk.versions[result] = append(m.disk.versions[result], of.Job)
+	}
+	if m.bug == "replaced by the first commit" {
+		m.supersede(of)
+	}
+	return m.disk.keeps || m.bug == "an older one goes on" || slices.Contains(m.disk.versions[result], of.Job)
+}
+
+func (m *memorySink) result(of pipeline.Origin) pipeline.Origin {
+	of.Job = ""
+	switch m.bug {
+	case "other items replaced":
+		of.Item = ""
+	case "other pipelines replaced":
+		of.Pipeline = ""
+	case "other stages replaced":
+		of.Stage = ""
+	}
+	return of
+}
+
+// supersede removes all versions before one.
+func (m *memorySink) supersede(of pipeline.Origin) {
+	versions := m.disk.versions[m.result(of)]
+	at := slices.Index(versions, of.Job)
+	if m.bug == "the last to end wins" {
+		m.disk.versions[m.result(of)] = []schemas.JobID{of.Job}
+		versions = slices.DeleteFunc(slices.Clone(versions), func(job schemas.JobID) bool { return job == of.Job })
+		at = len(versions)
+	} else if at > 0 && m.bug != "an older one comes back" {
+		m.disk.versions[m.result(of)] = versions[at:]
+	}
+	for _, job := range versions[:max(at, 0)] {
+		maps.DeleteFunc(m.disk.rows, func(r row, _ string) bool {
+			return r.of.Job == job && (r.of.Stage == of.Stage || m.bug == "other stages replaced") && (m.bug != "tables stay" || strings.HasSuffix(r.key, "/0"))
+		})
+	}
+}
+
+func (m *memorySink) Replaced(_ context.Context, of pipeline.Origin) (bool, error) {
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	_, known := m.disk.cursors[of.ChainID]
+	return known && !m.disk.keeps && !slices.Contains(m.disk.versions[m.result(of)], of.Job) && m.bug != "never says that it replaced", nil
+}
+
+func (m *memorySink) Commit(_ context.Context, of pipeline.Origin, from, to schemas.Cursor) error {
+	id := of.ChainID
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.disk.mu.Lock()
@@ -92,14 +153,20 @@ func (m *memorySink) Commit(_ context.Context, id schemas.ChainID, from, to sche
 	if m.bug == "last batch lost" && len(batches) > 0 {
 		batches = batches[:len(batches)-1]
 	}
-	for _, b := range batches {
-		m.store(b)
+	there := m.enter(of, from)
+	if there {
+		for _, b := range batches {
+			m.store(b)
+		}
 	}
 	if stale {
 		return pipeline.ErrStale
 	}
 	m.disk.mu.Lock()
 	defer m.disk.mu.Unlock()
+	if there && to.Ended() && !m.disk.keeps && (m.bug != "nothing replaces nothing" || len(batches) > 0) {
+		m.supersede(of)
+	}
 	m.disk.cursors[id] = to.Clone()
 	return nil
 }
@@ -119,8 +186,10 @@ func (m *memorySink) Close() error { return nil }
 
 func memoryStore(bug string) func(testing.TB) Store {
 	return func(testing.TB) Store {
-		d := &disk{rows: map[string]string{}, cursors: map[schemas.ChainID]schemas.Cursor{}, fleet: map[string]string{}}
+		d := &disk{keeps: bug == "versions are kept" || bug == keeps, rows: map[row]string{}, cursors: map[schemas.ChainID]schemas.Cursor{},
+			versions: map[pipeline.Origin][]schemas.JobID{}, fleet: map[string]string{}}
 		return Store{
+			KeepsVersions: bug == keeps || bug == "versions are not kept",
 			Open: func() (pipeline.Sink, error) {
 				return &memorySink{disk: d, bug: bug, pending: map[schemas.ChainID][]pipeline.Batch{}}, nil
 			},
@@ -133,11 +202,20 @@ func memoryStore(bug string) func(testing.TB) Store {
 	}
 }
 
-func TestSinkTakesAGoodSink(t *testing.T) { TestSink(t, memoryStore("")) }
+// keeps is no bug.
+const keeps = "keeps all versions"
+
+func TestSinkTakesAGoodSink(t *testing.T) {
+	for _, kind := range []string{"one version", keeps} {
+		t.Run(kind, func(t *testing.T) { TestSink(t, memoryStore(kind)) })
+	}
+}
 
 func TestSinkFindsBadOnes(t *testing.T) {
 	for _, bug := range []string{"pending survives Cursor", "cursor forgotten", "stored before Commit", "appends", "keyed without stage", "no comparison",
-		"stale but stored", "last batch lost", "commits others", "first fleet result stays"} {
+		"stale but stored", "last batch lost", "commits others", "first fleet result stays", "versions are kept", "versions are not kept", "an older one goes on", "an older one comes back",
+		"the last to end wins", "replaced by the first commit", "other items replaced", "other pipelines replaced", "other stages replaced", "tables stay",
+		"nothing replaces nothing", "never says that it replaced"} {
 		failed := 0
 		for _, c := range sinkCases {
 			if fails(func(tb testing.TB) { c.run(tb, memoryStore(bug)) }) {

@@ -57,12 +57,12 @@ func BenchmarkWrite(b *testing.B) {
 		b.StartTimer()
 		must(b, s.Write(b.Context(), batch))
 		if n++; n%32 == 0 { // 8 MiB
-			must(b, s.Commit(b.Context(), readChain, from, cursor(uint64(n))))
+			must(b, s.Commit(b.Context(), pipeline.Origin{ChainID: readChain}, from, cursor(uint64(n))))
 			from = cursor(uint64(n))
 		}
 	}
 	b.StopTimer()
-	must(b, s.Commit(b.Context(), readChain, from, cursor(uint64(n+1))))
+	must(b, s.Commit(b.Context(), pipeline.Origin{ChainID: readChain}, from, cursor(uint64(n+1))))
 	_, err = s.write.db.ExecContext(b.Context(), "PRAGMA wal_checkpoint(TRUNCATE)")
 	must(b, err)
 	info, err := os.Stat(file)
@@ -78,7 +78,7 @@ func BenchmarkTimeline(b *testing.B) {
 	for n := range batches {
 		must(b, s.Write(b.Context(), drive(b, n, random)))
 	}
-	must(b, s.Commit(b.Context(), readChain, cursor(0), cursor(batches)))
+	must(b, s.Commit(b.Context(), pipeline.Origin{ChainID: readChain}, cursor(0), cursor(batches)))
 	for _, window := range []time.Duration{time.Hour, 5 * time.Minute} {
 		b.Run(window.String(), func(b *testing.B) {
 			for b.Loop() {

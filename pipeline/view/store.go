@@ -179,7 +179,8 @@ func (s *Store) Write(ctx context.Context, b pipeline.Batch) error {
 }
 
 // Commit implements pipeline.Sink.
-func (s *Store) Commit(ctx context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
+func (s *Store) Commit(ctx context.Context, of pipeline.Origin, from, to schemas.Cursor) error {
+	id := of.ChainID
 	c := s.take(id)
 	err := s.write.run(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		stored, sequence, err := storedCursor(ctx, tx, id)
@@ -205,7 +206,7 @@ func (s *Store) Commit(ctx context.Context, id schemas.ChainID, from, to schemas
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", id, err)
 	}
-	if c != nil && !ended(to) {
+	if c != nil && !to.Ended() {
 		c.saved()
 		s.put(id, c)
 	}
@@ -213,14 +214,8 @@ func (s *Store) Commit(ctx context.Context, id schemas.ChainID, from, to schemas
 	return nil
 }
 
-func ended(c schemas.Cursor) bool {
-	for _, e := range c.Edges {
-		if !e.Ended {
-			return false
-		}
-	}
-	return true
-}
+// Replaced implements pipeline.Sink: versions stand side by side, and all who ask name a job.
+func (s *Store) Replaced(context.Context, pipeline.Origin) (bool, error) { return false, nil }
 
 // WriteFleet implements pipeline.FleetSink. Results of a run are told apart by pipeline, stage and type.
 func (s *Store) WriteFleet(ctx context.Context, run string, b pipeline.Batch) error {

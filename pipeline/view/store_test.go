@@ -67,6 +67,8 @@ func TestSink(t *testing.T) {
 		return pipelinetest.Store{
 			Open: func() (pipeline.Sink, error) { return Open(t.Context(), file) },
 			Dump: func() (string, error) { return dump(t, file) },
+
+			KeepsVersions: true,
 		}
 	})
 }
@@ -107,7 +109,7 @@ func store(t testing.TB, s *Store, id schemas.ChainID, batches []pipeline.Batch,
 		b.Job, b.Stage, b.Item, b.Pipeline, b.Sequence = id.Job, id.Stage, "drive.mf4", "aeb-replay", uint64(i+1)
 		must(t, s.Write(t.Context(), b))
 		if (i+1)%n == 0 || i == len(batches)-1 {
-			must(t, s.Commit(t.Context(), id, from, cursor(b.Sequence)))
+			must(t, s.Commit(t.Context(), pipeline.Origin{ChainID: id}, from, cursor(b.Sequence)))
 			from = cursor(b.Sequence)
 		}
 	}
@@ -149,7 +151,7 @@ func TestChangedTellsOfCommits(t *testing.T) {
 		t.Fatal("nothing has changed")
 	default:
 	}
-	must(t, s.Commit(t.Context(), schemas.ChainID{Job: "j-1", Stage: "x"}, cursor(0), cursor(1)))
+	must(t, s.Commit(t.Context(), pipeline.Origin{ChainID: schemas.ChainID{Job: "j-1", Stage: "x"}}, cursor(0), cursor(1)))
 	<-changed
 }
 

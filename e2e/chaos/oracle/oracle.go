@@ -146,7 +146,7 @@ func (o *oracle) job(ctx context.Context, p *spec.Pipeline, parts map[string]pip
 		for _, l := range r.letters {
 			o.got.AddLetter(r.id(), l)
 		}
-		if err := o.keep(ctx, st, j); err != nil {
+		if err := o.keep(ctx, p.Name, st, j); err != nil {
 			return fmt.Errorf("sinks of %s: %w", st.Name, err)
 		}
 	}
@@ -159,7 +159,7 @@ func (o *oracle) job(ctx context.Context, p *spec.Pipeline, parts map[string]pip
 }
 
 // keep writes a chain's events to the sinks of its stage, and to the result store.
-func (o *oracle) keep(ctx context.Context, st *spec.Stage, j *job) error {
+func (o *oracle) keep(ctx context.Context, p string, st *spec.Stage, j *job) error {
 	all := []pipeline.Sink{o.store}
 	accepts := [][]string{{pipeline.Any}}
 	for _, sk := range st.Sinks {
@@ -170,7 +170,7 @@ func (o *oracle) keep(ctx context.Context, st *spec.Stage, j *job) error {
 		all, accepts = append(all, k), append(accepts, sk.Info.Accepts)
 	}
 	for n, k := range all {
-		if err := store(ctx, k, accepts[n], schemas.ChainID{Job: j.id, Stage: st.Name}, j.chains[st.Name]); err != nil {
+		if err := store(ctx, k, accepts[n], pipeline.Origin{ChainID: schemas.ChainID{Job: j.id, Stage: st.Name}, Pipeline: p, Item: j.item.Name}, j.chains[st.Name]); err != nil {
 			return err
 		}
 	}
@@ -189,12 +189,12 @@ func (o *oracle) sink(ctx context.Context, sk *spec.Sink) (pipeline.Sink, error)
 	return parts.Sink, nil
 }
 
-func store(ctx context.Context, k pipeline.Sink, accepts []string, id schemas.ChainID, events []schemas.Event) error {
-	from, err := k.Cursor(ctx, id)
+func store(ctx context.Context, k pipeline.Sink, accepts []string, of pipeline.Origin, events []schemas.Event) error {
+	from, err := k.Cursor(ctx, of.ChainID)
 	if err != nil {
 		return err
 	}
-	to := schemas.Cursor{Edges: []schemas.EdgeCursor{{Stage: id.Stage, Sequence: uint64(len(events)), Position: schemas.Position(len(events)), Ended: true}}}
+	to := schemas.Cursor{Edges: []schemas.EdgeCursor{{Stage: of.Stage, Sequence: uint64(len(events)), Position: schemas.Position(len(events)), Ended: true}}}
 	for n := range events {
 		e := &events[n]
 		if e.Marks() || !accepted(accepts, e.Type) {
@@ -208,7 +208,7 @@ func store(ctx context.Context, k pipeline.Sink, accepts []string, id schemas.Ch
 			return err
 		}
 	}
-	return k.Commit(ctx, id, from, to)
+	return k.Commit(ctx, of, from, to)
 }
 
 func accepted(accepts []string, eventType string) bool {

@@ -24,7 +24,7 @@ func TestRestorePutsBackWhatIsNotThere(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := s.Commit(t.Context(), chainID, schemas.Cursor{}, cursor(4)); err != nil {
+			if err := s.Commit(t.Context(), origin, schemas.Cursor{}, ended(4)); err != nil {
 				t.Fatal(err)
 			}
 			want, err := dump(folder)
@@ -33,14 +33,14 @@ func TestRestorePutsBackWhatIsNotThere(t *testing.T) {
 			}
 			restored := func(when string, n int) {
 				t.Helper()
-				got, err := s.Restore(t.Context(), chainID, batches)
+				got, err := s.Restore(t.Context(), origin, batches)
 				if err != nil || got != n {
 					t.Errorf("%s: %d files restored, want %d; %v", when, got, n, err)
 				}
 				if there, err := dump(folder); err != nil || there != want {
 					t.Errorf("%s: %s, want %s; %v", when, there, want, err)
 				}
-				if c, err := s.Cursor(t.Context(), chainID); err != nil || !c.SameInput(cursor(4)) {
+				if c, err := s.Cursor(t.Context(), chainID); err != nil || !c.SameInput(ended(4)) {
 					t.Errorf("%s: the cursor is %+v, %v", when, c, err)
 				}
 			}
@@ -54,11 +54,11 @@ func TestRestorePutsBackWhatIsNotThere(t *testing.T) {
 			if err := s.Write(t.Context(), other); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Commit(t.Context(), schemas.ChainID{Job: "j-2", Stage: "kpi"}, schemas.Cursor{}, cursor(2)); err != nil {
+			if err := s.Commit(t.Context(), originOf(other), schemas.Cursor{}, ended(2)); err != nil {
 				t.Fatal(err)
 			}
 			restored("of another version", 1)
-			if n, err := s.Restore(t.Context(), chainID, nil); n != 0 || err != nil {
+			if n, err := s.Restore(t.Context(), origin, nil); n != 0 || err != nil {
 				t.Errorf("nothing to restore: %d, %v", n, err)
 			}
 		})

@@ -5,6 +5,9 @@
 // .milepost beside the files, replaced by a rename: the cursor, the length of a file of lines, and until the file itself is
 // in place the new document. Whoever opens the folder next puts a document that is not in place there, and cuts off lines
 // that no cursor covers.
+//
+// The files of a recording are those of one job. A newer one writes into .milepost until it is through, and its files take the
+// place of all of the older one's then, even if it has none. Jobs whose files a path with {job} tells apart stay side by side.
 package jsonsink
 
 import (
@@ -29,7 +32,7 @@ const (
 
 // Config is the sink's `with:` block.
 type Config struct {
-	Path   string           `yaml:"path" required:"true" doc:"File of each recording, such as ./out/{pipeline}/{item}.json. {item} is the item's name without extension, {name} with it; {pipeline}, {stage}, {type} and {job} are the others."`
+	Path   string           `yaml:"path" required:"true" doc:"File of each recording, such as ./out/{pipeline}/{item}.json. {item} is the item's name without extension, {name} with it; {pipeline}, {stage}, {type} and {job} are the others; with {job} the files of older jobs stay."`
 	Types  pipeline.Strings `yaml:"types" doc:"Event types to store; none is all that carry documents."`
 	Form   string           `yaml:"form" enum:"lines,document" doc:"lines: JSON Lines of all documents in order. document: the last document alone."`
 	Indent int              `yaml:"indent" doc:"Spaces of indentation of a document; 0 leaves it as it was emitted. Lines are never indented."`
@@ -101,7 +104,6 @@ type pending struct {
 // held are the documents of one batch, and where they go. Docs may be empty: the file name counts.
 type held struct {
 	file string
-	of   origin
 	docs []pipeline.Doc
 }
 
@@ -112,6 +114,7 @@ func open(c Config) (*sink, error) {
 	if s.store, err = openStore(s.path.folder); err != nil {
 		return nil, err
 	}
+	s.store.together = s.path.uses("job")
 	if s.fleets = s.store; s.fleet.folder != s.path.folder {
 		if s.fleets, err = openStore(s.fleet.folder); err != nil {
 			return nil, errors.Join(err, s.store.close())
@@ -158,7 +161,7 @@ func (s *sink) Write(_ context.Context, b pipeline.Batch) error {
 
 // held takes from a batch what is stored of it.
 func (s *sink) held(b pipeline.Batch) (held, error) {
-	h := held{of: origin{Item: b.Item, Pipeline: b.Pipeline}}
+	var h held
 	if len(s.config.Types) == 0 || slices.Contains(s.config.Types, b.Type) {
 		for _, d := range b.Docs {
 			h.docs = append(h.docs, slices.Clone(d))
@@ -181,32 +184,45 @@ func values(b pipeline.Batch) map[string]string {
 }
 
 // Commit implements pipeline.Sink.
-func (s *sink) Commit(ctx context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
+func (s *sink) Commit(ctx context.Context, of pipeline.Origin, from, to schemas.Cursor) error {
 	s.mu.Lock()
-	p := s.pending[id]
-	delete(s.pending, id)
+	p := s.pending[of.ChainID]
+	delete(s.pending, of.ChainID)
 	s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return s.store.locked(func() error {
-		r, err := s.store.load(id)
+		r, err := s.store.load(of.ChainID)
 		if err != nil {
 			return err
 		}
 		if !r.Cursor.SameInput(from) {
-			return fmt.Errorf("commit %s: %w", id, pipeline.ErrStale)
+			return fmt.Errorf("commit %s: %w", of, pipeline.ErrStale)
 		}
 		changes, err := s.changes(r, p)
 		if err != nil {
-			return fmt.Errorf("commit %s: %w", id, err)
+			return fmt.Errorf("commit %s: %w", of, err)
 		}
-		r.Cursor = to.Clone()
 		if p != nil {
 			r.Sequence = max(r.Sequence, p.last)
 		}
-		return s.store.commit(id, r, changes)
+		return s.store.commit(of, r, to, changes)
 	})
+}
+
+// Replaced implements pipeline.Sink.
+func (s *sink) Replaced(_ context.Context, of pipeline.Origin) (replaced bool, err error) {
+	err = s.store.locked(func() error {
+		r, err := s.store.load(of.ChainID)
+		if err != nil || len(r.Cursor.Edges) == 0 {
+			return err
+		}
+		v, err := s.store.versions(of)
+		replaced = !slices.Contains(v.Jobs, of.Job)
+		return err
+	})
+	return replaced, err
 }
 
 // changes are the new contents of files, in order of their names. Batches at or below the record's sequence are stored.
@@ -222,7 +238,7 @@ func (s *sink) changes(r record, p *pending) ([]change, error) {
 		}
 		c := byFile[h.file]
 		if c == nil {
-			c = &change{File: h.file, Of: h.of, Lines: s.config.Form == FormLines}
+			c = &change{File: h.file, Lines: s.config.Form == FormLines}
 			byFile[h.file] = c
 		}
 		if err := c.add(h.docs, s.config.Indent); err != nil {
@@ -263,7 +279,7 @@ func (c *change) add(docs []pipeline.Doc, indent int) error {
 
 // Restore implements pipeline.RestoringSink: a file that is not there, or that another version has written since, is written
 // again as this one left it. What its chain has committed is left as it is.
-func (s *sink) Restore(ctx context.Context, id schemas.ChainID, batches []pipeline.Batch) (restored int, err error) {
+func (s *sink) Restore(ctx context.Context, of pipeline.Origin, batches []pipeline.Batch) (restored int, err error) {
 	p := pending{batches: map[uint64]held{}}
 	for _, b := range batches {
 		h, err := s.held(b)
@@ -277,7 +293,7 @@ func (s *sink) Restore(ctx context.Context, id schemas.ChainID, batches []pipeli
 		return 0, errors.Join(err, ctx.Err())
 	}
 	err = s.store.locked(func() error {
-		restored, err = s.store.restore(id, changes)
+		restored, err = s.store.restore(of, changes)
 		return err
 	})
 	return restored, err

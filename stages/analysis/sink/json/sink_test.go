@@ -40,14 +40,29 @@ func TestSink(t *testing.T) {
 	for _, form := range []string{FormLines, FormDocument} {
 		t.Run(form, func(t *testing.T) {
 			pipelinetest.TestSink(t, func(t testing.TB) pipelinetest.Store {
-				c := configOf(t.TempDir(), form)
-				folder := newTemplate(c.Path).folder
-				return pipelinetest.Store{
-					Open: func() (pipeline.Sink, error) { return Type.Build(t.Context(), c) },
-					Dump: func() (string, error) { return dump(folder) },
-				}
+				return storeOf(t, configOf(t.TempDir(), form))
 			})
 		})
+	}
+	t.Run("a file of each type", func(t *testing.T) {
+		pipelinetest.TestSink(t, func(t testing.TB) pipelinetest.Store {
+			return storeOf(t, Config{Path: t.TempDir() + "/{type}/{pipeline}-{stage}-{item}.json", Form: FormDocument})
+		})
+	})
+	t.Run("files of each job", func(t *testing.T) {
+		pipelinetest.TestSink(t, func(t testing.TB) pipelinetest.Store {
+			s := storeOf(t, Config{Path: t.TempDir() + "/{pipeline}/{stage}/{item}/{job}.json", Form: FormLines})
+			s.KeepsVersions = true
+			return s
+		})
+	})
+}
+
+func storeOf(t testing.TB, c Config) pipelinetest.Store {
+	folder := newTemplate(c.Path).folder
+	return pipelinetest.Store{
+		Open: func() (pipeline.Sink, error) { return Type.Build(t.Context(), c) },
+		Dump: func() (string, error) { return dump(folder) },
 	}
 }
 
@@ -62,7 +77,21 @@ func cursor(sequence uint64) schemas.Cursor {
 	return schemas.Cursor{Edges: []schemas.EdgeCursor{{Stage: "kpi", Sequence: sequence}}}
 }
 
-var chainID = schemas.ChainID{Job: "j-1", Stage: "kpi"}
+var (
+	chainID = schemas.ChainID{Job: "j-1", Stage: "kpi"}
+	origin  = pipeline.Origin{ChainID: chainID, Pipeline: "p", Item: "drive.mf4"}
+)
+
+func originOf(b pipeline.Batch) pipeline.Origin {
+	return pipeline.Origin{ChainID: schemas.ChainID{Job: b.Job, Stage: b.Stage}, Pipeline: b.Pipeline, Item: b.Item}
+}
+
+// ended is a cursor behind the end of the chain.
+func ended(sequence uint64) schemas.Cursor {
+	c := cursor(sequence)
+	c.Edges[0].Ended = true
+	return c
+}
 
 type killed struct{}
 
@@ -94,11 +123,11 @@ func TestKillsInsideCommit(t *testing.T) {
 			folder := newTemplate(c.Path).folder
 			s := mustOpen(t, c)
 			must(t, s.Write(t.Context(), doc(1, `{"n":1}`)))
-			must(t, s.Commit(t.Context(), chainID, cursor(0), cursor(1)))
+			must(t, s.Commit(t.Context(), origin, cursor(0), cursor(1)))
 			contents := map[uint64]string{1: mustDump(t, folder)}
 			contents[2] = afterCommit(contents[1], form)
 			was, err := killAt(s, n, func() error {
-				return errors.Join(s.Write(t.Context(), doc(2, `{"n":2}`)), s.Commit(t.Context(), chainID, cursor(1), cursor(2)))
+				return errors.Join(s.Write(t.Context(), doc(2, `{"n":2}`)), s.Commit(t.Context(), origin, cursor(1), cursor(2)))
 			})
 			must(t, err)
 			again := mustOpen(t, c)
@@ -110,7 +139,7 @@ func TestKillsInsideCommit(t *testing.T) {
 			}
 			if at.Edges[0].Sequence == 1 {
 				must(t, again.Write(t.Context(), doc(2, `{"n":2}`)))
-				must(t, again.Commit(t.Context(), chainID, cursor(1), cursor(2)))
+				must(t, again.Commit(t.Context(), origin, cursor(1), cursor(2)))
 			}
 			if got := mustDump(t, folder); got != contents[2] {
 				t.Fatalf("%s, killed at step %d: in the end\n%s\nwant\n%s", form, n, got, contents[2])
@@ -166,7 +195,7 @@ func TestDocumentIsTheLastOfItsTypes(t *testing.T) {
 	for _, b := range []pipeline.Batch{doc(1, `{"n":1}`), many, other} {
 		must(t, s.Write(t.Context(), b))
 	}
-	must(t, s.Commit(t.Context(), chainID, cursor(0), cursor(3)))
+	must(t, s.Commit(t.Context(), origin, cursor(0), cursor(3)))
 	data, err := os.ReadFile(filepath.Join(folder, "drive.json"))
 	must(t, err)
 	if want := "{\n \"log\": \"drive.mf4\",\n \"x\": [\n  1.0,\n  null\n ],\n \"e\": {},\n \"l\": []\n}\n"; string(data) != want {
@@ -178,30 +207,10 @@ func TestDocumentIsTheLastOfItsTypes(t *testing.T) {
 	}
 }
 
-// A newer job of the same item begins the file anew; the older one, should it go on, does not write into it.
-func TestNewerJobTakesTheFileOver(t *testing.T) {
-	folder := t.TempDir()
-	s := mustOpen(t, Config{Path: folder + "/{item}.jsonl", Form: FormLines})
-	must(t, s.Write(t.Context(), doc(1, `{"job":1}`)))
-	must(t, s.Commit(t.Context(), chainID, cursor(0), cursor(1)))
-	newer := doc(1, `{"job":2,"longer":true}`)
-	newer.Job = "j-2"
-	must(t, s.Write(t.Context(), newer))
-	must(t, s.Commit(t.Context(), schemas.ChainID{Job: "j-2", Stage: "kpi"}, cursor(0), cursor(1)))
-	must(t, mustOpen(t, s.config).Close())
-	if got := mustDump(t, folder); got != "/drive.jsonl\n{\"job\":2,\"longer\":true}\n" {
-		t.Fatal(got)
-	}
-	must(t, s.Write(t.Context(), doc(2, `{"job":1}`)))
-	if err := s.Commit(t.Context(), chainID, cursor(1), cursor(2)); !pipeline.IsPermanent(err) {
-		t.Fatalf("the older job wrote on: %v", err)
-	}
-}
-
 func TestItemsThatShareAFileAreRefused(t *testing.T) {
 	s := mustOpen(t, Config{Path: t.TempDir() + "/{item}.json", Form: FormDocument, Indent: 1})
 	must(t, s.Write(t.Context(), doc(1, `{}`)))
-	must(t, s.Commit(t.Context(), chainID, cursor(0), cursor(1)))
+	must(t, s.Commit(t.Context(), origin, cursor(0), cursor(1)))
 	for name, change := range map[string]func(*pipeline.Batch){
 		"another extension": func(b *pipeline.Batch) { b.Item = "drive.MF4" },
 		"another pipeline":  func(b *pipeline.Batch) { b.Pipeline = "q" },
@@ -213,7 +222,7 @@ func TestItemsThatShareAFileAreRefused(t *testing.T) {
 		change(&b)
 		err := s.Write(t.Context(), b)
 		if err == nil {
-			err = s.Commit(t.Context(), schemas.ChainID{Job: b.Job, Stage: b.Stage}, cursor(0), cursor(1))
+			err = s.Commit(t.Context(), originOf(b), cursor(0), cursor(1))
 		}
 		if !pipeline.IsPermanent(err) {
 			t.Errorf("%s: %v", name, err)
@@ -229,7 +238,7 @@ func TestRecordingsCannotLeaveTheFolder(t *testing.T) {
 		b := doc(1, fmt.Sprint(i))
 		b.Item, b.Job = item, schemas.JobID(fmt.Sprint("j-", i))
 		must(t, s.Write(t.Context(), b))
-		must(t, s.Commit(t.Context(), schemas.ChainID{Job: b.Job, Stage: "kpi"}, cursor(0), cursor(1)))
+		must(t, s.Commit(t.Context(), originOf(b), cursor(0), cursor(1)))
 	}
 	got := mustDump(t, outer)
 	if n := strings.Count(got, "/results/p/"); n != 9 || strings.Count(got, "\n") != 18 {
@@ -245,7 +254,7 @@ func TestALinkOutOfTheFolderIsNotFollowed(t *testing.T) {
 	must(t, os.Symlink(outside, filepath.Join(folder, "p")))
 	s := mustOpen(t, Config{Path: folder + "/{pipeline}/{item}.json", Form: FormDocument})
 	must(t, s.Write(t.Context(), doc(1, `{}`)))
-	if err := s.Commit(t.Context(), chainID, cursor(0), cursor(1)); err == nil || mustDump(t, outside) != "" {
+	if err := s.Commit(t.Context(), origin, cursor(0), cursor(1)); err == nil || mustDump(t, outside) != "" {
 		t.Fatalf("written through a link: %v", err)
 	}
 }

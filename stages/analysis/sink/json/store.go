@@ -19,9 +19,11 @@ import (
 
 // stateFolder holds the records and the lock. Deleting it makes the next run of a job start its files again.
 const (
-	stateFolder = ".milepost"
-	lockFile    = stateFolder + "/lock"
-	ownerFolder = stateFolder + "/files"
+	stateFolder    = ".milepost"
+	lockFile       = stateFolder + "/lock"
+	ownerFolder    = stateFolder + "/files"
+	versionsFolder = stateFolder + "/versions"
+	besideFolder   = stateFolder + "/beside"
 )
 
 // A record is what is stored of one chain.
@@ -31,33 +33,26 @@ type record struct {
 	Sequence uint64           `json:"sequence"`          // of the last batch in the files
 	Bytes    map[string]int64 `json:"bytes,omitempty"`   // committed length of each file of lines
 	Pending  []change         `json:"pending,omitempty"` // documents that may not be in place yet
+	Files    []string         `json:"files,omitempty"`   // that it has written, sorted
+
+	Versions string `json:"versions,omitempty"` // file of the result's versions
+	Beside   bool   `json:"beside,omitempty"`   // its files are not in place, an older version's are
+	Replaces bool   `json:"replaces,omitempty"` // it has ended; older versions may be there still
 }
 
 // A change is the new content of a file, or lines behind what it has.
 type change struct {
 	File    string `json:"file"`
-	Of      origin `json:"of"`
 	Lines   bool   `json:"-"`
 	Content []byte `json:"content"`
-}
-
-// An origin is what a path must tell apart besides stages; jobs of one origin are versions of each other.
-type origin struct {
-	Item     string `json:"item"`
-	Pipeline string `json:"pipeline"`
-}
-
-// An owner is the chain that writes a file.
-type owner struct {
-	schemas.ChainID
-	origin
 }
 
 // store is a folder of files with their records. locked excludes other goroutines and other processes; all other methods are
 // called within it.
 type store struct {
-	root *os.Root
-	lock *os.File
+	root     *os.Root
+	lock     *os.File
+	together bool // the versions of a result stay beside each other: their files have names of their own
 
 	mu     sync.Mutex
 	closed bool
@@ -73,8 +68,10 @@ func openStore(folder string) (*store, error) {
 		return nil, pipeline.FileError("open the folder of results "+folder, err)
 	}
 	s := &store{root: root, before: func(string) {}}
-	if err := root.MkdirAll(ownerFolder, 0o755); err != nil {
-		return nil, errors.Join(pipeline.FileError("make "+ownerFolder+" in the folder of results "+folder, err), root.Close())
+	for _, own := range []string{ownerFolder, versionsFolder, besideFolder} {
+		if err := root.MkdirAll(own, 0o755); err != nil {
+			return nil, errors.Join(pipeline.FileError("make "+own+" in the folder of results "+folder, err), root.Close())
+		}
 	}
 	if s.lock, err = root.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
 		return nil, errors.Join(pipeline.FileError("open the lock in the folder of results "+folder, err), root.Close())
@@ -98,7 +95,7 @@ func (s *store) locked(f func() error) error {
 	return f()
 }
 
-// recover puts documents into place that a kill kept from there.
+// recover puts into place what a kill kept from there.
 func (s *store) recover() error {
 	entries, err := fs.ReadDir(s.root.FS(), stateFolder)
 	if err != nil {
@@ -156,88 +153,138 @@ func (s *store) write(name string, from any, last bool) error {
 	return s.replace(name, data, last)
 }
 
-// settle puts a record's pending documents into place and says so in the record, and cuts off lines that no cursor covers.
+// settle does what a record says is to be done still, and says in the record that it is done: it cuts off lines that no cursor
+// covers, puts pending documents into place, and removes older versions.
 func (s *store) settle(name string, r *record) error {
 	for _, file := range sortedKeys(r.Bytes) {
-		if err := s.cut(r.ID, file, r.Bytes[file]); err != nil {
+		if err := s.cut(r, file, r.Bytes[file]); err != nil {
 			return fmt.Errorf("cut %s to its committed length: %w", file, err)
 		}
 	}
-	if len(r.Pending) == 0 {
+	if len(r.Pending) == 0 && !r.Replaces {
 		return nil
 	}
 	for _, c := range r.Pending {
-		if o, err := s.owner(c.File); err != nil || o.ChainID != r.ID {
-			return err // a newer job has the file
+		mine, err := s.holds(r, c.File)
+		if err == nil && mine {
+			err = s.replace(r.place(c.File), c.Content, durable)
 		}
-		if err := s.replace(c.File, c.Content, durable); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	r.Pending = nil
-	return s.write(name, r, !durable) // should this be forgotten, the same documents are put into place once more
+	if r.Replaces {
+		if err := s.supersede(r); err != nil {
+			return fmt.Errorf("put %s in the place of older versions: %w", r.ID, err)
+		}
+	}
+	return s.write(name, r, !durable) // should this be forgotten, the same is done once more
 }
 
 // cut shortens a chain's file of lines to its committed length, unless a newer job of the item has taken the file over.
-func (s *store) cut(id schemas.ChainID, file string, size int64) error {
-	info, err := s.root.Stat(file)
+func (s *store) cut(r *record, file string, size int64) error {
+	at := r.place(file)
+	info, err := s.root.Stat(at)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // append will say so if the job goes on
 	}
 	if err != nil || info.Size() <= size {
 		return err
 	}
-	if o, err := s.owner(file); err != nil || o.ChainID != id {
+	if mine, err := s.holds(r, file); err != nil || !mine {
 		return err
 	}
-	return s.change(file, func(f *os.File) error { return f.Truncate(size) })
+	return s.change(at, func(f *os.File) error { return f.Truncate(size) })
+}
+
+// holds says whether what is where a chain has a file is the chain's.
+func (s *store) holds(r *record, file string) (bool, error) {
+	if r.Beside {
+		return true, nil
+	}
+	o, err := s.owner(file)
+	return o.ChainID == r.ID, err
 }
 
 // commit stores changes and record together: lines are not there before the record covers them, a document stands in the
-// record until it is in place.
-func (s *store) commit(id schemas.ChainID, r record, changes []change) error {
+// record until it is in place. The record is that of the cursor from; to is the one it gets.
+func (s *store) commit(of pipeline.Origin, r record, to schemas.Cursor, changes []change) error {
+	there, err := s.enter(of, &r)
+	if err != nil {
+		return err
+	}
+	r.Cursor = to.Clone()
+	if !there {
+		return s.write(recordFile(r.ID), r, durable)
+	}
 	for _, c := range changes {
-		written, mine := r.Bytes[c.File]
-		if err := s.claim(id, c, mine); err != nil {
+		if err := s.claim(of, r.Beside, c.File); err != nil {
 			return err
 		}
+		r.add(c.File)
 		if !c.Lines {
 			r.Pending = append(r.Pending, c)
 			continue
 		}
-		if err := s.append(c, written); err != nil {
+		if err := s.append(r.place(c.File), c.Content, r.Bytes[c.File]); err != nil {
 			return fmt.Errorf("append to %s: %w", c.File, err)
 		}
-		if r.Bytes == nil {
-			r.Bytes = map[string]int64{}
-		}
-		r.Bytes[c.File] = written + int64(len(c.Content))
+		r.Bytes[c.File] += int64(len(c.Content))
 	}
-	if err := s.write(recordFile(id), r, durable); err != nil {
+	r.Replaces = to.Ended()
+	if err := s.write(recordFile(r.ID), r, durable); err != nil {
 		return err
 	}
-	return s.settle(recordFile(id), &r)
+	return s.settle(recordFile(r.ID), &r)
 }
 
-// restore makes files be what a finished chain left there, and the chain their owner again; it counts those that were not.
-func (s *store) restore(id schemas.ChainID, changes []change) (restored int, err error) {
+// restore makes files be what a finished chain left there, and counts those that were not. A version that was replaced is the
+// newest one then.
+func (s *store) restore(of pipeline.Origin, changes []change) (restored int, err error) {
+	r, err := s.load(of.ChainID)
+	if err != nil {
+		return 0, err
+	}
+	v, err := s.versions(of)
+	if err != nil {
+		return 0, err
+	}
+	replaced := len(v.Jobs) == 0 || v.Jobs[0] != of.Job
+	if replaced {
+		r = record{ID: r.ID, Cursor: r.Cursor, Sequence: r.Sequence, Replaces: true}
+		if err := s.begin(of, &r, v); err != nil {
+			return 0, err
+		}
+	}
 	for _, c := range changes {
 		there, err := s.root.ReadFile(c.File)
-		if err == nil && bytes.Equal(there, c.Content) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, fmt.Errorf("look at %s: %w", c.File, err)
+		}
+		gone := err != nil || !bytes.Equal(there, c.Content)
+		if gone {
+			restored++
+		}
+		if !gone && !replaced {
 			continue
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return restored, fmt.Errorf("look at %s: %w", c.File, err)
+		if err := s.claim(of, r.Beside, c.File); err != nil {
+			return 0, err
 		}
-		if err := s.claim(id, c, false); err != nil {
-			return restored, err
+		r.add(c.File)
+		r.Pending = append(r.Pending, c)
+		if c.Lines {
+			r.Bytes[c.File] = int64(len(c.Content))
 		}
-		if err := s.replace(c.File, c.Content, durable); err != nil {
-			return restored, err
-		}
-		restored++
 	}
-	return restored, nil
+	if restored == 0 && !replaced {
+		return 0, nil
+	}
+	if err := s.write(recordFile(r.ID), r, durable); err != nil {
+		return 0, err
+	}
+	return restored, s.settle(recordFile(r.ID), &r)
 }
 
 func ownerFile(file string) string {
@@ -245,47 +292,48 @@ func ownerFile(file string) string {
 	return fmt.Sprintf("%s/%x.json", ownerFolder, h[:12])
 }
 
-func (s *store) owner(file string) (o owner, err error) {
+// owner is the chain that writes a file, and whose it is.
+func (s *store) owner(file string) (o pipeline.Origin, err error) {
 	err = s.read(ownerFile(file), &o)
 	if errors.Is(err, fs.ErrNotExist) {
-		return owner{}, nil
+		return pipeline.Origin{}, nil
 	}
 	return o, err
 }
 
-// claim makes the chain the owner of a file. Another item or stage that has it means that the path does not tell them apart;
-// another job of the same item is an older version, whose result is replaced.
-func (s *store) claim(id schemas.ChainID, c change, mine bool) error {
-	o, err := s.owner(c.File)
+// claim makes a chain the owner of a file. Another item or stage that has it means that the path does not tell them apart.
+// Another job is another version: what it wrote stays as long as the new file is beside it.
+func (s *store) claim(of pipeline.Origin, beside bool, file string) error {
+	o, err := s.owner(file)
 	switch {
-	case err != nil || o.ChainID == id:
+	case err != nil || o == of:
 		return err
 	case o.Job == "":
-	case o.Item != c.Of.Item:
-		return pipeline.Permanent(fmt.Errorf("items %q and %q would both be written to %s: use {name} in path", o.Item, c.Of.Item, c.File))
-	case o.Pipeline != c.Of.Pipeline:
-		return pipeline.Permanent(fmt.Errorf("pipelines %q and %q would both write %s: use {pipeline} in path", o.Pipeline, c.Of.Pipeline, c.File))
-	case o.Stage != id.Stage:
-		return pipeline.Permanent(fmt.Errorf("stages %q and %q would both be written to %s: use {stage} in path", o.Stage, id.Stage, c.File))
-	case c.Lines && mine:
-		return pipeline.Permanent(fmt.Errorf("job %s has written %s anew", o.Job, c.File))
+	case o.Item != of.Item:
+		return pipeline.Permanent(fmt.Errorf("items %q and %q would both be written to %s: use {name} in path", o.Item, of.Item, file))
+	case o.Pipeline != of.Pipeline:
+		return pipeline.Permanent(fmt.Errorf("pipelines %q and %q would both write %s: use {pipeline} in path", o.Pipeline, of.Pipeline, file))
+	case o.Stage != of.Stage:
+		return pipeline.Permanent(fmt.Errorf("stages %q and %q would both be written to %s: use {stage} in path", o.Stage, of.Stage, file))
+	case beside:
+		return nil
 	}
-	return s.write(ownerFile(c.File), owner{ChainID: id, origin: c.Of}, durable)
+	return s.write(ownerFile(file), of, durable)
 }
 
 // append writes lines at the committed length of the file and drops what lies behind it.
-func (s *store) append(c change, at int64) error {
-	if err := s.root.MkdirAll(path.Dir(c.File), 0o755); err != nil {
+func (s *store) append(file string, lines []byte, at int64) error {
+	if err := s.root.MkdirAll(path.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return s.change(c.File, func(f *os.File) error {
+	return s.change(file, func(f *os.File) error {
 		if info, err := f.Stat(); err != nil || info.Size() < at {
 			return cmp.Or(err, fmt.Errorf("it has lost lines: %d bytes were stored", at))
 		}
 		if err := f.Truncate(at); err != nil {
 			return err
 		}
-		_, err := f.WriteAt(c.Content, at)
+		_, err := f.WriteAt(lines, at)
 		return err
 	})
 }

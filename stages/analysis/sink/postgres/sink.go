@@ -8,6 +8,10 @@
 //	events_signals  with `tables: true`, a row a value
 //	events_fleet    the fleet results of each run, keyed (run, pipeline, stage, type)
 //	events_cursors  how far each (job, stage) is stored
+//	events_versions the jobs that have rows of a (pipeline, item, stage), by the order in which they began
+//
+// A query sees each result once: the commit that makes a newer job's whole takes the older job's rows away. While a newer job is
+// at work its rows stand beside the older ones, told apart by job; the first in events_versions is the one that was there.
 package postgres
 
 import (
@@ -58,8 +62,9 @@ const connections = 4
 
 // schema makes the tables. The documents' text stays as it is, byte for byte (json, not jsonb); times are kept to the microsecond.
 func schema(n tables.Names) string {
-	return strings.NewReplacer("CURSORS", n.Cursors, "EVENTS", n.Events, "BATCHES", n.Batches, "SIGNALS", n.Signals, "FLEET", n.Fleet).Replace(`
+	return strings.NewReplacer("CURSORS", n.Cursors, "VERSIONS", n.Versions, "EVENTS", n.Events, "BATCHES", n.Batches, "SIGNALS", n.Signals, "FLEET", n.Fleet).Replace(`
 CREATE TABLE IF NOT EXISTS CURSORS (job text, stage text, cursor text NOT NULL, PRIMARY KEY (job, stage));
+CREATE TABLE IF NOT EXISTS VERSIONS (pipeline text, item text, stage text, began bigint, job text, PRIMARY KEY (pipeline, item, stage, began));
 CREATE TABLE IF NOT EXISTS EVENTS (
 	job text, stage text, sequence bigint, row integer, pipeline text, item text, type text, time timestamptz, doc json,
 	PRIMARY KEY (job, stage, sequence, row));
@@ -75,7 +80,7 @@ CREATE TABLE IF NOT EXISTS FLEET (run text, pipeline text, stage text, type text
 }
 
 func namesOf(table string) tables.Names {
-	return tables.Names{Cursors: table + "_cursors", Events: table, Batches: table + "_batches", Signals: table + "_signals", Fleet: table + "_fleet"}
+	return tables.Names{Cursors: table + "_cursors", Versions: table + "_versions", Events: table, Batches: table + "_batches", Signals: table + "_signals", Fleet: table + "_fleet"}
 }
 
 // open connects, and makes the tables if they are not there.
@@ -96,8 +101,8 @@ func open(ctx context.Context, c Config) (pipeline.Sink, error) {
 // prepare makes the tables. Who finds all of them there needs no right to make any; those who do not, make them in turn.
 func prepare(ctx context.Context, db *sql.DB, n tables.Names) error {
 	var there int
-	err := db.QueryRowContext(ctx, "SELECT count(to_regclass(name)) FROM unnest($1::text[]) AS name", []string{n.Cursors, n.Events, n.Batches, n.Signals, n.Fleet}).Scan(&there)
-	if err != nil || there == 5 {
+	err := db.QueryRowContext(ctx, "SELECT count(to_regclass(name)) FROM unnest($1::text[]) AS name", []string{n.Cursors, n.Versions, n.Events, n.Batches, n.Signals, n.Fleet}).Scan(&there)
+	if err != nil || there == 6 {
 		return err
 	}
 	h := fnv.New64a()

@@ -91,7 +91,7 @@ func write(t testing.TB, s pipeline.Sink) error {
 			t.Fatal(err)
 		}
 	}
-	return s.Commit(t.Context(), schemas.ChainID{Job: "j-1", Stage: "read"}, schemas.Cursor{}, schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}})
+	return s.Commit(t.Context(), pipeline.Origin{ChainID: schemas.ChainID{Job: "j-1", Stage: "read"}, Pipeline: "p", Item: "a.mf4"}, schemas.Cursor{}, schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}})
 }
 
 // TestRows: what is stored is what a query gets, the document's text byte for byte.
@@ -153,7 +153,7 @@ func TestServerCrashes(t *testing.T) {
 	id := schemas.ChainID{Job: "j-1", Stage: "read"}
 	first := schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}}
 	second := schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 3}}}
-	if err := s.Commit(t.Context(), id, first, second); err == nil {
+	if err := s.Commit(t.Context(), pipeline.Origin{ChainID: id, Pipeline: "p", Item: "a.mf4"}, first, second); err == nil {
 		t.Error("a commit without a server is told to be stored")
 	}
 	if err := shared.start(t.Context()); err != nil {
@@ -162,7 +162,7 @@ func TestServerCrashes(t *testing.T) {
 	if c, err := s.Cursor(t.Context(), id); err != nil || !c.SameInput(first) {
 		t.Fatalf("the cursor is %v, %v", c, err)
 	}
-	if err := s.Commit(t.Context(), id, first, second); err != nil {
+	if err := s.Commit(t.Context(), pipeline.Origin{ChainID: id, Pipeline: "p", Item: "a.mf4"}, first, second); err != nil {
 		t.Error(err)
 	}
 }

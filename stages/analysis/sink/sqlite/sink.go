@@ -7,6 +7,10 @@
 //	signals  with `tables: true`, a row a value
 //	fleet    the fleet results of each run, keyed (run, pipeline, stage, type)
 //	cursors  how far each (job, stage) is stored
+//	versions the jobs that have rows of a (pipeline, item, stage), by the order in which they began
+//
+// A query sees each result once: the commit that makes a newer job's whole takes the older job's rows away. While a newer job is
+// at work its rows stand beside the older ones, told apart by job; the first in versions is the one that was there.
 package sqlite
 
 import (
@@ -49,6 +53,8 @@ func (c Config) Validate() error {
 const schema = `
 CREATE TABLE IF NOT EXISTS cursors (
 	job TEXT, stage TEXT, cursor TEXT NOT NULL, PRIMARY KEY (job, stage)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS versions (
+	pipeline TEXT, item TEXT, stage TEXT, began INTEGER, job TEXT, PRIMARY KEY (pipeline, item, stage, began)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
 	job TEXT, stage TEXT, sequence INTEGER, row INTEGER, pipeline TEXT, item TEXT, type TEXT, time TEXT, doc TEXT,
 	PRIMARY KEY (job, stage, sequence, row)) WITHOUT ROWID;
@@ -79,7 +85,7 @@ func open(ctx context.Context, c Config) (pipeline.Sink, error) {
 		return nil, errors.Join(openError(c.Path, err), db.Close())
 	}
 	return tables.Sink(tables.Database{DB: db, Values: c.Tables, Argument: "?", Signal: insertSignal,
-		Names: tables.Names{Cursors: "cursors", Events: "events", Batches: "batches", Signals: "signals", Fleet: "fleet"}}), nil
+		Names: tables.Names{Cursors: "cursors", Versions: "versions", Events: "events", Batches: "batches", Signals: "signals", Fleet: "fleet"}}), nil
 }
 
 // openError says what is wrong with a file, and what helps.

@@ -93,7 +93,7 @@ func TestRows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Commit(t.Context(), schemas.ChainID{Job: "j-1", Stage: "read"}, schemas.Cursor{}, schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}}); err != nil {
+	if err := s.Commit(t.Context(), pipeline.Origin{ChainID: schemas.ChainID{Job: "j-1", Stage: "read"}, Pipeline: "p", Item: "a.mf4"}, schemas.Cursor{}, schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, stage := range []string{"kpi", "strict", "kpi"} { // of two stages, and one of them again
@@ -127,7 +127,7 @@ func TestACancelledCommitStoresNothing(t *testing.T) {
 	id := schemas.ChainID{Job: "j-1", Stage: "x"}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Commit(ctx, id, schemas.Cursor{}, schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}}); err == nil {
+	if err := s.Commit(ctx, pipeline.Origin{ChainID: id}, schemas.Cursor{}, schemas.Cursor{Edges: []schemas.EdgeCursor{{Sequence: 2}}}); err == nil {
 		t.Fatal("committed")
 	}
 	if c, err := s.Cursor(t.Context(), id); err != nil || len(c.Edges) != 0 {

@@ -2,6 +2,9 @@
 //
 // Rows and cursor go in one transaction that compares the cursor it began with. Batches wait in memory until then, so no lock
 // is held between two calls and several processes may share the database.
+//
+// The transaction that stores the end of a version of a result takes the rows of all older ones away. While it is being written
+// its rows stand beside those of an older one, told apart by job. See versions.go.
 package tables
 
 import (
@@ -25,11 +28,12 @@ import (
 // Names are those of the tables. Their columns, in this order, and keys:
 //
 //	Cursors  job, stage, cursor; (job, stage)
+//	Versions pipeline, item, stage, began, job; (pipeline, item, stage, began)
 //	Events   job, stage, sequence, row, pipeline, item, type, time, doc; (job, stage, sequence, row)
 //	Batches  job, stage, sequence, name, pipeline, item, type, start, from_ns, to_ns, rows; (job, stage, sequence, name)
 //	Signals  job, stage, sequence, name, signal, row, t_ns, value; (job, stage, sequence, name, signal, row)
 //	Fleet    run, pipeline, stage, type, doc; (run, pipeline, stage, type)
-type Names struct{ Cursors, Events, Batches, Signals, Fleet string }
+type Names struct{ Cursors, Versions, Events, Batches, Signals, Fleet string }
 
 // A Database is an open one whose tables are there.
 type Database struct {
@@ -38,7 +42,7 @@ type Database struct {
 	Values bool // each value of each signal is stored too
 
 	Argument string // what stands before an argument's number in a statement: $ or ?
-	Lock     string // has a transaction wait for others of the same chain, which is its argument; "" where all wait for each other anyhow
+	Lock     string // has a transaction wait for others about the same result, which is its argument; "" where all wait for each other anyhow
 	Signal   func(ctx context.Context, tx *sql.Tx, s Signal) error
 }
 
@@ -139,36 +143,56 @@ func (s *sink) keep(t pipeline.Table) (pipeline.Table, error) {
 }
 
 // Commit implements pipeline.Sink.
-func (s *sink) Commit(ctx context.Context, id schemas.ChainID, from, to schemas.Cursor) error {
-	batches := s.take(id)
+func (s *sink) Commit(ctx context.Context, of pipeline.Origin, from, to schemas.Cursor) error {
+	batches := s.take(of.ChainID)
 	err := s.transaction(ctx, func(tx *sql.Tx) error {
-		if s.Lock != "" {
-			if _, err := tx.ExecContext(ctx, s.Lock, string(id.Job)+"/"+id.Stage); err != nil {
+		if s.Lock != "" { // a chain is of one result, so this is its lock too
+			if _, err := tx.ExecContext(ctx, s.Lock, of.Pipeline+"/"+of.Item+"/"+of.Stage); err != nil {
 				return err
 			}
 		}
-		stored, err := s.stored(ctx, tx, id)
+		stored, err := s.stored(ctx, tx, of.ChainID)
 		if err != nil {
 			return err
 		}
 		if !stored.SameInput(from) {
 			return pipeline.ErrStale
 		}
-		for _, sequence := range slices.Sorted(maps.Keys(batches)) {
-			if err := s.insert(ctx, tx, batches[sequence]); err != nil {
-				return fmt.Errorf("event %d: %w", sequence, err)
-			}
+		if err := s.store(ctx, tx, of, batches, len(stored.Edges) == 0, to.Ended()); err != nil {
+			return err
 		}
 		text, err := json.Marshal(to)
 		if err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, s.statement("INSERT INTO %s VALUES ($1, $2, $3) ON CONFLICT (job, stage) DO UPDATE SET cursor = excluded.cursor", s.Names.Cursors),
-			string(id.Job), id.Stage, string(text))
+			string(of.Job), of.Stage, string(text))
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("commit %s: %w", id, err)
+		return fmt.Errorf("commit %s: %w", of, err)
+	}
+	return nil
+}
+
+// store stores batches of a version, unless it was replaced. The first of it make it the newest one, the last the only one.
+func (s *sink) store(ctx context.Context, tx *sql.Tx, of pipeline.Origin, batches map[uint64]pipeline.Batch, first, last bool) error {
+	if first {
+		if err := s.begin(ctx, tx, of); err != nil {
+			return err
+		}
+	}
+	older, there, err := s.older(ctx, tx, of)
+	if err != nil || !there {
+		return err
+	}
+	for _, sequence := range slices.Sorted(maps.Keys(batches)) {
+		if err := s.insert(ctx, tx, batches[sequence]); err != nil {
+			return fmt.Errorf("event %d: %w", sequence, err)
+		}
+	}
+	if last {
+		return s.remove(ctx, tx, of, older)
 	}
 	return nil
 }
