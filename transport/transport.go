@@ -183,6 +183,10 @@ type Subscription struct {
 	Durable    string        // [a-z0-9-], unique in the log
 	AckWait    time.Duration // a delivery neither acked nor kept in progress for so long goes to another worker
 	MaxPending int           // deliveries out at once over all workers; 0 is the driver's default
+
+	// Newest: a durable that is new begins with the newest out event that each chain has then, and is handed all that come later;
+	// else it begins with the first. Of one that is known it changes nothing. All who share a durable say the same.
+	Newest bool
 }
 
 // A Consumer shares the log's out events among all processes that subscribed under its name; each event goes to one, again

@@ -65,7 +65,7 @@ func (f *faults) hush(stage string) {
 func (f *faults) isDeaf(durable string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.deaf != "" && strings.HasPrefix(durable, f.deaf+"-")
+	return f.deaf != "" && strings.HasSuffix(durable, "-"+f.deaf)
 }
 
 func (f *faults) fill(stage string, full bool) {

@@ -90,16 +90,19 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 	n := h.n
 	w, err := n.look(ctx, id)
 	if err != nil {
-		if ctx.Err() == nil {
-			n.log.Error("a job cannot be read", "job", id, "error", err)
-			rest(ctx, time.Second)
-		}
-		return giveBack
+		return n.unread(ctx, id, err)
 	}
 	if w.version != n.line.version && !of.toCancel() {
 		return foreign // its results are another configuration's, whose workers have it too
 	}
-	i := &instance{n: n, w: w, core: settle.New(n.rules()), h: h, of: of, wake: of.wake, drain: ctx.Done(), fails: map[schemas.InputRef]failing{}}
+	missed, idle, err := h.missed(ctx, id, of)
+	switch {
+	case err != nil:
+		return n.unread(ctx, id, err)
+	case idle:
+		return settled
+	}
+	i := &instance{n: n, w: w, core: settle.New(n.rules()), h: h, of: of, wake: of.wake, drain: ctx.Done(), news: missed, fails: map[schemas.InputRef]failing{}}
 	i.arrivals = make(chan arrival, arrivalsAtOnce)
 	for k, in := range n.inputs {
 		i.edges = append(i.edges, &edge{index: k, from: in, id: schemas.ChainID{Job: i.jobAt(in), Stage: in.name}})
@@ -112,6 +115,15 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 	defer i.close()
 	// The work outlives ctx by the drain: broker calls must still go through then.
 	return i.run(context.WithoutCancel(ctx))
+}
+
+// unread is what becomes of a job that cannot be read.
+func (n *node) unread(ctx context.Context, id schemas.JobID, err error) outcome {
+	if ctx.Err() == nil {
+		n.log.Error("a job cannot be read", "job", id, "error", err)
+		rest(ctx, time.Second)
+	}
+	return giveBack
 }
 
 // toCancel says whether the job was cancelled, which its stages store whatever their configuration.

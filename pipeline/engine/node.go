@@ -81,15 +81,16 @@ func (n *node) run(ctx context.Context) error {
 // own: what one makes nothing of is then not held back from another one, nor handed to this one again and again.
 func (n *node) durable() string { return Durable(n.line.spec, n.name) }
 
-// Durable is the name of the consumer of the pipeline's jobs that a stage's workers share, for those who scale by its lag.
+// Durable is the name of the consumer of the pipeline's jobs that a stage's workers share, for those who scale by its lag. Another
+// name is another consumer, which the broker hands the newest event of every job there is.
 func Durable(p *spec.Pipeline, stage string) string {
-	return stage + "-" + schemas.Version(p.Identity())
+	return schemas.Version(p.Identity()) + "-" + stage
 }
 
 // takeJobs takes deliveries until ctx ends or the broker is closed. A consumer that breaks later is made anew.
 func (n *node) takeJobs(ctx context.Context) error {
 	for first := true; ; first = false {
-		c, err := n.jobs.Subscribe(ctx, transport.Subscription{Durable: n.durable(), AckWait: ackWait})
+		c, err := n.jobs.Subscribe(ctx, transport.Subscription{Durable: n.durable(), AckWait: ackWait, Newest: true})
 		if err == nil {
 			err = n.held.takeAll(ctx, c)
 		} else if first {
@@ -130,11 +131,11 @@ type held struct {
 	mu   sync.Mutex
 	jobs map[schemas.JobID]*holding
 	over map[schemas.JobID]transport.Delivery // of finished jobs that are to be trimmed
-	trim chan struct{}                        // has a token while one is
+	trim bool                                 // somebody is at it
 }
 
 func newHeld(n *node) *held {
-	return &held{n: n, jobs: map[schemas.JobID]*holding{}, over: map[schemas.JobID]transport.Delivery{}, trim: make(chan struct{}, 1)}
+	return &held{n: n, jobs: map[schemas.JobID]*holding{}, over: map[schemas.JobID]transport.Delivery{}}
 }
 
 // A holding is one job in work: every delivery about it so far, and what its instance has yet to be told.
@@ -146,6 +147,7 @@ type holding struct {
 	failed     bool          // which says that it is failed
 	cancelled  chan struct{} // closed by an order to cancel
 	gone       bool          // it is closed
+	late       bool          // that the job is failed was all that was heard of it
 }
 
 func newHolding() *holding {
@@ -225,49 +227,10 @@ func (h *held) take(ctx context.Context, d transport.Delivery) {
 		h.tell(ctx, d, e.State, order{cancel: true})
 	case schemas.JobFinished:
 		h.finished(ctx, d)
+	case schemas.JobFailed:
+		h.failed(ctx, d)
 	default:
 		h.settle(ctx, d)
-	}
-}
-
-// finished has a job trimmed that is over, beside the node's other work. All that ever finished may come at once: each waits
-// its turn, its delivery is kept meanwhile, and one that comes again takes the other's place. Another event of the job is not
-// taken: it comes again.
-func (h *held) finished(ctx context.Context, d transport.Delivery) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	id := d.Event().Chain.Job
-	before, waits := h.over[id]
-	switch {
-	case !waits:
-		h.wg.Go(func() { h.forget(ctx, id) })
-	case before.Event().Position != d.Event().Position:
-		return
-	}
-	h.over[id] = d
-}
-
-// forget trims a finished job when it is its turn. What goes wrong is tried again; what was not begun when the process stops is
-// given back, since it may be much.
-func (h *held) forget(ctx context.Context, id schemas.JobID) {
-	trimmed, again := false, time.Duration(0)
-	select {
-	case <-ctx.Done():
-	case h.trim <- struct{}{}:
-		if ctx.Err() == nil {
-			trimmed, again = h.n.forget(ctx, id) == nil, time.Second
-		}
-		<-h.trim
-	}
-	h.mu.Lock()
-	d := h.over[id]
-	delete(h.over, id)
-	h.mu.Unlock()
-	ctx = context.WithoutCancel(ctx)
-	if trimmed {
-		h.settle(ctx, d)
-	} else {
-		h.giveBack(ctx, d, again)
 	}
 }
 
@@ -290,15 +253,39 @@ func (h *held) tell(ctx context.Context, d transport.Delivery, state schemas.Job
 	id := d.Event().Chain.Job
 	w := h.jobs[id]
 	if w == nil {
-		w = newHolding()
-		w.hears(h.n.line.failedAt(id), schemas.JobFailed)
-		h.jobs[id] = w
-		h.wg.Go(func() { h.work(ctx, id, w) })
+		w = h.begin(ctx, id)
 	}
 	w.hears(d.Event().Event.Sequence, state)
 	w.keep(d)
 	w.orders = append(w.orders, o)
 	w.poke()
+}
+
+// begin makes the job's instance; h.mu is held.
+func (h *held) begin(ctx context.Context, id schemas.JobID) *holding {
+	w := newHolding()
+	w.hears(h.n.line.failedAt(id), schemas.JobFailed)
+	h.jobs[id] = w
+	h.wg.Go(func() { h.work(ctx, id, w) })
+	return w
+}
+
+// failed is for a worker that comes late: a consumer that is new is handed only the newest event of each job, and there may be
+// inputs of a failed one that nobody has taken. Else the event asks nothing.
+func (h *held) failed(ctx context.Context, d transport.Delivery) {
+	h.mu.Lock()
+	id := d.Event().Chain.Job
+	known := h.jobs[id] != nil
+	if !known {
+		w := h.begin(ctx, id)
+		w.late = true
+		w.hears(d.Event().Event.Sequence, schemas.JobFailed)
+		w.keep(d)
+	}
+	h.mu.Unlock()
+	if known {
+		h.settle(ctx, d)
+	}
 }
 
 // hear tells the job's instance, if there is one, of an event whose delivery may have gone to another process.
@@ -405,81 +392,6 @@ func (h *held) deliveries() (all []transport.Delivery) {
 		all = append(all, w.deliveries...)
 	}
 	return slices.AppendSeq(all, maps.Values(h.over))
-}
-
-// forget trims what the chain of a finished job holds and nobody needs any more, and what the chains of other pipelines hold
-// that only waited for this one.
-func (n *node) forget(ctx context.Context, job schemas.JobID) error {
-	if n.e.retain || n.keeps {
-		return nil
-	}
-	ctx = context.WithoutCancel(ctx) // a process that stops finishes this
-	err := n.trimRead(ctx, job)
-	for _, in := range n.inputs {
-		if in.pipeline != n.pipeline && err == nil {
-			err = n.trimAbove(ctx, in, job)
-		}
-	}
-	if err != nil {
-		n.log.Warn("trimming a finished job", "job", job, "error", err)
-	}
-	return err
-}
-
-// trimAbove trims what an input of another pipeline holds for a job of this node.
-func (n *node) trimAbove(ctx context.Context, in *node, job schemas.JobID) error {
-	w, err := n.look(ctx, job)
-	if err != nil {
-		return err
-	}
-	if known, err := in.knowsReaders(ctx, w.upstream); err != nil || !known {
-		return err
-	}
-	return in.trimRead(ctx, w.upstream)
-}
-
-// knowsReaders says whether every stage of the node's own pipeline that may yet read its events of a job is among its
-// consumers. A job that was made with another configuration may have others, until it is finished.
-func (n *node) knowsReaders(ctx context.Context, job schemas.JobID) (bool, error) {
-	e, err := n.newestOf(ctx, job)
-	if err != nil || e.State == "" || e.State == schemas.JobFinished {
-		return e.State != "", err
-	}
-	w, err := n.look(ctx, job)
-	return err == nil && w.version == n.line.version, err
-}
-
-// newestOf is the newest event of a job; one without a state when there is no such job.
-func (n *node) newestOf(ctx context.Context, job schemas.JobID) (e schemas.JobEvent, err error) {
-	id := schemas.ChainID{Job: job, Stage: transport.JobStage}
-	c := transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &id, Newest: true, Drain: true}
-	err = transport.Each(ctx, n.jobs, c, func(s *transport.Stored) error { return json.Unmarshal(s.Event.Data, &e) })
-	return e, err
-}
-
-// trimRead removes the out events of a job when it is over for every consumer. All that ever finished may come again: whether there
-// is anything to remove is asked first, since it costs the least.
-func (n *node) trimRead(ctx context.Context, job schemas.JobID) error {
-	if n.keeps || len(n.consumers) == 0 { // the only copy
-		return nil
-	}
-	if trimmed, err := n.isTrimmed(ctx, job); err != nil || trimmed {
-		return err
-	}
-	for _, c := range n.consumers {
-		if over, err := c.isOver(ctx, c.jobOf(n, job)); err != nil || !over {
-			return err
-		}
-	}
-	return n.out.Trim(ctx, schemas.ChainID{Job: job, Stage: n.name}, ^schemas.Position(0))
-}
-
-// isTrimmed says whether the chain of a job has nothing left that a trim removes.
-func (n *node) isTrimmed(ctx context.Context, job schemas.JobID) (bool, error) {
-	trimmed := true
-	id := schemas.ChainID{Job: job, Stage: n.name}
-	err := newest(ctx, n.out, id, func(*transport.Stored) { trimmed = false }, transport.Out, transport.Snapshot)
-	return trimmed, err
 }
 
 // lastControl is the kind of a job's last control record, "" when it has none.

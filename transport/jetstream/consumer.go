@@ -42,8 +42,12 @@ func (l *log) Subscribe(ctx context.Context, s transport.Subscription) (transpor
 	if s.MaxPending == 0 {
 		s.MaxPending = DefaultMaxPending
 	}
+	from := jetstream.DeliverAllPolicy
+	if s.Newest {
+		from = jetstream.DeliverLastPerSubjectPolicy // each chain's out events have a subject of their own
+	}
 	c := &consumer{log: l, config: jetstream.ConsumerConfig{
-		Durable: encode(s.Durable), FilterSubject: l.everyChain(transport.Out), DeliverPolicy: jetstream.DeliverAllPolicy,
+		Durable: encode(s.Durable), FilterSubject: l.everyChain(transport.Out), DeliverPolicy: from,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.AckWait, MaxAckPending: s.MaxPending, InactiveThreshold: idle,
 		MaxDeliver: -1, // a limit would park the event for ever and say so once; giving up is the engine's decision
 	}}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +29,7 @@ type consumer struct {
 	client *kgo.Client
 	ended  chan struct{} // closed when run has returned
 	stop   context.CancelFunc
+	until  []int64 // where the partitions ended when a subscription for the newest events began
 
 	mu      sync.Mutex
 	parts   map[int32]*assigned
@@ -39,21 +37,6 @@ type consumer struct {
 	closed  bool
 	changed chan struct{} // closed and replaced at each change
 	dirty   bool          // something is to be committed
-}
-
-// assigned is a partition that this process has.
-type assigned struct {
-	next    int64            // all before it were fetched
-	skip    int64            // below it only those in open are not acked yet
-	open    map[int64]bool   // as the offset's metadata say
-	waiting []*kgo.Record    // fetched, not handed out yet
-	out     map[int64]*given // by offset
-}
-
-// given is an event handed out; from due on it goes out again.
-type given struct {
-	record *kgo.Record
-	due    time.Time
 }
 
 // group is the name of a durable's consumer group.
@@ -72,6 +55,13 @@ func (l *log) Subscribe(ctx context.Context, s transport.Subscription) (transpor
 	}
 	c := &consumer{log: l, sub: s, parts: map[int32]*assigned{}, changed: make(chan struct{}), ended: make(chan struct{})}
 	var err error
+	if s.Newest {
+		limited, cancel := l.broker.limit(ctx)
+		defer cancel()
+		if c.until, err = l.ends(limited, l.topics[outTopic]); err != nil {
+			return nil, fmt.Errorf("subscribe to topic %s: %w", l.topics[outTopic], err)
+		}
+	}
 	c.client, err = l.broker.newClient(kgo.ConsumerGroup(l.group(s.Durable)), kgo.ConsumeTopics(l.topics[outTopic]),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.SessionTimeout(sessionTime), kgo.HeartbeatInterval(sessionTime/6),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(windowBytes),
@@ -155,28 +145,37 @@ func (c *consumer) take(fetches kgo.Fetches) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fetches.EachRecord(func(r *kgo.Record) {
-		a := c.parts[r.Partition]
-		if a == nil || r.Offset < a.next {
-			return
+		if a := c.parts[r.Partition]; a != nil && r.Offset >= a.next {
+			c.keep(a, r)
 		}
-		a.next = r.Offset + 1
-		if r.Attrs.IsControl() { // the end of a transaction: nothing to hand out, but who measures lag by offsets counts it
-			c.dirty = true
-			return
-		}
-		if r.Offset < a.skip && !a.open[r.Offset] {
-			return
-		}
-		a.waiting = append(a.waiting, r)
 	})
 	c.signal()
+}
+
+// keep has a record wait to be handed out; c.mu is held.
+func (c *consumer) keep(a *assigned, r *kgo.Record) {
+	a.next = r.Offset + 1
+	switch {
+	case r.Attrs.IsControl(): // the end of a transaction: nothing to hand out, but who measures lag by offsets counts it
+		c.dirty = true
+	case r.Offset < a.skip && !a.open[r.Offset]:
+	case r.Offset < a.until:
+		a.newest[string(r.Key)] = r
+		c.dirty = true
+	default:
+		a.gathered()
+		a.waiting = append(a.waiting, r)
+	}
+	if a.next >= a.until {
+		a.gathered()
+	}
 }
 
 func (c *consumer) assign(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range parts[c.log.topics[outTopic]] {
-		c.parts[n] = &assigned{open: map[int64]bool{}, out: map[int64]*given{}}
+		c.parts[n] = &assigned{open: map[int64]bool{}, out: map[int64]*given{}, newest: map[string]*kgo.Record{}}
 	}
 }
 
@@ -201,20 +200,27 @@ func (c *consumer) lose(_ context.Context, _ *kgo.Client, parts map[string][]int
 func (c *consumer) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	note := func(n int32, base int64, metadata *string) {
-		if a := c.parts[n]; a != nil && metadata != nil && base >= 0 {
+	note := func(n int32, base int64, metadata *string, code int16) {
+		a := c.parts[n]
+		switch {
+		case a == nil || code != 0:
+		case base < 0: // the group was never here
+			if int(n) < len(c.until) {
+				a.until = c.until[n]
+			}
+		case metadata != nil:
 			a.skip, a.open = parseOpen(*metadata, base)
 		}
 	}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			note(p.Partition, p.Offset, p.Metadata)
+			note(p.Partition, p.Offset, p.Metadata, p.ErrorCode)
 		}
 	}
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {
 			for _, p := range t.Partitions {
-				note(p.Partition, p.Offset, p.Metadata)
+				note(p.Partition, p.Offset, p.Metadata, p.ErrorCode)
 			}
 		}
 	}
@@ -272,63 +278,6 @@ func (c *consumer) commit(ctx context.Context) {
 			c.mu.Unlock()
 		}
 	})
-}
-
-// progress is the offset of the first event that is not acked, and which ones up to the last fetched are not either.
-func (a *assigned) progress() (base int64, metadata string) {
-	var open []int64
-	for at := range a.out {
-		open = append(open, at)
-	}
-	for _, r := range a.waiting {
-		open = append(open, r.Offset)
-	}
-	for at := range a.open {
-		if at >= a.next {
-			open = append(open, at)
-		}
-	}
-	slices.Sort(open)
-	open = slices.Compact(open)
-	next := max(a.next, a.skip)
-	if len(open) == 0 {
-		return next, ""
-	}
-	return open[0], formatOpen(open, next)
-}
-
-// formatOpen writes which offsets below next are not acked, as distances; a list that is too long says less.
-func formatOpen(open []int64, next int64) string {
-	var b strings.Builder
-	for i, at := range open {
-		d := at - open[0]
-		if b.Len() > maxMetadata-40 {
-			return fmt.Sprint(d, ":", b.String())
-		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.FormatInt(d, 36))
-	}
-	return fmt.Sprint(next-open[0], ":", b.String())
-}
-
-// parseOpen undoes formatOpen; text that is not its own says nothing.
-func parseOpen(text string, base int64) (next int64, open map[int64]bool) {
-	open = map[int64]bool{}
-	first, list, ok := strings.Cut(text, ":")
-	n, err := strconv.ParseInt(first, 10, 64)
-	if !ok || err != nil {
-		return 0, open
-	}
-	for part := range strings.SplitSeq(list, ",") {
-		d, err := strconv.ParseInt(part, 36, 64)
-		if err != nil {
-			return 0, map[int64]bool{}
-		}
-		open[base+d] = true
-	}
-	return base + n, open
 }
 
 // Next is transport.Consumer.Next.

@@ -19,6 +19,22 @@ type durable struct {
 	max     int
 	next    schemas.Position // delivered up to it at least once
 	pending map[schemas.Position]*pending
+
+	began  schemas.Position          // of one that began with the newest events: of what was stored up to here,
+	newest map[schemas.Position]bool // these alone
+}
+
+// wants says whether the record is one to be handed out.
+func (d *durable) wants(r *record) bool {
+	return r.Kind == transport.Out && (r.Position > d.began || d.newest[r.Position])
+}
+
+// startNewest has a new durable begin with the newest out event of each chain; l.mu is held.
+func (l *log) startNewest(d *durable) {
+	d.began, d.newest = l.last, map[schemas.Position]bool{}
+	for _, r := range l.newest(func(r *record) bool { return r.Kind == transport.Out }) {
+		d.newest[r.Position] = true
+	}
 }
 
 // pending is an event handed out and not acked; from due on it goes to whoever asks.
@@ -49,6 +65,9 @@ func (c *logClient) Subscribe(ctx context.Context, s transport.Subscription) (tr
 	d := l.durables[s.Durable]
 	if d == nil {
 		d = &durable{pending: map[schemas.Position]*pending{}}
+		if s.Newest {
+			l.startNewest(d)
+		}
 		l.durables[s.Durable] = d
 	}
 	d.ackWait, d.max = s.AckWait, s.MaxPending
@@ -103,7 +122,7 @@ func (c *consumer) poll() (e *record, wait <-chan struct{}, stop func()) {
 			return c.retry()
 		}
 	} else if len(d.pending) < d.max {
-		if e = l.after(d.next, func(r *record) bool { return r.Kind == transport.Out }); e == nil {
+		if e = l.after(d.next, d.wants); e == nil {
 			d.next = l.last // not to look at the same records again
 		}
 	}

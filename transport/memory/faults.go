@@ -43,8 +43,8 @@ func (b *Broker) OnAck(f func(transport.Stored) bool) {
 	b.store.hooks.ack = f
 }
 
-// Redeliver makes the durable consumer of a log forget all that was ever acked and delivered: everything comes again. It is
-// false when there is none of that name.
+// Redeliver makes the durable consumer of a log forget all that was ever acked and delivered: everything comes again, and what a
+// consumer that began with the newest events was never handed, too. It is false when there is none of that name.
 func (b *Broker) Redeliver(pipeline, stage, durable string) bool {
 	l := b.store.log(logKey{pipeline, stage})
 	l.mu.Lock()
@@ -53,9 +53,20 @@ func (b *Broker) Redeliver(pipeline, stage, durable string) bool {
 	if d == nil {
 		return false
 	}
-	d.next, d.pending = 0, map[schemas.Position]*pending{}
+	d.next, d.pending, d.began = 0, map[schemas.Position]*pending{}, 0
 	l.changed.broadcast()
 	return true
+}
+
+// Forget makes a log forget its durable consumer altogether: who subscribes next makes a new one. It is false when there is none of
+// that name.
+func (b *Broker) Forget(pipeline, stage, durable string) bool {
+	l := b.store.log(logKey{pipeline, stage})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.durables[durable] != nil
+	delete(l.durables, durable)
+	return known
 }
 
 func (s *store) appendFault(id schemas.ChainID, k transport.Kind, sequence uint64) Fault {

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ var consumerCases = []testCase{
 	{"a consumer waits for an event, and waiting ends with the context", consumerWaits},
 	{"a closed consumer hands its place to others", closedConsumer},
 	{"events that were trimmed are not delivered", trimmedNotDelivered},
+	{"a new consumer may begin with the newest event of each chain", newestFirst},
+	{"a consumer that began with the newest events remembers what it has taken", newestRemembered},
 }
 
 // ackWait is short enough to wait for on a real clock, and long against a call.
@@ -300,4 +303,65 @@ func trimmedNotDelivered(b *bundle) {
 	for i := range uint64(2) {
 		b.delivered(b.next(c), out(b.id, i+4))
 	}
+}
+
+// newest subscribes so that a new durable begins with the newest events.
+func (b *bundle) newest(log transport.Log) transport.Consumer {
+	b.Helper()
+	c, err := log.Subscribe(b.ctx, transport.Subscription{Durable: "newest", AckWait: ackWait, Newest: true})
+	b.must(err)
+	b.Cleanup(func() { b.noError(c.Close()) })
+	return c
+}
+
+// takes has the next deliveries be these events, in whatever order: chains may lie in several partitions.
+func (b *bundle) takes(c transport.Consumer, want ...string) {
+	b.Helper()
+	for left := slices.Clone(want); len(left) > 0; {
+		d := b.next(c)
+		e := d.Event().Event
+		k := slices.Index(left, e.ID())
+		if k < 0 {
+			b.Fatalf("%s was delivered, of %q", e.ID(), want)
+		}
+		left = slices.Delete(left, k, k+1)
+		b.must(d.Ack(b.ctx))
+	}
+}
+
+func newestFirst(b *bundle) {
+	const chains = 8
+	var want []string
+	for round := range uint64(3) {
+		for i := range chains {
+			ch, _ := b.openChain(b.log, b.job(i))
+			b.append(ch, out(b.job(i), round+1))
+		}
+	}
+	for i := range chains {
+		want = append(want, b.job(i).EventID(3))
+	}
+	c := b.newest(b.log)
+	b.takes(c, want...)
+	for i := range 2 {
+		ch, _ := b.openChain(b.log, b.job(i))
+		b.append(ch, outs(b.job(i), 4, 2)...)
+	}
+	b.takes(c, b.job(0).EventID(4), b.job(0).EventID(5), b.job(1).EventID(4), b.job(1).EventID(5))
+}
+
+func newestRemembered(b *bundle) {
+	ch := b.chain()
+	b.append(ch, outs(b.id, 1, 3)...)
+	c := b.newest(b.log)
+	b.takes(c, b.id.EventID(3))
+	b.must(c.Close())
+	b.append(ch, outs(b.id, 4, 3)...) // while nobody listens
+	c = b.newest(b.client())
+	b.takes(c, b.id.EventID(4), b.id.EventID(5))
+	d := b.next(c)
+	b.delivered(d, out(b.id, 6))
+	b.must(c.Close()) // which nobody has acked
+	b.pass(ackWait)
+	b.takes(b.newest(b.log), b.id.EventID(6))
 }
