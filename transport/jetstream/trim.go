@@ -44,22 +44,28 @@ func (l *log) trim(ctx context.Context, prefix string, below schemas.Position) (
 	if err != nil {
 		return err
 	}
-	if err := purge(ctx, s, prefix+transport.Out.String(), min(below, last.at-1)); err != nil || checkpoint == nil && !over {
-		return err
-	}
-	if over { // the checkpoint first: it must not name pages that are gone
-		if err := purge(ctx, s, prefix+transport.Snapshot.String(), last.at-1); err != nil {
-			return err
+	switch {
+	case over:
+		err = purgeState(ctx, s, prefix, last.at-1)
+	case checkpoint != nil:
+		checkpoint.at = min(checkpoint.at, last.at) // one that came between: then the last record is some other one, and stays too
+		if err = purge(ctx, s, prefix+transport.Snapshot.String(), checkpoint.at-1); err == nil {
+			err = l.trimPages(ctx, s, prefix, checkpoint)
 		}
-		return purge(ctx, s, prefix+"page.>", last.at-1)
 	}
-	if checkpoint.at > last.at { // it came between: then the last record is some other one, and stays too
-		checkpoint.at = last.at
-	}
-	if err := purge(ctx, s, prefix+transport.Snapshot.String(), checkpoint.at-1); err != nil {
+	if err != nil {
 		return err
 	}
-	return l.trimPages(ctx, s, prefix, checkpoint)
+	// Last, since who comes after a kill sees by them that there is something left to trim.
+	return purge(ctx, s, prefix+transport.Out.String(), min(below, last.at-1))
+}
+
+// purgeState removes all checkpoints and pages up to a position; the checkpoints first: they must not name pages that are gone.
+func purgeState(ctx context.Context, s jetstream.Stream, prefix string, upTo schemas.Position) error {
+	if err := purge(ctx, s, prefix+transport.Snapshot.String(), upTo); err != nil {
+		return err
+	}
+	return purge(ctx, s, prefix+"page.>", upTo)
 }
 
 // isOver says whether nothing comes behind a chain's last record.
