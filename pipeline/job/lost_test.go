@@ -149,3 +149,52 @@ func TestAServerForgetsJobs(t *testing.T) {
 		t.Errorf("%d jobs in the log, want 3", len(again.Jobs()))
 	}
 }
+
+// TestAServerForgetsAResume: the user was told that the job goes on. The stage, whose dead letter is kept, was not told yet.
+func TestAServerForgetsAResume(t *testing.T) {
+	b, n := setupOnServer(t, 1)
+	b.submit("halted", "other")
+	b.await(map[string]schemas.JobState{"halted": "started"})
+	b.halt("halted", schemas.Halt)
+	b.await(map[string]schemas.JobState{"halted": "failed", "other": "started"})
+	kept := n.keep()
+	if err := b.m.Resume(t.Context(), id("halted")); err != nil {
+		t.Fatal(err)
+	}
+	n.forget(kept, "job")
+	var letter schemas.Position
+	b.listens(func(_ string, e schemas.JobEvent) bool {
+		if e.Resume != nil {
+			letter = e.Resume.Letter
+		}
+		return e.Resume != nil
+	})
+	if letter == 0 {
+		t.Error("the resume names no dead letter")
+	}
+	b.await(map[string]schemas.JobState{"halted": "started", "other": "started"})
+	b.halt("halted", schemas.Halt) // the same input again, behind the resume: that is new
+	b.await(map[string]schemas.JobState{"halted": "failed"})
+}
+
+// TestAServerForgetsADeadLetterThatWasResumed: the stage makes another one of another input, which comes to lie before where that one was.
+func TestAServerForgetsADeadLetterThatWasResumed(t *testing.T) {
+	b, n := setupOnServer(t, 1)
+	b.submit("halted")
+	b.await(map[string]schemas.JobState{"halted": "started"})
+	kept := n.keep()
+	for range 3 {
+		b.decide("aeb", "halted", transport.Control, schemas.Control{Kind: schemas.ControlAttempt})
+	}
+	b.halt("halted", schemas.Halt)
+	b.await(map[string]schemas.JobState{"halted": "failed"})
+	if err := b.m.Resume(t.Context(), id("halted")); err != nil {
+		t.Fatal(err)
+	}
+	n.forget(kept, "aeb")
+	if items := b.hears(1); len(items) != 1 {
+		t.Errorf("said again: %q", items)
+	}
+	b.decide("aeb", "halted", transport.DeadLetter, schemas.DeadLetter{Decision: schemas.Halt, Error: "no good", Input: schemas.InputRef{Edge: "read", Sequence: 2}})
+	b.await(map[string]schemas.JobState{"halted": "failed"})
+}

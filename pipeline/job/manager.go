@@ -251,6 +251,9 @@ func (m *Manager) next(j *Job) (schemas.JobEvent, error) {
 // outcome says what the stages made of a started job; m.mu is held.
 func (m *Manager) outcome(j *Job) (schemas.JobEvent, error) {
 	if stage, o, ok := j.halted(m.c.Stages); ok {
+		if e, asked := j.again(stage, o); asked {
+			return e, nil
+		}
 		if _, is := m.stopped[j.Run]; o.halt.Decision == schemas.Stop && !is {
 			m.stopped[j.Run] = schemas.JobEvent{State: schemas.JobCancelled, Stage: stage,
 				Error: fmt.Sprintf("%s of %s stopped the run: %s", stage, j.Item, o.reason)}

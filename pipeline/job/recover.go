@@ -54,7 +54,7 @@ func (m *Manager) insist(ctx context.Context, id schemas.JobID, next func(*Job) 
 }
 
 // relearn has the table say what the logs hold after a loss, and makes again what users were told is done: jobs that were
-// submitted, and those that were cancelled. All else follows from what the stages say.
+// submitted, those that were cancelled, and those that were resumed. All else follows from what the stages say.
 func (m *Manager) relearn(ctx context.Context) {
 	before, err := m.reread(ctx)
 	for ; err != nil && ctx.Err() == nil; before, err = m.reread(ctx) {
@@ -74,7 +74,19 @@ func (m *Manager) relearn(ctx context.Context) {
 				return schemas.JobEvent{State: schemas.JobCancelled, Stage: j.Stage, Error: j.Error}, nil
 			})
 		}
+		m.insist(ctx, j.ID, m.resumedBefore)
 	}
+}
+
+// resumedBefore lets a failed job go on that was resumed before a loss; of one that is not failed yet, outcome does. m.mu is held.
+func (m *Manager) resumedBefore(j *Job) (schemas.JobEvent, error) {
+	stage, o, halted := j.halted(m.c.Stages)
+	if halted && j.State == schemas.JobFailed {
+		if e, asked := j.again(stage, o); asked {
+			return e, nil
+		}
+	}
+	return schemas.JobEvent{}, errNothing
 }
 
 // read folds what the logs hold now.
@@ -96,6 +108,7 @@ func (c *Config) read(ctx context.Context) (*table, error) {
 			return nil, fmt.Errorf("read the decisions of %s/%s: %w", c.Pipeline, stage, err)
 		}
 	}
+	t.bare()
 	return t, nil
 }
 
@@ -113,6 +126,11 @@ func (m *Manager) reread(ctx context.Context) ([]Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t.before = m.table.now() + 1 // whoever has seen the old one sees all of this one
+	for _, j := range before {
+		for _, r := range j.asked {
+			t.job(j.ID).ask(r)
+		}
+	}
 	m.table, m.chains = t, map[schemas.JobID]transport.Chain{}
 	m.signal()
 	return before, nil

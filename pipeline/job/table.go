@@ -35,9 +35,10 @@ type Job struct {
 	Upstream schemas.JobID    // the job whose events it reads; empty where it reads an item
 	Foreign  bool             // made with another configuration than the manager's: nobody here works on it
 
-	ends   map[string]StageEnd         // of the stages that have ended it; replaced, never changed: copies of the row share it
-	events uint64                      // sequence of its last event
-	voided map[string]schemas.Position // per stage: halts at or below are void
+	ends   map[string]StageEnd            // of the stages that have ended it; replaced, never changed: copies of the row share it
+	events uint64                         // sequence of its last event
+	voided map[string]schemas.Position    // per stage: halts at or below are void
+	asked  map[string]schemas.ResumeOrder // per stage: the last resume that was asked for, whether or not the log still has it; replaced, never changed
 	stages map[string]outcome
 }
 
@@ -198,11 +199,46 @@ func (j *Job) start(e schemas.JobEvent) {
 	switch {
 	case e.Resume != nil:
 		j.voided[e.Resume.Stage] = max(j.voided[e.Resume.Stage], e.Resume.Letter)
+		j.ask(*e.Resume)
 		j.Resumed++
 	case !e.Again:
 		j.Started = e.At
 	}
 	j.Ended, j.Stage, j.Error, j.Letter = time.Time{}, "", "", 0
+}
+
+// ask notes that the job was resumed.
+func (j *Job) ask(r schemas.ResumeOrder) {
+	asked := map[string]schemas.ResumeOrder{r.Stage: r}
+	for stage, other := range j.asked {
+		if stage != r.Stage {
+			asked[stage] = other
+		}
+	}
+	j.asked = asked
+}
+
+// again is the resume of a halt that was asked for before, and that the logs know nothing of any more: the event was lost, or where the
+// dead letter lay is another one by now.
+func (j *Job) again(stage string, o outcome) (schemas.JobEvent, bool) {
+	r, ok := j.asked[stage]
+	if !ok || o.at > r.Letter || o.halt.Input != r.Input {
+		return schemas.JobEvent{}, false
+	}
+	r.Letter = o.at
+	return schemas.JobEvent{State: schemas.JobStarted, Resume: &r}, true
+}
+
+// bare drops what resumes void in logs that end before: those were lost there, as in a power cut, and what comes to lie at their positions
+// is something new.
+func (t *table) bare() {
+	for _, j := range t.jobs {
+		for stage, letter := range j.voided {
+			if j.stages[stage].at < letter {
+				delete(j.voided, stage)
+			}
+		}
+	}
 }
 
 // decided folds in a control record or dead letter of one of the stages; the last one in log order wins.
