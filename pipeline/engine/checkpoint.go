@@ -80,7 +80,7 @@ func (i *instance) page(ctx context.Context, state []byte) (hashes []transport.P
 
 // covered tells the producers how far this node has come, and trims its own chain.
 func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
-	i.consumed(c)
+	i.consumed(c, false)
 	i.savedOut, i.unsavedBytes = out, 0
 	if i.flow != nil && !i.n.e.retain {
 		step := trimStep
@@ -94,15 +94,25 @@ func (i *instance) covered(ctx context.Context, c schemas.Cursor, out uint64) {
 // trim trims the chain, where that frees so many bytes: of events that all consumers have, and of checkpoints before the last one, with
 // their pages. A stage that emits little, or whose consumers wait for something else, writes them all the same.
 func (i *instance) trim(ctx context.Context, step uint64) {
-	below, ok := schemas.Position(0), false
+	c, ok := cut{}, false
 	if !i.n.keeps {
-		below, ok = i.flow.trimmable(i.savedOut, step)
+		c, ok = i.flow.trimmable(i.savedOut, step)
 	}
 	if !ok && i.outdated < step {
 		return
 	}
 	i.outdated = 0
-	if err := i.n.out.Trim(ctx, i.chain.ID(), below); err != nil {
+	var err error
+	if c.doubt {
+		var lies bool
+		if lies, err = i.n.lies(ctx, i.chain.ID(), c); !lies { // old checkpoints and pages go all the same
+			c.position = 0
+		}
+	}
+	if err == nil {
+		err = i.n.out.Trim(ctx, i.chain.ID(), c.position)
+	}
+	if err != nil {
 		i.n.log.Warn("trimming", "recording", i.w.item.Name, "error", err)
 	}
 }
@@ -117,7 +127,7 @@ func (i *instance) commit(ctx context.Context, from, to schemas.Cursor) settle.I
 		i.store.fails = 0
 		i.saved, i.taken = time.Now(), 0
 		i.n.meter.Checkpoints.Add(1)
-		i.consumed(to)
+		i.consumed(to, false)
 		i.publish(ctx, pollFloors)
 	}
 	if errors.Is(err, pipeline.ErrStale) {

@@ -78,7 +78,7 @@ func (i *instance) load(ctx context.Context) settle.Input {
 		return settle.Input{Op: settle.Loaded}
 	}
 	if err == nil {
-		i.consumed(c)
+		i.consumed(c, true)
 	}
 	return settle.Input{Op: settle.Loaded, Cursor: c, Outcome: i.outcomeOf("read the store's cursor", err)}
 }
@@ -126,7 +126,7 @@ func (i *instance) open(ctx context.Context) settle.Input {
 	i.before = triedBefore(&st)
 	if state.Checkpoint != nil {
 		i.savedOut, i.stateBytes, i.outdated = state.Checkpoint.Out, 0, 1 // how many lie before it is not known
-		i.consumed(state.Checkpoint.Cursor)
+		i.consumed(state.Checkpoint.Cursor, true)
 		for _, h := range state.Checkpoint.Pages {
 			i.pages[h] = true
 		}

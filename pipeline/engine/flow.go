@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -26,6 +28,10 @@ type flow struct {
 	marks   []mark // of events above that floor, in order
 	floors  map[*node]schemas.EdgeCursor
 	changed chan struct{}
+
+	// A floor may be from before a loss of the log (a power cut of its server): its position is another event's by now. That can only be
+	// where it was found stored, or was there before the chain was opened again.
+	doubt bool
 }
 
 // mark is the account right behind one event.
@@ -49,7 +55,7 @@ func newFlows() *flows {
 
 // open starts the account of a chain that holds out events of so many bytes; the consumers' floors are looked up.
 func (f *flows) open(ctx context.Context, n *node, job schemas.JobID, out, bytes uint64) (*flow, error) {
-	a := &flow{total: bytes, last: out, floors: map[*node]schemas.EdgeCursor{}, changed: make(chan struct{})}
+	a := &flow{total: bytes, last: out, floors: map[*node]schemas.EdgeCursor{}, changed: make(chan struct{}), doubt: out > 0}
 	for _, c := range n.consumers {
 		a.floors[c] = schemas.EdgeCursor{}
 	}
@@ -63,7 +69,7 @@ func (f *flows) open(ctx context.Context, n *node, job schemas.JobID, out, bytes
 	defer f.mu.Unlock()
 	f.all[flowKey{n, job}] = a
 	for consumer, to := range f.known[flowKey{n, job}] {
-		a.floor(consumer, to)
+		a.floor(consumer, to, true)
 	}
 	return a, nil
 }
@@ -82,8 +88,8 @@ func (f *flows) drop(n *node, job schemas.JobID) {
 	delete(f.all, flowKey{n, job})
 }
 
-// consumed tells the producer, if it is in this process, what a consumer's checkpoint covers.
-func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas.EdgeCursor) {
+// consumed tells the producer, if it is in this process, what a consumer's checkpoint covers; found is one that was stored before.
+func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas.EdgeCursor, found bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := flowKey{producer, job}
@@ -92,7 +98,7 @@ func (f *flows) consumed(producer, consumer *node, job schemas.JobID, to schemas
 	}
 	f.known[key][consumer] = to
 	if a := f.all[key]; a != nil {
-		a.floor(consumer, to)
+		a.floor(consumer, to, found)
 	}
 }
 
@@ -106,9 +112,10 @@ func (f *flows) leaves(producer, consumer *node, job schemas.JobID) {
 	}
 }
 
-func (a *flow) floor(consumer *node, to schemas.EdgeCursor) {
+func (a *flow) floor(consumer *node, to schemas.EdgeCursor, found bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.doubt = a.doubt || found && to.Sequence > 0 || to.Sequence > a.last
 	if old, ok := a.floors[consumer]; !ok || to.Sequence <= old.Sequence {
 		return
 	}
@@ -117,8 +124,11 @@ func (a *flow) floor(consumer *node, to schemas.EdgeCursor) {
 	a.changed = make(chan struct{})
 }
 
-// catchUp books what was stored though nobody said so: the outcome of an append may be unknown.
+// catchUp books what was stored though nobody said so, when the chain is opened again: the outcome of an append may be unknown.
 func (a *flow) catchUp(behind []transport.Stored) {
+	a.mu.Lock()
+	a.doubt = true
+	a.mu.Unlock()
 	for k := range behind {
 		if r := &behind[k]; r.Kind == transport.Out {
 			a.produced(r.Event.Sequence, r.Bytes)
@@ -214,7 +224,7 @@ func (a *flow) lookUp(ctx context.Context, n *node, job schemas.JobID) error {
 		}
 		for k, e := range to.Edges {
 			if c.inputs[k] == n {
-				a.floor(c, e)
+				a.floor(c, e, true)
 			}
 		}
 	}
@@ -266,16 +276,38 @@ func (a *flow) covers(sequence uint64) bool {
 	return ok && low.Sequence >= sequence
 }
 
-// trimmable is how far the chain may be trimmed: below every consumer's floor and not above the chain's own last checkpoint.
+// A cut is a place to trim a chain at: up to the event of that sequence, which lies at that position. In doubt, it may not.
+type cut struct {
+	sequence uint64
+	position schemas.Position
+	doubt    bool
+}
+
+// trimmable is where the chain may be trimmed: below every consumer's floor and not above the chain's own last checkpoint.
 // It is false when that would free less than step bytes.
-func (a *flow) trimmable(ownCheckpoint uint64, step uint64) (schemas.Position, bool) {
+func (a *flow) trimmable(ownCheckpoint uint64, step uint64) (cut, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.pending()
 	below, ok := settle.Floor(ownCheckpoint, false, slices.Collect(maps.Values(a.floors)))
 	if !ok || a.below-a.trimmed < step {
-		return 0, false
+		return cut{}, false
 	}
 	a.trimmed = a.below
-	return below, true
+	low, _ := a.lowest()
+	return cut{low.Sequence, below, a.doubt}, true
+}
+
+// lies says whether a cut is where the log has its event: what lies at a position that is another event's was not taken yet.
+func (n *node) lies(ctx context.Context, id schemas.ChainID, c cut) (lies bool, err error) {
+	w, err := n.out.Watch(ctx, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &id, Headers: true, From: c.position - 1, Drain: true})
+	if err != nil {
+		return false, err
+	}
+	defer w.Close()
+	s, err := w.Next(ctx)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return s.Position == c.position && s.Event.Sequence == c.sequence, err
 }

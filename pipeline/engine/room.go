@@ -137,12 +137,12 @@ func newest(ctx context.Context, log transport.Log, id schemas.ChainID, take fun
 }
 
 // consumed tells the producers how far this node's checkpoint or store is: when it is opened, since a producer that was
-// started again may wait for just that, and whenever it moves. Of a sink it may have to be published too.
-func (i *instance) consumed(c schemas.Cursor) {
+// started again may wait for just that (then it was found stored), and whenever it moves. Of a sink it may have to be published too.
+func (i *instance) consumed(c schemas.Cursor, found bool) {
 	i.n.reach.tookAll(i.w.id, c)
 	for k := range i.edges {
 		if k < len(c.Edges) {
-			i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k])
+			i.n.e.flows.consumed(i.edges[k].from, i.n, i.edges[k].id.Job, c.Edges[k], found)
 		}
 	}
 	if i.store != nil {
