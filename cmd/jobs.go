@@ -114,6 +114,13 @@ func (a *app) showJob(ctx context.Context, c *api.Client, id string) error {
 	if j.Error != "" {
 		rows = append(rows, []string{"stage", j.Stage}, []string{"error", j.Error})
 	}
+	pipelines, err := c.Pipelines(ctx)
+	if err != nil {
+		return err
+	}
+	if holds := holdsText(j.ID, pipelines); holds != "" {
+		rows = append(rows, []string{"holds", holds})
+	}
 	for _, r := range rows {
 		fmt.Fprintf(a.stdout, "%-10s %s\n", r[0], r[1])
 	}

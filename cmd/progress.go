@@ -144,12 +144,16 @@ func (p *progress) changed(x *session, name string, j job.Job) {
 	}
 	first := p.told[j.ID] == ""
 	p.told[j.ID] = j.State
-	took := j.Ended.Sub(j.Started)
 	switch {
 	case p.mode == "json":
-		p.line(map[string]any{"pipeline": name, "recording": j.Item, "job": j.ID, "state": j.State, "error": j.Error, "events": j.Events(), "took_ms": took.Milliseconds()})
+		p.line(map[string]any{"pipeline": name, "recording": j.Item, "job": j.ID, "state": j.State, "error": j.Error, "events": j.Events(),
+			"took_ms": j.Worked.Milliseconds(), "restarts": j.Restarts})
 	case p.mode == "plain" && j.State == schemas.JobFinished && first:
-		x.log.Info("recording done", append(append([]any{"pipeline", name, "recording", j.Item, "events", j.Events()}, x.activations(j.ID)...), "took", took.Round(time.Millisecond))...)
+		args := append(append([]any{"pipeline", name, "recording", j.Item, "events", j.Events()}, x.activations(j.ID)...), "took", j.Worked.Round(time.Millisecond))
+		if j.Restarts > 0 { // what was done before the last of them is not counted
+			args = append(args, "restarts", j.Restarts)
+		}
+		x.log.Info("recording done", args...)
 	case p.mode == "plain":
 		x.log.Error("recording "+string(j.State), "pipeline", name, "recording", j.Item, "stage", j.Stage)
 	}

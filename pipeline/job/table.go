@@ -30,11 +30,14 @@ type Job struct {
 	Error    string
 	Letter   schemas.Position // of a failed job: position of the record that halted it, in the stage's log
 	Resumed  int              // how often it was resumed
+	Worked   time.Duration    // of a job that is over: from start to end, without the pauses before it was resumed; see Restarts
+	Restarts int              // how often an owner took it up again: then Worked begins there, since nobody noted when the one before left
 	Attempts int              // of a failed job: tries of the input that halted it; 0 when no input did
 	Version  string           // of the configuration that it was made with
 	Upstream schemas.JobID    // the job whose events it reads; empty where it reads an item
 	Foreign  bool             // made with another configuration than the manager's: nobody here works on it
 
+	since  time.Time                      // of a started job: when that began of which Worked knows nothing yet
 	ends   map[string]StageEnd            // of the stages that have ended it; replaced, never changed: copies of the row share it
 	events uint64                         // sequence of its last event
 	voided map[string]schemas.Position    // per stage: halts at or below are void
@@ -153,6 +156,7 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 		}
 	case e.State.Over():
 		j.Ended, j.Stage, j.Error = e.At, e.Stage, e.Error
+		j.rest(e.At)
 		if j.Bereft() && ours {
 			t.bereft[j.ID] = j
 		}
@@ -201,10 +205,22 @@ func (j *Job) start(e schemas.JobEvent) {
 		j.voided[e.Resume.Stage] = max(j.voided[e.Resume.Stage], e.Resume.Letter)
 		j.ask(*e.Resume)
 		j.Resumed++
-	case !e.Again:
+	case e.Again:
+		j.Restarts++
+		j.Worked = 0
+	default:
 		j.Started = e.At
 	}
+	j.since = e.At
 	j.Ended, j.Stage, j.Error, j.Letter = time.Time{}, "", "", 0
+}
+
+// rest notes that nobody works on the job from now on.
+func (j *Job) rest(at time.Time) {
+	if !j.since.IsZero() {
+		j.Worked += max(0, at.Sub(j.since)) // the clock may have been set back
+	}
+	j.since = time.Time{}
 }
 
 // ask notes that the job was resumed.
@@ -222,7 +238,7 @@ func (j *Job) ask(r schemas.ResumeOrder) {
 // dead letter lay is another one by now.
 func (j *Job) again(stage string, o outcome) (schemas.JobEvent, bool) {
 	r, ok := j.asked[stage]
-	if !ok || o.at > r.Letter || o.halt.Input != r.Input {
+	if !ok || o.at > r.Letter || o.halt.Input != r.Input || strings.HasPrefix(o.reason, schemas.NonDeterministic) {
 		return schemas.JobEvent{}, false
 	}
 	r.Letter = o.at

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
@@ -73,5 +74,48 @@ func TestSinceTellsWhatHasChanged(t *testing.T) {
 	}
 	if left := table.since(seen); len(left) > 0 {
 		t.Errorf("%d jobs changed since nothing did", len(left))
+	}
+}
+
+// What a job took is the time that was worked on it: not the night between its failure and its resume, nor the days before the run
+// was started again.
+func TestTheTimeOfAJobHasNoPauses(t *testing.T) {
+	at := time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
+	fold := func(events ...schemas.JobEvent) *Job {
+		t.Helper()
+		table := newTable("v")
+		var j *Job
+		for k, e := range events {
+			data, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j, err = table.changed(transport.Stored{Chain: schemas.ChainID{Job: "j", Stage: "job"}, Event: schemas.Event{Sequence: uint64(k + 1), Data: data}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return j
+	}
+	after := func(d time.Duration, state schemas.JobState) schemas.JobEvent {
+		return schemas.JobEvent{State: state, At: at.Add(d)}
+	}
+	again, resumed := after(24*time.Hour, schemas.JobStarted), after(24*time.Hour, schemas.JobStarted)
+	again.Again, resumed.Resume = true, &schemas.ResumeOrder{Stage: "aeb", Letter: 7}
+	for _, c := range []struct {
+		name     string
+		last     []schemas.JobEvent
+		worked   time.Duration
+		restarts int
+	}{
+		{"at once", []schemas.JobEvent{after(3*time.Second, schemas.JobFinished)}, 3 * time.Second, 0},
+		{"resumed the next day", []schemas.JobEvent{after(3*time.Second, schemas.JobFailed), resumed, after(24*time.Hour+2*time.Second, schemas.JobFinished)}, 5 * time.Second, 0},
+		{"taken up again the next day", []schemas.JobEvent{again, after(24*time.Hour+2*time.Second, schemas.JobFinished)}, 2 * time.Second, 1},
+		{"cancelled the day after it failed", []schemas.JobEvent{after(3*time.Second, schemas.JobFailed), after(24*time.Hour, schemas.JobCancelled)}, 3 * time.Second, 0},
+		{"a clock that was set back", []schemas.JobEvent{after(-time.Hour, schemas.JobFinished)}, 0, 0},
+	} {
+		j := fold(append([]schemas.JobEvent{after(-time.Minute, schemas.JobQueued), after(0, schemas.JobStarted)}, c.last...)...)
+		if j.Worked != c.worked || j.Restarts != c.restarts {
+			t.Errorf("%s: %v in %d restarts, want %v in %d", c.name, j.Worked, j.Restarts, c.worked, c.restarts)
+		}
 	}
 }

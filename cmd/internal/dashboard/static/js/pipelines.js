@@ -67,6 +67,22 @@ function detail(n, ctx) {
       signal("Lag", count(n.lag), ` ${n.lag === 1 ? "event" : "events"} behind`, past.lag)));
 }
 
+// full says of each stage whose log is full what keeps room in it, and the commands that give it back.
+function full(p) {
+  const held = p.nodes.filter((n) => n.held_by);
+  if (!held.length) return null;
+  const lines = (n) => {
+    const jobs = n.held_by.jobs ?? [], ids = jobs.slice(0, 5).map((j) => j.job), more = jobs.length - ids.length, letters = n.held_by.letter_bytes ?? 0;
+    return [
+      jobs.length > 0 && h("li", { "data-key": n.stage + " jobs" }, h("strong", {}, n.stage), `: ${plural(jobs.length, "failed job")} ${jobs.length === 1 ? "holds" : "hold"} ${bytes(jobs.reduce((sum, j) => sum + j.bytes, 0))}: `,
+        jobs.slice(0, 5).map((j) => `${j.job} ${bytes(j.bytes)}`).join(", "), more > 0 ? ` and ${count(more)} more. ` : ". ",
+        h("code", {}, `milepost dlq redrive ${jobs[0].pipeline}`), " or ", h("code", {}, `milepost jobs cancel ${ids.join(" ")}`)),
+      letters > 0 && h("li", { "data-key": n.stage + " letters" }, h("strong", {}, n.stage), `: dead letters of jobs that are over hold ${bytes(letters)}. `,
+        h("code", {}, `milepost dlq purge ${n.pipeline}/${n.stage}`))];
+  };
+  return h("section", { class: "card", "aria-labelledby": "full", "data-key": "full" }, h("h2", { id: "full" }, "Full logs"), h("ul", {}, held.flatMap(lines)));
+}
+
 let watcher = null, width = 0;
 
 export default {
@@ -84,7 +100,7 @@ export default {
     return [tabs(ctx), p.description && h("p", { class: "about", "data-key": "about" }, p.description), strip(p),
       h("section", { class: "card canvas", "aria-labelledby": "graph", "data-key": "graph" }, h("h2", { id: "graph", class: "quiet" }, "Graph"),
         graph(p, all, { width: width || 900, selected: n && n.pipeline + "/" + n.stage, href: link })),
-      n && detail(n, ctx), stages(p, ctx)];
+      full(p), n && detail(n, ctx), stages(p, ctx)];
   },
   after(ctx, main) {
     const box = main.querySelector(".canvas");
