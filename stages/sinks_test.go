@@ -44,6 +44,13 @@ func TestStagesThatWouldShareAFileAreRefused(t *testing.T) {
 	}
 }
 
+func TestSinksOfOneStageInTheSameTablesAreRefused(t *testing.T) {
+	const sinks = `  kpis: { sqlite: { path: out/rows.db } }` + "\n" + `  all: { sqlite: { path: ./out/rows.db, tables: true } }`
+	wantLines(t, lintSinks(t, sinks, "[]", "[kpis, all]"),
+		`3:27 E-value sinks "all" and "kpis" would both store what p/kpi emits in the same tables`)
+	wantLines(t, lintSinks(t, sinks, "all", "kpis"))
+}
+
 func TestFleetResultsThatWouldShareAFileAreRefused(t *testing.T) {
 	const more = "      - { name: strict, uses: analysis/aeb-kpi, from: aeb, to: results }\n"
 	with := func(sink string) string {

@@ -104,6 +104,7 @@ func (l *loader) checkTargets() {
 	taken := map[string][]target{}
 	for _, s := range l.spec.Sinks {
 		l.checkFleets(s, taken)
+		l.checkTables(s, taken)
 		c, ok := s.Config.(interface{ FileTemplate() (string, string) })
 		if !ok {
 			continue
@@ -139,6 +140,25 @@ func (l *loader) checkFleets(s *Sink, taken map[string][]target) {
 		key := "fleet " + file // recordings of that name are refused when they come
 		if len(taken[key]) > 0 {
 			l.collide(target{sink: s, stage: r}, taken[key][0], field, file)
+			continue
+		}
+		taken[key] = []target{{sink: s, stage: r}}
+	}
+}
+
+// checkTables refuses two sinks of one stage that store in the same tables: these have one cursor for what the stage emits.
+func (l *loader) checkTables(s *Sink, taken map[string][]target) {
+	c, ok := s.Config.(interface{ StoredIn() (string, string) })
+	if !ok {
+		return
+	}
+	field, place := c.StoredIn()
+	for _, r := range s.UsedBy {
+		key := fmt.Sprintf("tables %s %s %s", s.Uses, place, r)
+		if other := taken[key]; len(other) > 0 {
+			at, _ := s.with.at([]string{field})
+			p := l.report(at.pos, CodeValue, "sinks %q and %q would both store what %s emits in the same tables", other[0].sink.Name, s.Name, r)
+			p.Hint = "use one sink, whose types and tables are those of both"
 			continue
 		}
 		taken[key] = []target{{sink: s, stage: r}}

@@ -111,12 +111,12 @@ func open(c Config) (*sink, error) {
 	_, fleet := c.FleetTemplate()
 	s := &sink{config: c, path: newTemplate(c.Path), fleet: newTemplate(fleet), pending: map[schemas.ChainID]*pending{}}
 	var err error
-	if s.store, err = openStore(s.path.folder); err != nil {
+	if s.store, err = openStore(s.path.folder, c.Path); err != nil {
 		return nil, err
 	}
 	s.store.together = s.path.uses("job")
 	if s.fleets = s.store; s.fleet.folder != s.path.folder {
-		if s.fleets, err = openStore(s.fleet.folder); err != nil {
+		if s.fleets, err = openStore(s.fleet.folder, fleet); err != nil {
 			return nil, errors.Join(err, s.store.close())
 		}
 	}

@@ -344,3 +344,30 @@ func TestAFolderThatCannotBeMadeIsToldWithTheNextStep(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Two sinks of one stage share a folder: each stores all that it takes, for itself; one file for both is refused.
+func TestTwoSinksInOneFolder(t *testing.T) {
+	folder := t.TempDir()
+	lines := mustOpen(t, Config{Path: folder + "/{item}.jsonl", Form: FormLines})
+	document := mustOpen(t, Config{Path: folder + "/{item}.json", Form: FormDocument})
+	for _, s := range []*sink{lines, document} {
+		at, err := s.Cursor(t.Context(), chainID)
+		must(t, err)
+		must(t, s.Write(t.Context(), doc(1, `{"n":1}`)))
+		must(t, s.Commit(t.Context(), origin, at, cursor(1)))
+		must(t, s.Write(t.Context(), doc(2, `{"n":2}`)))
+		must(t, s.Commit(t.Context(), origin, cursor(1), ended(2)))
+	}
+	for name, want := range map[string]string{"drive.jsonl": "{\"n\":1}\n{\"n\":2}\n", "drive.json": "{\n  \"n\": 2\n}\n"} {
+		got, err := os.ReadFile(folder + "/" + name)
+		must(t, err)
+		if string(got) != want {
+			t.Errorf("%s holds %q, want %q", name, got, want)
+		}
+	}
+	same := mustOpen(t, Config{Path: folder + "/{pipeline}/../{item}.json", Form: FormDocument})
+	must(t, same.Write(t.Context(), doc(1, `{"n":1}`)))
+	if err := same.Commit(t.Context(), origin, cursor(0), ended(1)); !pipeline.IsPermanent(err) {
+		t.Errorf("two sinks write one file: %v", err)
+	}
+}

@@ -51,6 +51,7 @@ type change struct {
 // called within it.
 type store struct {
 	root     *os.Root
+	key      string // of the sink among those of the folder: they store a chain each for itself
 	lock     *os.File
 	together bool // the versions of a result stay beside each other: their files have names of their own
 
@@ -59,7 +60,7 @@ type store struct {
 	before func(step string) // tests kill here, before each durable step
 }
 
-func openStore(folder string) (*store, error) {
+func openStore(folder, path string) (*store, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, pipeline.FileError("make the folder of results "+folder, err)
 	}
@@ -67,7 +68,7 @@ func openStore(folder string) (*store, error) {
 	if err != nil {
 		return nil, pipeline.FileError("open the folder of results "+folder, err)
 	}
-	s := &store{root: root, before: func(string) {}}
+	s := &store{root: root, key: keyOf(path), before: func(string) {}}
 	for _, own := range []string{ownerFolder, versionsFolder, besideFolder} {
 		if err := root.MkdirAll(own, 0o755); err != nil {
 			return nil, errors.Join(pipeline.FileError("make "+own+" in the folder of results "+folder, err), root.Close())
@@ -95,7 +96,7 @@ func (s *store) locked(f func() error) error {
 	return f()
 }
 
-// recover puts into place what a kill kept from there.
+// recover puts into place what a kill of this sink kept from there.
 func (s *store) recover() error {
 	entries, err := fs.ReadDir(s.root.FS(), stateFolder)
 	if err != nil {
@@ -103,7 +104,7 @@ func (s *store) recover() error {
 	}
 	for _, e := range entries {
 		name := stateFolder + "/" + e.Name()
-		if !strings.HasSuffix(name, ".json") {
+		if !strings.HasPrefix(e.Name(), s.key+".") {
 			continue
 		}
 		var r record
@@ -117,19 +118,25 @@ func (s *store) recover() error {
 	return nil
 }
 
-func recordFile(id schemas.ChainID) string {
-	return stateFolder + "/" + fileName(string(id.Job)) + "." + fileName(id.Stage) + ".json"
+// keyOf is a sink's name in its folder, by where its files go.
+func keyOf(path string) string {
+	h := sha256.Sum256([]byte(path))
+	return fmt.Sprintf("%x", h[:6])
+}
+
+func (s *store) recordFile(id schemas.ChainID) string {
+	return stateFolder + "/" + s.key + "." + fileName(string(id.Job)) + "." + fileName(id.Stage) + ".json"
 }
 
 // load returns the chain's record, an empty one when there is none.
 func (s *store) load(id schemas.ChainID) (record, error) {
 	var r record
-	err := s.read(recordFile(id), &r)
+	err := s.read(s.recordFile(id), &r)
 	if errors.Is(err, fs.ErrNotExist) {
 		return record{ID: id}, nil
 	}
 	if err == nil {
-		err = s.settle(recordFile(id), &r)
+		err = s.settle(s.recordFile(id), &r)
 	}
 	return r, err
 }
@@ -204,7 +211,7 @@ func (s *store) holds(r *record, file string) (bool, error) {
 		return true, nil
 	}
 	o, err := s.owner(file)
-	return o.ChainID == r.ID, err
+	return o.ChainID == r.ID && o.Sink == s.key, err
 }
 
 // commit stores changes and record together: lines are not there before the record covers them, a document stands in the
@@ -216,7 +223,7 @@ func (s *store) commit(of pipeline.Origin, r record, to schemas.Cursor, changes 
 	}
 	r.Cursor = to.Clone()
 	if !there {
-		return s.write(recordFile(r.ID), r, durable)
+		return s.write(s.recordFile(r.ID), r, durable)
 	}
 	for _, c := range changes {
 		if err := s.claim(of, r.Beside, c.File); err != nil {
@@ -233,10 +240,10 @@ func (s *store) commit(of pipeline.Origin, r record, to schemas.Cursor, changes 
 		r.Bytes[c.File] += int64(len(c.Content))
 	}
 	r.Replaces = to.Ended()
-	if err := s.write(recordFile(r.ID), r, durable); err != nil {
+	if err := s.write(s.recordFile(r.ID), r, durable); err != nil {
 		return err
 	}
-	return s.settle(recordFile(r.ID), &r)
+	return s.settle(s.recordFile(r.ID), &r)
 }
 
 // restore makes files be what a finished chain left there, and counts those that were not. A version that was replaced is the
@@ -281,10 +288,10 @@ func (s *store) restore(of pipeline.Origin, changes []change) (restored int, err
 	if restored == 0 && !replaced {
 		return 0, nil
 	}
-	if err := s.write(recordFile(r.ID), r, durable); err != nil {
+	if err := s.write(s.recordFile(r.ID), r, durable); err != nil {
 		return 0, err
 	}
-	return restored, s.settle(recordFile(r.ID), &r)
+	return restored, s.settle(s.recordFile(r.ID), &r)
 }
 
 func ownerFile(file string) string {
@@ -292,21 +299,27 @@ func ownerFile(file string) string {
 	return fmt.Sprintf("%s/%x.json", ownerFolder, h[:12])
 }
 
-// owner is the chain that writes a file, and whose it is.
-func (s *store) owner(file string) (o pipeline.Origin, err error) {
+// An owner is the chain that writes a file, and the sink that does.
+type owner struct {
+	pipeline.Origin
+	Sink string `json:"sink"`
+}
+
+func (s *store) owner(file string) (o owner, err error) {
 	err = s.read(ownerFile(file), &o)
 	if errors.Is(err, fs.ErrNotExist) {
-		return pipeline.Origin{}, nil
+		return owner{}, nil
 	}
 	return o, err
 }
 
-// claim makes a chain the owner of a file. Another item or stage that has it means that the path does not tell them apart.
+// claim makes a chain the owner of a file. Another item, stage or sink that has it means that the path does not tell them apart.
 // Another job is another version: what it wrote stays as long as the new file is beside it.
 func (s *store) claim(of pipeline.Origin, beside bool, file string) error {
+	mine := owner{of, s.key}
 	o, err := s.owner(file)
 	switch {
-	case err != nil || o == of:
+	case err != nil || o == mine:
 		return err
 	case o.Job == "":
 	case o.Item != of.Item:
@@ -315,10 +328,12 @@ func (s *store) claim(of pipeline.Origin, beside bool, file string) error {
 		return pipeline.Permanent(fmt.Errorf("pipelines %q and %q would both write %s: use {pipeline} in path", o.Pipeline, of.Pipeline, file))
 	case o.Stage != of.Stage:
 		return pipeline.Permanent(fmt.Errorf("stages %q and %q would both be written to %s: use {stage} in path", o.Stage, of.Stage, file))
+	case o.Job == of.Job:
+		return pipeline.Permanent(fmt.Errorf("two sinks would both write %s: give each a path of its own", file))
 	case beside:
 		return nil
 	}
-	return s.write(ownerFile(file), of, durable)
+	return s.write(ownerFile(file), mine, durable)
 }
 
 // append writes lines at the committed length of the file and drops what lies behind it.

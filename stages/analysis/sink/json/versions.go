@@ -26,7 +26,7 @@ type versions struct {
 }
 
 func (s *store) versionsFile(of pipeline.Origin) string {
-	key := fmt.Sprintf("%q %q %q", of.Pipeline, of.Item, of.Stage)
+	key := fmt.Sprintf("%s %q %q %q", s.key, of.Pipeline, of.Item, of.Stage)
 	if s.together {
 		key += " " + string(of.Job)
 	}
@@ -127,7 +127,7 @@ func (s *store) moveIn(of pipeline.Origin, beside, file string) error {
 // removeVersion removes the files of a replaced version. Its record keeps the cursor.
 func (s *store) removeVersion(id schemas.ChainID) error {
 	var r record
-	if err := s.read(recordFile(id), &r); err != nil {
+	if err := s.read(s.recordFile(id), &r); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // it was killed before its first commit was stored
 		}
@@ -137,7 +137,7 @@ func (s *store) removeVersion(id schemas.ChainID) error {
 		if err := s.remove(besideFile(id, file)); err != nil {
 			return err
 		}
-		if o, err := s.owner(file); err != nil || o.ChainID != id {
+		if o, err := s.owner(file); err != nil || o.ChainID != id || o.Sink != s.key {
 			if err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ func (s *store) removeVersion(id schemas.ChainID) error {
 			return err
 		}
 	}
-	return s.write(recordFile(id), record{ID: r.ID, Cursor: r.Cursor, Sequence: r.Sequence}, durable)
+	return s.write(s.recordFile(id), record{ID: r.ID, Cursor: r.Cursor, Sequence: r.Sequence}, durable)
 }
 
 // remove removes a file, if it is there, for good.

@@ -46,6 +46,9 @@ var Type = pipeline.SinkType[Config]{
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`) // so that none has to be quoted, nor is cut off
 
+// StoredIn is where rows go, for lint.
+func (c Config) StoredIn() (field, place string) { return "dsn", c.DSN + " " + c.Table }
+
 // Validate refuses a missing database and a name that would have to be quoted.
 func (c Config) Validate() error {
 	switch {

@@ -42,6 +42,9 @@ var Type = pipeline.SinkType[Config]{
 	Build:   open,
 }
 
+// StoredIn is where rows go, for lint.
+func (c Config) StoredIn() (field, place string) { return "path", filepath.Clean(c.Path) }
+
 // Validate refuses a missing path.
 func (c Config) Validate() error {
 	if c.Path == "" {
