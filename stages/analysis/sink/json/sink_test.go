@@ -358,7 +358,7 @@ func TestTwoSinksInOneFolder(t *testing.T) {
 		must(t, s.Write(t.Context(), doc(2, `{"n":2}`)))
 		must(t, s.Commit(t.Context(), origin, cursor(1), ended(2)))
 	}
-	for name, want := range map[string]string{"drive.jsonl": "{\"n\":1}\n{\"n\":2}\n", "drive.json": "{\n  \"n\": 2\n}\n"} {
+	for name, want := range map[string]string{"drive.jsonl": "{\"n\":1}\n{\"n\":2}\n", "drive.json": "{\"n\":2}\n"} {
 		got, err := os.ReadFile(folder + "/" + name)
 		must(t, err)
 		if string(got) != want {
