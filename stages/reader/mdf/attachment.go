@@ -126,7 +126,7 @@ func (a *Attachment) Open() (io.Reader, error) {
 	if a.Compressed {
 		z, err := zlib.NewReader(r.in)
 		if err != nil {
-			return nil, &FormatError{Offset: a.off, Block: "##AT", Msg: "cannot be decompressed", Err: err}
+			return nil, unreadable(a.off, "##AT", "cannot be decompressed", err)
 		}
 		r.in = z
 	}
@@ -152,7 +152,7 @@ func (r *attachmentReader) Read(p []byte) (int, error) {
 	case err == nil:
 		return n, nil
 	case !errors.Is(err, io.EOF):
-		return n, &FormatError{Offset: r.a.off, Block: "##AT", Msg: fmt.Sprintf("cannot be read behind byte %d", r.read), Err: err}
+		return n, unreadable(r.a.off, "##AT", fmt.Sprintf("cannot be read behind byte %d", r.read), err)
 	case r.read < r.a.Size:
 		return n, corrupt(r.a.off, "##AT", "has %d of the %d bytes it says", r.read, r.a.Size)
 	case r.a.MD5 != nil && !bytes.Equal(r.sum.Sum(nil), r.a.MD5[:]):

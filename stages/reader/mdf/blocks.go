@@ -21,7 +21,11 @@ type DataBlock struct {
 // share their data have the same. What is wrong comes last, as an error with an empty block.
 func (g *ChannelGroup) DataBlocks() iter.Seq2[DataBlock, error] {
 	want := "##DT"
-	if g.columnar() {
+	columns, err := g.columnar()
+	if err != nil {
+		return func(yield func(DataBlock, error) bool) { yield(DataBlock{}, err) }
+	}
+	if columns {
 		want = "##DV"
 	}
 	return g.File.newChain(g.data.link, want).blocks()

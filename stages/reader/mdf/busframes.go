@@ -101,6 +101,9 @@ type BusFrameReader struct {
 
 // BusFrames opens a reader of the bus events of the group.
 func (g *ChannelGroup) BusFrames(opts ReadOptions) (*BusFrameReader, error) {
+	if g == nil {
+		return nil, errNoGroup
+	}
 	kind := g.FrameKind()
 	if kind == "" {
 		return nil, fmt.Errorf("group %d (%s) holds no bus events: %w", g.Index, g.AcqName, ErrUnsupported)

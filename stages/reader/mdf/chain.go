@@ -43,8 +43,10 @@ type chain struct {
 	sizes   []int64 // of these blocks by the list, 0 where it does not say; only with skip
 	skip    bool    // blocks that cannot be read are fragments too, if their size is known
 	next    int64   // next list block
+	first   int64   // the chain's link, as long as it could not be read
 	lists   map[int64]bool
 	listed  int64 // bytes of the lists read so far
+	listEnd int64 // behind the last of them
 	start   int64 // position after the last fragment
 	disk    int64 // bytes of all fragments in the file
 	err     error // io.EOF after the last fragment, or why discovery stopped
@@ -62,7 +64,11 @@ func (f *File) newChain(link int64, want string) *chain {
 		c.err = io.EOF
 		return c
 	}
-	c.err = c.open(link)
+	if err := c.open(link); isReadError(err) {
+		c.first = link
+	} else {
+		c.err = err
+	}
 	return c
 }
 
@@ -93,39 +99,58 @@ func (c *chain) list(off int64, want ...string) (block, error) {
 	if c.lists[off] {
 		return block{}, corrupt(off, want[0], "is linked to twice: the links form a cycle")
 	}
-	c.lists[off] = true
 	budget := *c.src
 	budget.budget = budget.size - c.listed
 	b, err := budget.block(off, want...)
+	if isReadError(err) {
+		return b, err
+	}
+	c.lists[off] = true
 	c.listed = budget.size - budget.budget
+	c.listEnd = off + headerSize + int64(len(b.raw))
 	return b, err
 }
 
-// at returns fragment i, discovering it if need be; io.EOF after the last.
+// at returns fragment i, discovering it if need be; io.EOF after the last. Where the source cannot be read the next call tries again.
 func (c *chain) at(i int) (*fragment, error) {
 	for i >= len(c.frags) {
 		if c.err != nil {
 			return nil, c.err
 		}
-		c.err = c.discover()
+		if err := c.discover(); isReadError(err) {
+			return nil, err
+		} else {
+			c.err = err
+		}
 	}
 	return &c.frags[i], nil
 }
 
 // discover appends the next fragment or reads the next list block.
 func (c *chain) discover() error {
+	if c.first != 0 {
+		if err := c.open(c.first); err != nil {
+			return err
+		}
+		c.first = 0
+	}
 	for len(c.pending) == 0 {
 		if c.next == 0 {
-			if off := c.unlisted(); off != 0 {
-				c.sizes = nil
-				return c.addBlock(off)
+			off, err := c.unlisted()
+			switch {
+			case err != nil:
+				return err
+			case off == 0:
+				return io.EOF
 			}
-			return io.EOF
+			c.sizes = nil
+			return c.addBlock(off)
 		}
 		if err := c.readList(); err != nil {
 			return err
 		}
 	}
+	pending, sizes := c.pending, c.sizes
 	link := c.pending[0]
 	c.pending = c.pending[1:]
 	if link == 0 {
@@ -138,12 +163,17 @@ func (c *chain) discover() error {
 	if len(c.sizes) > 0 {
 		size, c.sizes = c.sizes[0], c.sizes[1:]
 	}
-	if link < 0 && c.group != nil {
-		return c.addZeros(-link)
-	}
 	n, start, disk := len(c.frags), c.start, c.disk
-	err := c.addBlock(link)
-	if err == nil || size <= 0 {
+	var err error
+	if link < 0 && c.group != nil {
+		err, size = c.addZeros(-link), 0
+	} else {
+		err = c.addBlock(link)
+	}
+	if isReadError(err) {
+		c.pending, c.sizes = pending, sizes
+	}
+	if err == nil || size <= 0 || isReadError(err) {
 		return err
 	}
 	if len(c.frags) == n {
@@ -154,21 +184,6 @@ func (c *chain) discover() error {
 		c.start += rest
 	}
 	return nil
-}
-
-// unlisted is the block behind the last one that a writer was cut off from listing (id_unfin_flags bit 4), 0 for none. With several
-// data groups nobody could tell whose it is.
-func (c *chain) unlisted() int64 {
-	f, n := c.f, len(c.frags)
-	if f.Finalized || f.UnfinFlags&unfinDL == 0 || f.UnfinFlags&unfinDTLength != 0 || n == 0 || f.dataGroups != 1 || c.want != "##DT" {
-		return 0
-	}
-	last := &c.frags[n-1]
-	off := (last.body + last.disk + 7) &^ 7
-	if _, known := slices.BinarySearch(f.starts.known, off); known || off > c.src.size-headerSize || !c.holds(off, c.want) {
-		return 0
-	}
-	return off
 }
 
 // readList reads one DL (MDF 4.2, 5.21). Its offsets are not needed, but for passing damage: the blocks' own lengths are
@@ -251,10 +266,20 @@ func (c *chain) readColumnList(off int64) error {
 	if links > b.nlink-1 {
 		return corrupt(off, b.id, "says %d blocks, has %d links", n, b.nlink)
 	}
+	pairs := false
+	if links != n && n > 1 {
+		if pairs, err = c.holds(b.link(2), "##DI"); err == nil && !pairs {
+			pairs, err = c.holds(b.link(2*n-1), "##DV")
+		}
+		if err != nil {
+			delete(c.lists, off)
+			return err
+		}
+	}
 	switch {
 	case c.want == "##DI" && links == n: // no list of them: all samples are valid
 		return c.takeInval(b, 0, 1, n, 1)
-	case links != n && n > 1 && (c.holds(b.link(2), "##DI") || c.holds(b.link(2*n-1), "##DV")): // in pairs
+	case pairs:
 		if c.want == "##DI" {
 			return c.takeInval(b, 2, 1, n, 2)
 		}
@@ -301,9 +326,12 @@ func (c *chain) addZeros(off int64) error {
 }
 
 // holds says whether the block at a link has data of that kind, compressed or not.
-func (c *chain) holds(link int64, want string) bool {
+func (c *chain) holds(link int64, want string) (bool, error) {
 	id, _, _, err := c.src.header(link)
-	return err == nil && (id == want || id == "##DZ" && c.f.zippedID(link) == want)
+	if err == nil && id == "##DZ" {
+		id, err = c.f.zippedID(link)
+	}
+	return err == nil && id == want, onlyReadError(err)
 }
 
 // takeList takes n links of a list, each step behind the last.
@@ -337,7 +365,9 @@ func (c *chain) addBlock(off int64) error {
 	switch {
 	case id == c.want || c.want == "##DT" && id == "##DV":
 		head := headerSize + 8*int64(nlink)
-		c.plain(&fr, id, head, length)
+		if err := c.plain(&fr, id, head, length); err != nil {
+			return err
+		}
 	case id == "##DZ":
 		if err := c.zipped(&fr, length); err != nil {
 			return err
@@ -357,11 +387,14 @@ func (c *chain) addBlock(off int64) error {
 }
 
 // plain fills the fragment of an uncompressed block.
-func (c *chain) plain(fr *fragment, id string, head, length int64) {
+func (c *chain) plain(fr *fragment, id string, head, length int64) error {
 	fr.body = fr.off + head
 	end := fr.off + max(length, head)
 	if c.repair && c.isLast() {
-		end = c.f.endOf(fr.off, head, length)
+		var err error
+		if end, err = c.f.endOf(fr.off, head, length); err != nil {
+			return err
+		}
 	}
 	if end > c.src.size || end < 0 {
 		fr.cut = truncated(fr.off, id, length, c.src.size-fr.off)
@@ -369,6 +402,7 @@ func (c *chain) plain(fr *fragment, id string, head, length int64) {
 	}
 	fr.disk = max(end-fr.body, 0)
 	fr.size = fr.disk
+	return nil
 }
 
 // isLast says that no block follows the one that is being added. Links that are not used yet are 0.

@@ -301,7 +301,7 @@ func (d *decoder) decodeBlobs(r *rows, n int, first uint64) (int, error) {
 		}
 		b, err := d.blobs.at(off, first+uint64(i))
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !isCanceled(err) {
+			if !errors.Is(err, io.EOF) && !isCanceled(err) && !isReadError(err) {
 				d.fault = err
 			}
 			return i, err

@@ -3,43 +3,46 @@ package mdf
 import "encoding/binary"
 
 // columnar says that data and invalidation bytes of the group are kept apart (MDF 4.20, DV and DI blocks).
-func (g *ChannelGroup) columnar() bool {
+func (g *ChannelGroup) columnar() (bool, error) {
 	if g.data.link == 0 {
-		return false
+		return false, nil
 	}
-	id := g.File.listID(g.data.link)
-	return id == "##LD" || id == "##DV" || id == "##DZ" && g.File.zippedID(g.data.link) == "##DV"
+	id, err := g.File.listID(g.data.link)
+	if id == "##DZ" {
+		id, err = g.File.zippedID(g.data.link)
+	}
+	return id == "##LD" || id == "##DV", err
 }
 
-// listID says what block of data, or list of such, is at link, behind an HL if there is one; "" if it cannot be read.
-func (f *File) listID(link int64) string {
+// listID says what block of data, or list of such, is at link, behind an HL if there is one; "" if it is no block. Errors are the source's.
+func (f *File) listID(link int64) (string, error) {
 	id, length, nlink, err := f.src.header(link)
 	if err != nil {
-		return ""
+		return "", onlyReadError(err)
 	}
 	if id != "##HL" || nlink < 1 || length < headerSize+8 || link > f.src.size-headerSize-8 {
-		return id
+		return id, nil
 	}
 	b, err := f.src.at(link+headerSize, 8)
 	if err != nil {
-		return ""
+		return "", onlyReadError(err)
 	}
 	if id, _, _, err = f.src.header(int64(binary.LittleEndian.Uint64(b))); err != nil {
-		return ""
+		return "", onlyReadError(err)
 	}
-	return id
+	return id, nil
 }
 
-// zippedID says what a DZ block holds; "" if it cannot be read.
-func (f *File) zippedID(off int64) string {
+// zippedID says what a DZ block holds; "" if it is cut off. Errors are the source's.
+func (f *File) zippedID(off int64) (string, error) {
 	if off > f.src.size-dzHeader {
-		return ""
+		return "", nil
 	}
 	d, err := f.src.at(off+headerSize, 2)
 	if err != nil {
-		return ""
+		return "", onlyReadError(err)
 	}
-	return blockID([]byte{'#', '#', d[0], d[1]})
+	return blockID([]byte{'#', '#', d[0], d[1]}), nil
 }
 
 // columnRows reads a group whose data bytes are in DV and whose invalidation bytes are in DI blocks. The blocks of
@@ -51,19 +54,20 @@ type columnRows struct {
 	valid []byte      // what stands for them then
 }
 
-func newColumnRows(g *ChannelGroup) *columnRows {
+func newColumnRows(g *ChannelGroup) (*columnRows, error) {
 	f := g.File
 	c := &columnRows{g: g}
 	c.data = sortedRows{s: newStream(f.newChain(g.data.link, "##DV")), g: g, size: int(g.DataBytes)}
 	c.valid = make([]byte, g.InvalBytes)
 	if g.InvalBytes == 0 || g.DataBytes == 0 {
-		return c
+		return c, nil
 	}
-	if f.listID(g.data.link) == "##LD" {
+	id, err := f.listID(g.data.link)
+	if id == "##LD" {
 		c.inval = &sortedRows{s: newStream(f.newChain(g.data.link, "##DI")), g: g, size: int(g.InvalBytes)}
 		c.inval.s.c.group = g
 	}
-	return c
+	return c, err
 }
 
 func (c *columnRows) peek(max int) (rows, error) {

@@ -44,6 +44,9 @@
 // linear in the size of the file. All records in front of the damage are delivered before it. With ReadOptions.SkipDamage
 // a reader goes on behind a damaged data block, and GroupReader.Losses tells what is missing.
 //
+// A source that fails, such as a server that is away, is another thing: its error is not a FormatError, nothing is skipped for it, and
+// a reader that is told where to go on asks it again. See NewFile.
+//
 // # Memory
 //
 // A reader needs a megabyte or two: a window of the data, the columns of one block, and 88 bytes for each data block of

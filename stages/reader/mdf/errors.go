@@ -15,7 +15,7 @@ var (
 	ErrOldVersion = errors.New("MDF version is not supported")
 	// ErrUnsupported is wrapped by errors on parts of MDF 4 that this package does not decode.
 	ErrUnsupported = errors.New("not supported")
-	// ErrClosed is returned by calls on a closed File, reader or Writer.
+	// ErrClosed is returned by calls on a closed reader or Writer, and wrapped by errors of readers whose File was closed.
 	ErrClosed = errors.New("mdf: already closed")
 	// ErrLimit is wrapped by errors on input that is well-formed but needs more than Options allow.
 	ErrLimit = errors.New("limit exceeded")

@@ -87,6 +87,10 @@ func Open(path string) (*File, error) { return Options{}.Open(path) }
 
 // NewFile is Open for any source of size bytes, such as an HTTP range reader or an object in a store. r is used
 // by all readers of the file, concurrently if they are.
+//
+// What keeps r from reading is no damage of the file: such an error is never a FormatError, wraps what r has returned (unless that
+// wraps io.EOF itself, as a connection that breaks does), and nothing is skipped for it. A reader goes on after Seek, SeekTime or
+// Resume; all else is tried again by calling again. Only io.EOF itself says that the file ends in front of size.
 func NewFile(r io.ReaderAt, size int64) (*File, error) { return Options{}.NewFile(r, size) }
 
 // Open is the function Open with these options. What is no regular file is refused with ErrNotRegular before it is opened: opening
@@ -128,7 +132,7 @@ func (o Options) NewFile(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	if err := f.readHeader(); err != nil {
-		if !o.KeepReadable || len(f.Groups) == 0 {
+		if !o.KeepReadable || len(f.Groups) == 0 || isReadError(err) {
 			return nil, err
 		}
 		f.Damage = err
@@ -149,7 +153,7 @@ func (f *File) finishOpen() {
 	f.opening = nil
 }
 
-// Close closes the file if Open opened it. Readers of it must not be used afterwards. Closing twice is allowed.
+// Close closes the file if Open opened it. Readers of it return ErrClosed then, as soon as they need the file. Closing twice is allowed.
 func (f *File) Close() error {
 	if f.closed {
 		return nil
@@ -223,7 +227,9 @@ func (f *File) readHeader() error {
 	for i := range f.lists {
 		f.lists[i] = b.link(i)
 	}
-	f.noteLinks(f.lists[hdHistory:]...)
+	if err := f.noteLinks(f.lists[hdHistory:]...); err != nil {
+		return err
+	}
 	if f.CommentXML, err = f.rawText(b.link(5)); err != nil {
 		return fmt.Errorf("read header comment: %w", err)
 	}

@@ -142,7 +142,11 @@ func (z *finalizer) count(ctx context.Context, dg *dataGroup) (*dataTally, error
 	}
 	g := dg.groups[0]
 	size := g.recordSize()
-	if g.columnar() {
+	columns, err := g.columnar()
+	if err != nil {
+		return t, err
+	}
+	if columns {
 		if z.f.UnfinFlags&(unfinDTLength|unfinDL) != 0 {
 			return t, fmt.Errorf("columns of an unfinalized file: %w", ErrUnsupported)
 		}

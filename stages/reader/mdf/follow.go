@@ -42,8 +42,9 @@ func (s *stream) grow() bool {
 	if err != nil || last.zip != zipNone {
 		return false
 	}
-	more := s.c.f.endOf(last.off, last.body-last.off, length) - last.body - last.size
-	if more <= 0 {
+	end, err := s.c.f.endOf(last.off, last.body-last.off, length)
+	more := end - last.body - last.size
+	if err != nil || more <= 0 {
 		return false
 	}
 	if s.frag == n {

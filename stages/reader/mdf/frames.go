@@ -132,6 +132,9 @@ func (g *ChannelGroup) Frames() (*FrameReader, error) { return g.ReadFrames(Read
 
 // ReadFrames is Frames with options; Raw and ColumnsOnly mean nothing to it.
 func (g *ChannelGroup) ReadFrames(opts ReadOptions) (*FrameReader, error) {
+	if g == nil {
+		return nil, errNoGroup
+	}
 	if !g.HasFrames() {
 		return nil, fmt.Errorf("group %d (%s) has no %s channels: %w", g.Index, g.AcqName, frameChannel, ErrUnsupported)
 	}

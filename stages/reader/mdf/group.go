@@ -93,6 +93,9 @@ func (g *ChannelGroup) Sorted() bool { return g.data.idSize == 0 }
 
 // Channel returns the k-th channel of that name (k = 0 is the first), or nil.
 func (g *ChannelGroup) Channel(name string, k int) *Channel {
+	if g == nil {
+		return nil
+	}
 	for _, c := range g.Channels {
 		if c.Name == name && c.Occurrence == k {
 			return c
@@ -214,7 +217,9 @@ func (f *File) newGroup(dg *dataGroup, b block) (*ChannelGroup, error) {
 	if !g.CyclesKnown {
 		g.Cycles = 0
 	}
-	f.noteLinks(b.link(4))
+	if err := f.noteLinks(b.link(4)); err != nil {
+		return nil, err
+	}
 	if g.AcqName, err = f.text(b.link(2)); err != nil {
 		return nil, err
 	}

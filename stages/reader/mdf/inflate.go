@@ -26,10 +26,7 @@ func (s *span) Read(b []byte) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return 0, io.ErrUnexpectedEOF
-	}
-	return 0, &readError{err}
+	return 0, sourceError(err)
 }
 
 // inflater inflates one DZ block after the other; it is kept for its buffers.
@@ -79,6 +76,9 @@ func (s *inflater) read(fr *fragment, b []byte, at int64) (int, error) {
 }
 
 func inflateError(fr *fragment, n int64, err error) error {
+	if isReadError(err) {
+		return unreadable(fr.off, "##DZ", "", err)
+	}
 	if fr.cut != nil {
 		return fr.cut
 	}

@@ -12,7 +12,7 @@ type Loss struct {
 	Before   float64  // time of the last record in front of it, NaN if there is none
 	After    float64  // time of the first record behind it, NaN if there is none
 	Channel  *Channel // nil: all channels; else the records are there, but not the values of this one
-	Err      error    // what is wrong, usually a FormatError
+	Err      error    // what is wrong, usually a FormatError; never that the source could not be read
 }
 
 // maxLosses bounds what a reader keeps of losses; later ones are joined to the last.
@@ -38,7 +38,7 @@ func (r *GroupReader) skipBlocks() {
 // behind it can be found, all that is left is lost and reading ends as if there were no more.
 func (r *GroupReader) skipDamage() bool {
 	var damage *FormatError
-	if !r.opts.SkipDamage || errors.Is(r.err, io.EOF) || errors.Is(r.err, ErrClosed) || !errors.As(r.err, &damage) && !errors.Is(r.err, ErrLimit) {
+	if !r.opts.SkipDamage || errors.Is(r.err, io.EOF) || r.err == ErrClosed || !errors.As(r.err, &damage) && !errors.Is(r.err, ErrLimit) {
 		return false
 	}
 	rest := uint64(0)
@@ -48,8 +48,12 @@ func (r *GroupReader) skipDamage() bool {
 	to, ok := r.behindDamage()
 	if ok && to > r.next && (rest == 0 || to < rest) {
 		r.lose(Loss{From: r.next, To: to, Err: r.err})
-		if err := r.seek(to); err == nil {
+		switch err := r.seek(to); {
+		case err == nil:
 			return true
+		case isReadError(err):
+			r.err = err
+			return false
 		}
 	}
 	if rest == 0 || rest > r.next {

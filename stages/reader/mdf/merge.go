@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 )
 
 // MergeOptions say how groups are merged. The zero value gives the strict order of time.
@@ -23,6 +24,7 @@ type Merger struct {
 	all    []*mergeHead
 	heads  mergeHeap // with records, by time
 	opened bool
+	loaded int        // groups of all that are in heads, or empty, before it is opened
 	cut    float64    // end of the current window
 	last   *mergeHead // whose records were delivered last
 	view   Block
@@ -37,11 +39,21 @@ type mergeHead struct {
 	i, end int // next record of b, and the first that was not delivered
 }
 
-// Merge opens a reader of groups in the order of time. Each needs a master that counts time; others make an error that wraps
-// ErrUnsupported.
+// Merge opens a reader of groups in the order of time, of at least one and of each once. Each needs a master that counts time; others
+// make an error that wraps ErrUnsupported.
 func (f *File) Merge(opts MergeOptions, selected ...Selection) (*Merger, error) {
+	if len(selected) == 0 {
+		return nil, errors.New("merge: no groups are given")
+	}
+	if !(opts.Window >= 0) {
+		return nil, fmt.Errorf("merge: a window of %v seconds", opts.Window)
+	}
 	m := &Merger{opts: opts, cut: math.Inf(-1)}
 	for i, s := range selected {
+		if slices.ContainsFunc(selected[:i], func(o Selection) bool { return s.Group != nil && o.Group == s.Group }) {
+			m.Close()
+			return nil, fmt.Errorf("merge: group %d is given twice", s.Group.Index)
+		}
 		r, err := s.Group.Read(opts.ReadOptions, s.Channels...)
 		if err == nil && r.times == nil {
 			err = fmt.Errorf("merge group %d: it has no times: %w", s.Group.Index, ErrUnsupported)
@@ -94,7 +106,8 @@ func (m *Merger) advance(ctx context.Context) error {
 		return err
 	}
 	if !m.opened {
-		for _, h := range m.all {
+		for ; m.loaded < len(m.all); m.loaded++ { // a call that was cancelled goes on with the group it was at
+			h := m.all[m.loaded]
 			if more, err := h.load(ctx); err != nil {
 				return err
 			} else if more {
@@ -171,7 +184,7 @@ func (m *Merger) Seek(ctx context.Context, seconds float64) error {
 			return err
 		}
 	}
-	m.heads, m.opened, m.last, m.cut, m.err = m.heads[:0], false, nil, math.Inf(-1), nil
+	m.loaded, m.heads, m.opened, m.last, m.cut, m.err = 0, m.heads[:0], false, nil, math.Inf(-1), nil
 	return nil
 }
 

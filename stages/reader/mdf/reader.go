@@ -110,16 +110,26 @@ type GroupReader struct {
 	losses []Loss
 }
 
+// errNoGroup is what comes of using what File.Group returned without looking.
+var errNoGroup = errors.New("the group to be read is nil: the file has none of that name")
+
 // Read opens a reader of the given channels, which have to be of g, from its first record. Without channels only
 // times and raw records are delivered. Times need not be asked for.
 func (g *ChannelGroup) Read(opts ReadOptions, channels ...*Channel) (*GroupReader, error) {
+	if g == nil {
+		return nil, errNoGroup
+	}
 	if g.VLSD {
 		return nil, fmt.Errorf("group %d has values of another group only: %w", g.Index, ErrUnsupported)
 	}
 	if err := g.checkRecords(); err != nil {
 		return nil, err
 	}
-	r := &GroupReader{g: g, opts: opts, max: opts.records(g), src: g.File.newRecordSource(g), last: math.NaN()}
+	src, err := g.File.newRecordSource(g)
+	if err != nil {
+		return nil, fmt.Errorf("read group %d: %w", g.Index, err)
+	}
+	r := &GroupReader{g: g, opts: opts, max: opts.records(g), src: src, last: math.NaN()}
 	if s := r.stream(); s != nil && opts.Ahead > 0 {
 		s.ahead = newAhead(opts.Ahead)
 	}
@@ -150,7 +160,12 @@ func (g *ChannelGroup) checkRecords() error {
 	if limit := g.File.opts.maxBlock(); g.recordSize() > limit {
 		return fmt.Errorf("group %d has records of %d bytes, Options.MaxBlockBytes is %d: %w", g.Index, g.recordSize(), limit, ErrLimit)
 	}
-	if g.DataBytes == 0 && g.InvalBytes > 0 && g.columnar() {
+	if g.DataBytes > 0 || g.InvalBytes == 0 {
+		return nil
+	}
+	if columns, err := g.columnar(); err != nil {
+		return err
+	} else if columns {
 		return corrupt(g.off, "##CG", "has %d invalidation bytes and no data bytes, in columns", g.InvalBytes)
 	}
 	return nil
@@ -159,6 +174,9 @@ func (g *ChannelGroup) checkRecords() error {
 func (r *GroupReader) openColumns(channels []*Channel) error {
 	r.block = Block{Group: r.g, Columns: make([]Column, len(channels))}
 	for i, c := range channels {
+		if c == nil {
+			return fmt.Errorf("group %d: channel %d of %d to be read is nil: the group has none of that name or number", r.g.Index, i+1, len(channels))
+		}
 		if c.Group != r.g {
 			return fmt.Errorf("channel %q is of group %d, not of group %d", c.Name, c.Group.Index, r.g.Index)
 		}
@@ -201,7 +219,10 @@ func (r *GroupReader) openTimes() error {
 		if err := g.checkRecords(); err != nil {
 			return fmt.Errorf("times of group %d: %w", r.g.Index, err)
 		}
-		r.other = g.File.newRecordSource(g)
+		var err error
+		if r.other, err = g.File.newRecordSource(g); err != nil {
+			return fmt.Errorf("times of group %d: %w", r.g.Index, err)
+		}
 	}
 	d, err := newDecoder(g.Master, &r.tcol, r.opts)
 	r.times = d
@@ -211,7 +232,8 @@ func (r *GroupReader) openTimes() error {
 // Next returns the next block. After the last record it returns io.EOF. Before an error all records in front of
 // the damage have been delivered; Progress tells how far that is. A compressed block that is damaged gives none of its
 // records, unless it inflates to more than 4 MiB: then those of the pieces in front. Errors repeat, apart from those
-// of ctx.
+// of ctx. That of a source that could not be read (see NewFile) lasts until Seek, SeekTime or Resume: Seek(r.Progress().Records)
+// asks the source again and goes on where it failed.
 func (r *GroupReader) Next(ctx context.Context) (*Block, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -407,60 +429,6 @@ func (r *GroupReader) Progress() Progress {
 	return p
 }
 
-// Seek makes record the next to be read. In sorted groups the blocks in front of it are skipped without being
-// inflated; in unsorted ones all in front of it is walked through: use Resume there.
-func (r *GroupReader) Seek(record uint64) error {
-	r.startValues()
-	return r.seek(record)
-}
-
-func (r *GroupReader) startValues() {
-	for _, d := range r.cols {
-		if d.blobs != nil {
-			d.blobs.start()
-		}
-	}
-}
-
-func (r *GroupReader) seek(record uint64) error {
-	r.err, r.next = nil, record
-	if r.other != nil {
-		if err := r.other.seek(record); err != nil {
-			return r.wrap(err)
-		}
-	}
-	if err := r.src.seek(record); err != nil {
-		return r.wrap(err)
-	}
-	return nil
-}
-
-// Resume goes to a place that Block.Position gave for the same file and group. Unlike Seek it need not read what
-// lies in front of it.
-func (r *GroupReader) Resume(p Position) error {
-	if p.Offset < 0 {
-		return fmt.Errorf("resume group %d: position %+v", r.g.Index, p)
-	}
-	if r.g.Sorted() {
-		return r.Seek(p.Record)
-	}
-	r.err, r.next = nil, p.Record
-	r.startValues()
-	for _, v := range p.Values {
-		for _, d := range r.cols {
-			if d.ch.Index == v.Channel && d.blobs != nil {
-				d.blobs.resume(v)
-			}
-		}
-	}
-	if r.other != nil {
-		if err := r.other.seek(p.Record); err != nil {
-			return r.wrap(err)
-		}
-	}
-	return r.src.resume(p.Offset)
-}
-
 // stream returns the stream of the records, nil if there is none.
 func (r *GroupReader) stream() *stream {
 	switch s := r.src.(type) {
@@ -477,7 +445,7 @@ func (r *GroupReader) stream() *stream {
 // Close ends reading and waits for what is still inflating; Next returns ErrClosed then. It gives memory back, and the
 // reader's share of Options.Hold to the others. Closing twice is allowed.
 func (r *GroupReader) Close() error {
-	if errors.Is(r.err, ErrClosed) {
+	if r.err == ErrClosed {
 		return nil
 	}
 	r.err = ErrClosed

@@ -42,7 +42,11 @@ func (dg *dataGroup) recount(ctx context.Context, f *File) error {
 	}
 	g := dg.groups[0]
 	size := g.recordSize()
-	if g.columnar() {
+	columns, err := g.columnar()
+	if err != nil {
+		return err
+	}
+	if columns {
 		size = int64(g.DataBytes)
 	}
 	if size == 0 {

@@ -1,6 +1,7 @@
 package mdf
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -39,17 +40,21 @@ type recordSource interface {
 	grow() bool               // the end of the data was not its end: see GroupReader.Continue
 }
 
-func (f *File) newRecordSource(g *ChannelGroup) recordSource {
+func (f *File) newRecordSource(g *ChannelGroup) (recordSource, error) {
 	if g.data.idSize > 0 {
-		return newUnsortedRows(g)
+		return newUnsortedRows(g), nil
 	}
 	if g.recordSize() == 0 {
-		return &virtualRows{}
+		return &virtualRows{}, nil
 	}
-	if g.columnar() {
+	columns, err := g.columnar()
+	switch {
+	case err != nil:
+		return nil, err
+	case columns:
 		return newColumnRows(g)
 	}
-	return &sortedRows{s: newStream(f.newChain(g.data.link, "##DT")), g: g, size: int(g.recordSize())}
+	return &sortedRows{s: newStream(f.newChain(g.data.link, "##DT")), g: g, size: int(g.recordSize())}, nil
 }
 
 // sortedRows reads a group that has its data to itself.
@@ -85,10 +90,7 @@ func (r *sortedRows) peekBytes(max int) (rows, error) {
 func (r *sortedRows) advance(n int) { r.s.skip(n * r.size) }
 
 func (r *sortedRows) seek(record uint64) error {
-	if record > uint64(1<<62)/uint64(r.size) {
-		return fmt.Errorf("seek to record %d: %w", record, io.ErrUnexpectedEOF)
-	}
-	return r.s.seek(int64(record) * int64(r.size))
+	return r.s.seek(int64(min(record, uint64(1<<62)/uint64(r.size))) * int64(r.size))
 }
 
 func (r *sortedRows) resume(pos int64) error { return r.s.seek(pos) }
@@ -228,9 +230,9 @@ func (d *idReader) unknown(id uint64) error {
 		}
 	}
 	err := corrupt(off, block, "has record id %d at position %d of its data group, no channel group has it", id, d.s.pos())
-	switch zeros, canceled := d.onlyZeros(); {
-	case canceled != nil:
-		return canceled
+	switch zeros, ended := d.onlyZeros(); {
+	case ended != nil:
+		return ended
 	case zeros:
 		return io.EOF
 	}
@@ -238,8 +240,8 @@ func (d *idReader) unknown(id uint64) error {
 }
 
 // onlyZeros says that the rest of an unfinalized file's data is zeros: some recorders reserve space before they fill it. They
-// are skipped.
-func (d *idReader) onlyZeros() (zeros bool, canceled error) {
+// are skipped. The error is that of the context, or the source's.
+func (d *idReader) onlyZeros() (zeros bool, ended error) {
 	if d.dg.groups[0].File.Finalized {
 		return false, nil
 	}
@@ -252,7 +254,7 @@ func (d *idReader) onlyZeros() (zeros bool, canceled error) {
 		}
 		d.s.skip(len(w))
 		if err := d.need(1); err != nil {
-			return true, d.call.canceled()
+			return true, cmp.Or(onlyReadError(err), d.call.canceled())
 		}
 	}
 }

@@ -99,28 +99,37 @@ func (s *scan) prepare(selected []Selection) ([]*scanGroup, error) {
 		if g.CyclesKnown {
 			g.limit = g.Cycles
 		}
-		g.choose(r)
+		err = g.choose(r)
 		r.Close()
+		if err != nil {
+			return nil, err
+		}
 		groups = append(groups, g)
 	}
 	return groups, nil
 }
 
 // choose finds out how the group can be read.
-func (g *scanGroup) choose(r *GroupReader) {
+func (g *scanGroup) choose(r *GroupReader) error {
 	g.single = r.other != nil || g.size == 0
 	for _, d := range r.cols {
 		g.single = g.single || d.blobs != nil
 	}
+	if g.single || g.data.idSize > 0 {
+		return nil
+	}
+	columns, err := g.columnar()
 	switch {
-	case g.single || g.data.idSize > 0:
-	case !g.columnar():
+	case err != nil:
+		return err
+	case !columns:
 		g.chain = g.File.newChain(g.data.link, "##DT")
 	case g.InvalBytes == 0:
 		g.chain = g.File.newChain(g.data.link, "##DV")
 	default:
 		g.single = true
 	}
+	return nil
 }
 
 // reader opens a reader whose decoders are used; its source is not.

@@ -103,7 +103,7 @@ func (w *scanWorker) single(g *scanGroup) error {
 func (w *scanWorker) plain(t *scanTask, r *GroupReader) error {
 	w.raw = grow(w.raw, int(t.to-t.from))
 	if err := w.s.f.src.readFull(w.raw, t.fr.body+t.from); err != nil {
-		return r.damaged(t, &FormatError{Offset: t.fr.off, Block: t.g.chain.want, Msg: "cannot be read", Err: err})
+		return r.damaged(t, unreadable(t.fr.off, t.g.chain.want, "cannot be read", err))
 	}
 	return w.bytes(t.g, r, t.fr.start+t.from, w.raw)
 }

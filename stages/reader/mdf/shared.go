@@ -37,6 +37,9 @@ func (g *ChannelGroup) SharesData(other *ChannelGroup) bool { return g.data == o
 
 // ReadShared opens a reader of several groups that share their data.
 func (f *File) ReadShared(opts ReadOptions, selected ...Selection) (*SharedReader, error) {
+	if slices.ContainsFunc(selected, func(s Selection) bool { return s.Group == nil }) {
+		return nil, errNoGroup
+	}
 	if len(selected) == 0 || selected[0].Group.Sorted() {
 		return nil, fmt.Errorf("read groups together: none of an unsorted data group is given: %w", ErrUnsupported)
 	}

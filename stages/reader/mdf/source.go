@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -88,12 +89,19 @@ func (s *source) readFull(b []byte, off int64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	} else {
-		err = &readError{err}
+	return fmt.Errorf("read %d bytes at %#x: %w", len(b), off, sourceError(err))
+}
+
+// sourceError is what it means that ReadAt gave fewer bytes than were asked for: the file is shorter than it was said to be, or it
+// could not be read.
+func sourceError(err error) error {
+	switch {
+	case err == nil || err == io.EOF: // not errors.Is: a connection that ends gives an error that wraps io.EOF
+		return io.ErrUnexpectedEOF
+	case errors.Is(err, fs.ErrClosed):
+		return &readError{ErrClosed}
 	}
-	return fmt.Errorf("read %d bytes at %#x: %w", len(b), off, err)
+	return &readError{err}
 }
 
 // A readError is what keeps the bytes of the file from being read: it is not the file that is wrong.
@@ -102,8 +110,38 @@ type readError struct{ err error }
 // Error implements error.
 func (e *readError) Error() string { return e.err.Error() }
 
-// Unwrap returns the cause.
-func (e *readError) Unwrap() error { return e.err }
+// Unwrap returns the cause, but none that would be taken for the end of the file: a connection ends with io.EOF, too.
+func (e *readError) Unwrap() error {
+	if errors.Is(e.err, io.EOF) || errors.Is(e.err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return e.err
+}
+
+// isReadError says that err is the source's: reading may go well next time, and says nothing about the file.
+func isReadError(err error) bool {
+	if err == nil { // before there is anything to allocate
+		return false
+	}
+	var failed *readError
+	return errors.As(err, &failed)
+}
+
+// onlyReadError drops all other errors, where a block that is wrong is not what is looked for.
+func onlyReadError(err error) error {
+	if isReadError(err) {
+		return err
+	}
+	return nil
+}
+
+// unreadable is the error of a block whose bytes cannot be had.
+func unreadable(off int64, block, msg string, err error) error {
+	if isReadError(err) {
+		return fmt.Errorf("block %q at %#x (%d): %w", block, off, off, err)
+	}
+	return &FormatError{Offset: off, Block: block, Msg: msg, Err: err}
+}
 
 // header reads the block header at off and checks it against the file's size, apart from the block's end.
 func (s *source) header(off int64) (id string, length int64, nlink int, err error) {

@@ -14,7 +14,9 @@ type starts struct {
 	data  []int64        // links to lists of data blocks
 	seen  map[int64]bool // by noteLinks
 	links int            // read by noteLinks
-	walk  sync.Once      // walkLists is put off until a data block needs it
+
+	walk   sync.Mutex // of walkLists, which is put off until a data block needs it
+	walked bool
 }
 
 // note keeps where a block of an unfinalized file starts.
@@ -34,9 +36,9 @@ func (f *File) noteData(link int64) {
 
 // noteLinks notes what a block that is not read otherwise links to, and likewise all blocks behind it: history, hierarchy,
 // attachments, events, and sample reductions.
-func (f *File) noteLinks(todo ...int64) {
+func (f *File) noteLinks(todo ...int64) error {
 	if f.starts == nil {
-		return
+		return nil
 	}
 	for len(todo) > 0 {
 		off := todo[len(todo)-1]
@@ -47,16 +49,19 @@ func (f *File) noteLinks(todo ...int64) {
 		f.starts.seen[off] = true
 		f.note(off)
 		id, _, nlink, err := f.src.header(off)
+		if isReadError(err) {
+			return err
+		}
 		if err != nil || !slices.Contains([]string{"##FH", "##CH", "##AT", "##EV", "##SR"}, id) {
 			continue
 		}
 		// Blocks do not overlap, so in a sound file all links together are shorter than the file.
 		if f.starts.links += nlink; int64(8*f.starts.links) > f.src.size || int64(8*nlink) > f.src.size-off-headerSize {
-			return
+			return nil
 		}
 		b, err := f.src.at(off+headerSize, 8*nlink)
 		if err != nil {
-			return
+			return onlyReadError(err)
 		}
 		for i := range nlink {
 			link := int64(binary.LittleEndian.Uint64(b[8*i:]))
@@ -67,18 +72,42 @@ func (f *File) noteLinks(todo ...int64) {
 			}
 		}
 	}
+	return nil
 }
 
-// walkLists notes the blocks of all lists of data blocks.
-func (f *File) walkLists() {
+// walkLists notes the blocks of all lists of data blocks, once.
+func (f *File) walkLists() error {
+	s := f.starts
+	s.walk.Lock()
+	defer s.walk.Unlock()
+	if s.walked {
+		return nil
+	}
+	before := len(s.known)
+	if err := f.noteLists(); err != nil {
+		s.known = s.known[:before]
+		return err
+	}
+	slices.Sort(s.known)
+	s.walked = true
+	return nil
+}
+
+func (f *File) noteLists() error {
 	c := f.newChain(0, "")
 	for _, link := range f.starts.data {
 		for link != 0 {
 			id, _, _, err := c.src.header(link)
+			if isReadError(err) {
+				return err
+			}
 			if err != nil || id != "##HL" && id != "##DL" && id != "##LD" {
 				break
 			}
 			b, err := c.list(link, id)
+			if isReadError(err) {
+				return err
+			}
 			if err != nil {
 				break
 			}
@@ -88,30 +117,79 @@ func (f *File) walkLists() {
 			link = b.link(0)
 		}
 	}
-	slices.Sort(f.starts.known)
+	return nil
 }
 
 // endOf returns where the last plain data block of a list of an unfinalized file ends: it starts at off, its data head bytes further
 // on. The length that it says is right if another block begins there; otherwise its data go on to the next known block, or to the end
 // of the file.
-func (f *File) endOf(off, head, length int64) int64 {
-	f.starts.walk.Do(f.walkLists)
+func (f *File) endOf(off, head, length int64) (int64, error) {
+	if err := f.walkLists(); err != nil {
+		return 0, err
+	}
 	end := f.src.size
 	known := f.starts.known
 	for i := sort.Search(len(known), func(i int) bool { return known[i] > off }); i < len(known); i++ {
-		if known[i] >= off+head && f.isBlock(known[i]) {
+		if known[i] < off+head {
+			continue
+		}
+		if size, err := f.blockAt(known[i]); err != nil {
+			return 0, err
+		} else if size > 0 {
 			end = known[i]
 			break
 		}
 	}
-	if length >= head && length <= end-off && f.isBlock((off+length+7)&^7) {
-		return off + length
+	if length >= head && length <= end-off {
+		next, err := f.blockAt((off + length + 7) &^ 7)
+		if next > 0 || err != nil {
+			return off + length, err
+		}
 	}
-	return end
+	return end, nil
 }
 
-// isBlock says whether what stands at off looks like the header of a block.
-func (f *File) isBlock(off int64) bool {
+// blockAt returns the length of the block at off, as its header says; 0 if what stands there does not look like one.
+func (f *File) blockAt(off int64) (int64, error) {
 	id, length, nlink, err := f.src.header(off)
-	return err == nil && id[2] >= 'A' && id[2] <= 'Z' && id[3] >= 'A' && id[3] <= 'Z' && length >= headerSize+8*int64(nlink)
+	if err != nil || id[2] < 'A' || id[2] > 'Z' || id[3] < 'A' || id[3] > 'Z' || length < headerSize+8*int64(nlink) {
+		return 0, onlyReadError(err)
+	}
+	return length, nil
+}
+
+// unlisted is the next block behind the last one, or the last list, that a writer was cut off from listing (id_unfin_flags bit 4), 0
+// for none. Other blocks may stand in between. With several data groups nobody could tell whose it is.
+func (c *chain) unlisted() (int64, error) {
+	f := c.f
+	if f.Finalized || f.UnfinFlags&unfinDL == 0 || f.dataGroups != 1 || c.want != "##DT" {
+		return 0, nil
+	}
+	off := c.listEnd
+	if n := len(c.frags); n > 0 {
+		last := &c.frags[n-1]
+		off = last.body + last.disk
+	}
+	if off == 0 {
+		return 0, nil
+	}
+	if err := f.walkLists(); err != nil {
+		return 0, err
+	}
+	for {
+		off = (off + 7) &^ 7
+		length, err := f.blockAt(off)
+		if length == 0 || err != nil {
+			return 0, err
+		}
+		if _, known := slices.BinarySearch(f.starts.known, off); !known {
+			if ours, err := c.holds(off, c.want); ours || err != nil {
+				return off, err
+			}
+		}
+		if length > c.src.size-off {
+			return 0, nil
+		}
+		off += length
+	}
 }

@@ -141,7 +141,7 @@ func (s *stream) piece() int64 {
 func (s *stream) fillPlain(fr *fragment, n int) error {
 	n = int(min(max(s.piece(), int64(n)), fr.disk-s.in))
 	if err := s.c.src.readFull(s.room(n), fr.body+s.in); err != nil {
-		return &FormatError{Offset: fr.off, Block: s.c.want, Msg: "cannot be read", Err: err}
+		return unreadable(fr.off, s.c.want, "cannot be read", err)
 	}
 	s.w += n
 	s.in += int64(n)
@@ -211,7 +211,7 @@ func (s *stream) fillTransposed(fr *fragment, n int) error {
 // seek makes pos the next unread byte. Blocks in between are skipped by their headers, only the one that holds pos
 // is inflated. A position past the end makes the next need return io.EOF, or what ended the chain.
 func (s *stream) seek(pos int64) error {
-	if pos >= s.base+int64(s.low) && pos <= s.base+int64(s.w) && s.w > 0 {
+	if pos >= s.base+int64(s.low) && pos <= s.base+int64(s.w) && s.w > 0 && !isReadError(s.err) {
 		s.r = int(pos - s.base)
 		return nil
 	}
@@ -229,7 +229,17 @@ func (s *stream) seek(pos int64) error {
 	skip := pos - fr.start
 	lead := fr.lead(skip, back)
 	s.in, s.base = skip-lead, pos-lead
-	return s.drop(lead)
+	if s.drop(lead); isReadError(s.err) { // heal tries again for the place that was asked for
+		s.r, s.w, s.low, s.base = 0, 0, 0, pos
+	}
+	return nil
+}
+
+// heal lets the stream try again what its source has failed to read.
+func (s *stream) heal() {
+	if isReadError(s.err) {
+		s.seek(s.pos())
+	}
 }
 
 // lead is how many bytes in front of a place have to be read before it. back says that the place lies before the last one:
@@ -246,15 +256,14 @@ func (fr *fragment) lead(skip int64, back bool) int64 {
 	return 0
 }
 
-// drop reads and forgets n bytes.
-func (s *stream) drop(n int64) error {
+// drop reads and forgets n bytes, or those in front of an error: the next need returns it again.
+func (s *stream) drop(n int64) {
 	for n > 0 {
-		if err := s.need(1); err != nil {
-			return nil // the next need returns it again
+		if s.need(1) != nil {
+			return
 		}
 		k := min(n, int64(s.w-s.r))
 		s.r += int(k)
 		n -= k
 	}
-	return nil
 }

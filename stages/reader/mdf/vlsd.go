@@ -36,7 +36,20 @@ type blobs struct {
 }
 
 // start begins to count the work anew: somebody has asked for another place.
-func (b *blobs) start() { b.before, _ = b.s.spent(); b.work = 0 }
+// Where the source has failed it is asked again.
+func (b *blobs) start() {
+	b.before, _ = b.s.spent()
+	b.work = 0
+	switch s := b.s.(type) {
+	case *stream:
+		s.heal()
+	case *valueStream:
+		if isReadError(s.err) {
+			s.d.s.heal()
+			s.err = nil
+		}
+	}
+}
 
 // resume lets a stream of values that is mixed with records start in the middle.
 func (b *blobs) resume(p ValuePosition) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"sort"
@@ -92,8 +93,14 @@ func open(ctx context.Context, lib *library, c Config, speed float64, it pipelin
 	return r, nil
 }
 
+// A recordingFile is what is read of a recording's file.
+type recordingFile interface {
+	io.ReaderAt
+	Stat() (fs.FileInfo, error)
+}
+
 // newReader reads the header of a recording and finds its signals.
-func newReader(lib *library, c Config, speed float64, name string, file *os.File) (*recordingReader, error) {
+func newReader(lib *library, c Config, speed float64, name string, file recordingFile) (*recordingReader, error) {
 	st, err := file.Stat()
 	if err != nil {
 		return nil, openError(name, err)
@@ -104,6 +111,9 @@ func newReader(lib *library, c Config, speed float64, name string, file *os.File
 		return nil, openError(name, err)
 	}
 	p, err := lib.resolve(m, name, keep)
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		return nil, fileError(name, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,72 @@ import (
 	"io"
 )
 
+// Seek makes record the next to be read. In sorted groups the blocks in front of it are skipped without being
+// inflated; in unsorted ones all in front of it is walked through: use Resume there. Past the last record Next returns io.EOF.
+func (r *GroupReader) Seek(record uint64) error {
+	if r.err == ErrClosed {
+		return ErrClosed
+	}
+	r.startValues()
+	return r.seek(record)
+}
+
+func (r *GroupReader) startValues() {
+	for _, d := range r.cols {
+		if d.blobs != nil {
+			d.blobs.start()
+		}
+	}
+}
+
+func (r *GroupReader) seek(record uint64) error {
+	r.err, r.next = nil, record
+	if r.other != nil {
+		if err := r.other.seek(record); err != nil {
+			return r.wrap(err)
+		}
+	}
+	if err := r.src.seek(record); err != nil {
+		return r.wrap(err)
+	}
+	return nil
+}
+
+// Resume goes to a place that Block.Position gave for the same file and group. Unlike Seek it need not read what
+// lies in front of it. A place behind the end of the data is an error.
+func (r *GroupReader) Resume(p Position) error {
+	if r.err == ErrClosed {
+		return ErrClosed
+	}
+	if p.Offset < 0 || r.g.CyclesKnown && r.g.File.Finalized && p.Record > r.g.Cycles {
+		return fmt.Errorf("resume group %d: the file has no position %+v", r.g.Index, p)
+	}
+	if r.g.Sorted() {
+		return r.Seek(p.Record)
+	}
+	r.err, r.next = nil, p.Record
+	r.startValues()
+	for _, v := range p.Values {
+		for _, d := range r.cols {
+			if d.ch.Index == v.Channel && d.blobs != nil {
+				d.blobs.resume(v)
+			}
+		}
+	}
+	if r.other != nil {
+		if err := r.other.seek(p.Record); err != nil {
+			return r.wrap(err)
+		}
+	}
+	if err := r.src.resume(p.Offset); err != nil {
+		return err
+	}
+	if s := r.stream(); s != nil && errors.Is(s.err, io.EOF) && p.Offset > s.c.start {
+		return fmt.Errorf("resume group %d: the file has no position %+v", r.g.Index, p)
+	}
+	return nil
+}
+
 // SeekTime makes the first record whose time is not before seconds the next to be read; times have to ascend. In a
 // sorted group that takes about as many single reads as its number of records has binary digits, and inflates one
 // block each; an unsorted group is walked through up to the record. Past the last record Next returns io.EOF. Records that cannot
@@ -15,6 +81,9 @@ func (r *GroupReader) SeekTime(ctx context.Context, seconds float64) error {
 	g := r.g
 	if r.times == nil {
 		return fmt.Errorf("seek in group %d: it has no times: %w", g.Index, ErrUnsupported)
+	}
+	if seconds != seconds {
+		return fmt.Errorf("seek in group %d: the time is not a number", g.Index)
 	}
 	if !g.Sorted() {
 		return r.walkTo(ctx, seconds)
@@ -75,12 +144,6 @@ func (r *GroupReader) timeFrom(ctx context.Context, from uint64) (record uint64,
 	}
 	r.losses = r.losses[:0]
 	b, err := r.Next(ctx)
-	for _, l := range r.losses {
-		var failed *readError
-		if errors.As(l.Err, &failed) {
-			return 0, 0, l.Err // it may go well next time, so it says nothing about the records
-		}
-	}
 	if err != nil {
 		return 0, 0, err
 	}
