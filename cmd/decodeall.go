@@ -35,7 +35,7 @@ func (a *app) decodeAll(ctx context.Context, file, database string) error {
 	if database != "" {
 		var warnings []error
 		v, warnings, err = decodeBus(ctx, f, database)
-		a.warn(file, warnings)
+		a.warn(file, "W-dbc", warnings)
 	} else {
 		v, err = decodeChannels(ctx, f)
 	}
@@ -155,7 +155,7 @@ func decodeBus(ctx context.Context, f *mdf.File, database string) (v decodeView,
 	}
 	v.add(tallies)
 	if err == nil {
-		warnings = unmatched(db, decoders...)
+		warnings = append(unmatched(db, decoders...), dbc.Doubts(decoders...)...)
 	}
 	return v, warnings, err
 }
@@ -164,7 +164,6 @@ func decodeBus(ctx context.Context, f *mdf.File, database string) (v decodeView,
 type busWorker struct {
 	decoder *dbc.Decoder
 	frames  mdf.Frames
-	bus     buses
 	tallies []tally
 	found   map[dbc.FrameID][]bool // signals that had a value
 }
@@ -175,7 +174,7 @@ func (w *busWorker) decode(b *mdf.Block) error {
 	}
 	f := &w.frames
 	t := tally{group: b.Group.Index, first: b.First}
-	in := dbc.Frames{Times: f.Times, Bus: w.bus.of(b.Group, f), ID: f.ID, Extended: f.Extended, Offsets: f.Offsets, Data: f.Data}
+	in := dbc.Frames{Times: f.Times, Bus: f.Buses(), ID: f.ID, Extended: f.Extended, Offsets: f.Offsets, Data: f.Data}
 	for _, g := range w.decoder.Decode(&in) {
 		found := w.found[g.FrameID]
 		if found == nil {

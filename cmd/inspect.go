@@ -170,7 +170,7 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 		if v.Bus, warnings, err = viewBus(ctx, f, db); err != nil && v.Error == "" {
 			v.Error = err.Error()
 		}
-		a.warn(file, warnings)
+		a.warn(file, "W-dbc", warnings)
 	}
 	switch {
 	case a.structured():
@@ -193,7 +193,7 @@ func (a *app) digestBus(ctx context.Context, file, database string) error {
 		return err
 	}
 	warnings, err := digest.Bus(ctx, a.stdout, file, filepath.ToSlash(file), db, filepath.ToSlash(database))
-	a.warn(file, warnings)
+	a.warn(file, "W-dbc", warnings)
 	return err
 }
 

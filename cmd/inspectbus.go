@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +14,14 @@ import (
 
 // A busView is one identifier on a bus, as `inspect --dbc` shows it.
 type busView struct {
-	Bus      uint8  `json:"bus"` // 0: the recording does not say
+	Bus      *uint8 `json:"bus"` // null: the recording does not say
 	ID       uint32 `json:"id"`
 	Extended bool   `json:"extended"` // 29 bits
 	Frames   uint64 `json:"frames"`
 	Message  string `json:"message,omitempty"` // of the database; none where it has none
 	Signals  int    `json:"signals,omitempty"`
+
+	of dbc.FrameID
 }
 
 // viewBus counts the frames of each identifier and says which message of a database they are, in the order of bus and identifier.
@@ -35,14 +36,17 @@ func viewBus(ctx context.Context, f *mdf.File, db *dbc.Database) ([]busView, []e
 	}
 	views := []busView{}
 	for _, g := range d.Groups() {
-		v := busView{Bus: g.Bus, ID: g.ID, Extended: g.Extended, Frames: g.Frames, Signals: len(g.Signals)}
+		v := busView{ID: g.ID, Extended: g.Extended, Frames: g.Frames, Signals: len(g.Signals), of: g.FrameID}
+		if g.BusKnown {
+			v.Bus = &g.Bus
+		}
 		if g.Message != nil {
 			v.Message = g.Message.Name
 		}
 		views = append(views, v)
 	}
-	slices.SortFunc(views, func(a, b busView) int { return cmp.Or(cmp.Compare(a.Bus, b.Bus), cmp.Compare(a.ID, b.ID)) })
-	return views, unmatched(db, d), nil
+	slices.SortFunc(views, func(a, b busView) int { return a.of.Compare(b.of) })
+	return views, append(unmatched(db, d), dbc.Doubts(d)...), nil
 }
 
 func countFrames(ctx context.Context, d *dbc.Decoder, g *mdf.ChannelGroup) error {
@@ -51,7 +55,6 @@ func countFrames(ctx context.Context, d *dbc.Decoder, g *mdf.ChannelGroup) error
 		return err
 	}
 	defer r.Close()
-	var all buses
 	for {
 		b, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -60,7 +63,7 @@ func countFrames(ctx context.Context, d *dbc.Decoder, g *mdf.ChannelGroup) error
 		if err != nil {
 			return err
 		}
-		d.Decode(&dbc.Frames{Times: b.Times, Bus: all.of(g, b), ID: b.ID, Extended: b.Extended, Offsets: b.Offsets, Data: b.Data})
+		d.Decode(&dbc.Frames{Times: b.Times, Bus: b.Buses(), ID: b.ID, Extended: b.Extended, Offsets: b.Offsets, Data: b.Data})
 	}
 }
 
@@ -79,29 +82,21 @@ func unmatched(db *dbc.Database, decoders ...*dbc.Decoder) []error {
 			}
 		}
 	}
-	return []error{&dbc.NoMatch{Database: db.Name, Messages: len(db.Messages), Seen: len(ids), Close: db.Closest(0, ids)}}
+	return []error{&dbc.NoMatch{Database: db.Name, Messages: len(db.Messages), Seen: len(ids), Close: db.Closest(nil, ids)}}
 }
 
-// warn tells what a database does not describe.
-func (a *app) warn(file string, warnings []error) {
-	for _, w := range warnings {
-		fmt.Fprintf(a.stderr, "warning: %s: %v [W-dbc]\n", file, w)
-	}
-}
+// maxWarnings is how many are told of a recording.
+const maxWarnings = 12
 
-// buses are those of frames, or that of their group where they do not say.
-type buses []uint8
-
-func (all *buses) of(g *mdf.ChannelGroup, f *mdf.Frames) []uint8 {
-	n := g.BusChannel()
-	if n == 0 || slices.ContainsFunc(f.Bus, func(k uint8) bool { return k != 0 }) {
-		return f.Bus
+// warn tells what there is to say about a recording beside what was asked for.
+func (a *app) warn(file, code string, warnings []error) {
+	for i, w := range warnings {
+		if i == maxWarnings && len(warnings) > maxWarnings+1 {
+			fmt.Fprintf(a.stderr, "warning: %s: %d more like these [%s]\n", file, len(warnings)-i, code)
+			return
+		}
+		fmt.Fprintf(a.stderr, "warning: %s: %v [%s]\n", file, w, code)
 	}
-	*all = (*all)[:0]
-	for range f.N {
-		*all = append(*all, n)
-	}
-	return *all
 }
 
 // maxOthers is how many identifiers without a message are listed.
@@ -112,12 +107,15 @@ func (a *app) printBus(views []busView) error {
 	var rows [][]string
 	var others []string
 	for _, v := range views {
-		id := fmt.Sprintf("%#x", v.ID)
 		if v.Message == "" {
-			others = append(others, id)
+			others = append(others, v.of.String())
 			continue
 		}
-		rows = append(rows, []string{fmt.Sprint(v.Bus), id, v.Message, countText(float64(v.Frames)), fmt.Sprint(v.Signals)})
+		bus := "-"
+		if v.Bus != nil {
+			bus = fmt.Sprint(*v.Bus)
+		}
+		rows = append(rows, []string{bus, dbc.FrameID{ID: v.ID, Extended: v.Extended}.String(), v.Message, countText(float64(v.Frames)), fmt.Sprint(v.Signals)})
 	}
 	if len(rows) > 0 {
 		if err := table(a.stdout, []string{"bus", "id", "message", "frames", "signals"}, rows); err != nil {

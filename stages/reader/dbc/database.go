@@ -33,8 +33,28 @@ type Database struct {
 
 // A Warning is something in a file that is against the format and was read, or left out, all the same.
 type Warning struct {
-	Line   int // from 1
-	Reason string
+	Line    int // from 1
+	Reason  string
+	Message *Message // some of whose values are not what the file may mean, or are not there; nil: no value depends on it
+	Signal  *Signal  // the one of the message; nil: several
+}
+
+// A Doubt is a warning about a message that matters to who asked.
+type Doubt struct {
+	Database string
+	Warning
+}
+
+func (d *Doubt) Error() string { return fmt.Sprintf("%s:%d: %s", d.Database, d.Line, d.Reason) }
+
+// Doubts are the warnings that concern values of a message.
+func (d *Database) Doubts(m *Message) (all []*Doubt) {
+	for _, w := range d.Warnings {
+		if w.Message == m && m != nil {
+			all = append(all, &Doubt{d.Name, w})
+		}
+	}
+	return all
 }
 
 type key struct {

@@ -1,12 +1,13 @@
 package dbc
 
-// Frames are CAN frames in columns, as a reader of recordings has them: frame i has Data[Offsets[i]:Offsets[i+1]]. A nil
-// Bus stands for bus 0.
+import "cmp"
+
+// Frames are CAN frames in columns, as a reader of recordings has them: frame i has Data[Offsets[i]:Offsets[i+1]].
 type Frames struct {
 	Times    []float64 // seconds
-	Bus      []uint8
-	ID       []uint32 // 11 or 29 bits
-	Extended []bool   // 29 bits
+	Bus      []uint8   // nil: the recording does not say; 0 is a bus as any other
+	ID       []uint32  // 11 or 29 bits
+	Extended []bool    // 29 bits
 	Offsets  []uint32
 	Data     []byte
 }
@@ -14,13 +15,27 @@ type Frames struct {
 // A FrameID is what frames of one kind have in common.
 type FrameID struct {
 	Bus      uint8
+	BusKnown bool // false: the recording does not say the bus; Bus is 0 then
 	ID       uint32
 	Extended bool
 }
 
+// Compare orders by bus, those of an unknown one first, then by identifier, 11-bit ones first.
+func (k FrameID) Compare(other FrameID) int {
+	return cmp.Or(cmp.Compare(number(k.BusKnown), number(other.BusKnown)), cmp.Compare(k.Bus, other.Bus), cmp.Compare(k.ID, other.ID),
+		cmp.Compare(number(k.Extended), number(other.Extended)))
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // A BusDatabase says which database describes the frames of which bus.
 type BusDatabase struct {
-	Bus      uint8 // 0: all buses
+	Bus      *uint8 // nil: of all buses, also unknown ones
 	Database *Database
 }
 
@@ -81,7 +96,7 @@ func (d *Decoder) Decode(f *Frames) []*Group {
 	for i, id := range f.ID {
 		key := FrameID{ID: id, Extended: f.Extended[i]}
 		if f.Bus != nil {
-			key.Bus = f.Bus[i]
+			key.Bus, key.BusKnown = f.Bus[i], true
 		}
 		g := last
 		if g == nil || g.FrameID != key || g == d.beyond {
@@ -109,6 +124,9 @@ func (k FrameID) hash() uint64 {
 	if k.Extended {
 		v |= 1 << 40
 	}
+	if k.BusKnown {
+		v |= 1 << 41
+	}
 	return v
 }
 
@@ -130,7 +148,7 @@ func (d *Decoder) group(k FrameID) *Group {
 	}
 	g := &Group{FrameID: k}
 	for _, b := range d.databases {
-		if b.Bus != 0 && k.Bus != 0 && b.Bus != k.Bus {
+		if b.Bus != nil && k.BusKnown && *b.Bus != k.Bus {
 			continue
 		}
 		if m, ok := b.Database.Match(k.ID, k.Extended); ok {

@@ -131,9 +131,9 @@ func TestDatabaseThatMatchesNothingNamesTheClosestIDs(t *testing.T) {
 	db := mustLoad(t, mixed)
 	d := NewDecoder(BusDatabase{Database: db})
 	f := &Frames{Offsets: []uint32{0}}
-	f.add(0, FrameID{1, 0x7E8, false}, nil)
-	f.add(1, FrameID{1, 0x123, true}, nil)
-	f.add(2, FrameID{2, 0x126, false}, nil)
+	f.add(0, FrameID{1, true, 0x7E8, false}, nil)
+	f.add(1, FrameID{1, true, 0x123, true}, nil)
+	f.add(2, FrameID{2, true, 0x126, false}, nil)
 	if got := d.Decode(f); len(got) != 0 {
 		t.Fatalf("%v", got)
 	}
@@ -142,19 +142,19 @@ func TestDatabaseThatMatchesNothingNamesTheClosestIDs(t *testing.T) {
 		t.Fatalf("%+v", all)
 	}
 	text := all[0].Error()
-	for _, want := range []string{"2 messages", "3 ids", "0x123 (29 bits) on bus 1 to 0x123 of Motion (of 29 bits, not 11)", "0x126 on bus 2 to 0x124 of Other (2 away)"} {
+	for _, want := range []string{"2 messages", "3 ids", "0x123 (extended) on bus 1 to 0x123 of Motion (extended, not of 11 bits)", "0x126 on bus 2 to 0x124 of Other (2 away)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s\nhas no %q", text, want)
 		}
 	}
-	if strings.Index(text, "0x123 (29") > strings.Index(text, "0x126") {
+	if strings.Index(text, "0x123 (ext") > strings.Index(text, "0x126") {
 		t.Errorf("%s: not the nearest first", text)
 	}
-	f.add(3, FrameID{2, 0x123, false}, []byte{1})
+	f.add(3, FrameID{2, true, 0x123, false}, []byte{1})
 	if d.Decode(f); len(d.Unmatched()) != 0 {
 		t.Error("a frame matches")
 	}
-	bus := NewDecoder(BusDatabase{Bus: 1, Database: db})
+	bus := NewDecoder(BusDatabase{Bus: new(uint8(1)), Database: db})
 	bus.Decode(f)
 	if u := bus.Unmatched(); len(u) != 1 || !strings.Contains(u[0].Error(), "0x123 on bus 2 to 0x123 of Motion (the database is for bus 1)") {
 		t.Errorf("%v", u)
@@ -165,7 +165,7 @@ func TestManyIdentifiersAreKeptApartUpToABound(t *testing.T) {
 	d := NewDecoder(BusDatabase{Database: mustLoad(t, mixed)})
 	f := &Frames{Offsets: []uint32{0}}
 	for i := range uint32(maxGroups + 10) {
-		f.add(float64(i), FrameID{3, i * 7, true}, []byte{1, 2})
+		f.add(float64(i), FrameID{3, true, i * 7, true}, []byte{1, 2})
 	}
 	for range 2 {
 		d.Decode(f)
@@ -187,7 +187,7 @@ func TestDecoderDoesNotAllocate(t *testing.T) {
 func benchFrames(n int) *Frames {
 	f := &Frames{Offsets: []uint32{0}}
 	for i := range n {
-		f.add(float64(i), FrameID{1, uint32(280 + i%25), false}, binary.LittleEndian.AppendUint64(nil, uint64(i)*0x123456789))
+		f.add(float64(i), FrameID{1, true, uint32(280 + i%25), false}, binary.LittleEndian.AppendUint64(nil, uint64(i)*0x123456789))
 	}
 	return f
 }

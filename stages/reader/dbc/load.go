@@ -49,8 +49,11 @@ type loader struct {
 	errs    []error
 }
 
-func (l *loader) warn(line int, format string, args ...any) {
-	l.db.Warnings = append(l.db.Warnings, Warning{line, fmt.Sprintf(format, args...)})
+func (l *loader) warn(line int, format string, args ...any) { l.doubt(nil, nil, line, format, args...) }
+
+// doubt warns of what changes values of a message, or of one of its signals.
+func (l *loader) doubt(m *Message, s *Signal, line int, format string, args ...any) {
+	l.db.Warnings = append(l.db.Warnings, Warning{line, fmt.Sprintf(format, args...), m, s})
 }
 
 func (l *loader) fail(line int, format string, args ...any) {
@@ -85,7 +88,7 @@ func (l *loader) message(s statement) {
 		Sender: h.sender, Line: s.line, byName: map[string]*Signal{}}
 	if !m.Extended && m.ID > maxStandardID {
 		m.Extended = true
-		l.warn(s.line, "message %s: id %d is too large for 11 bits and lacks the flag of 29-bit ids; taken as 29 bits", m.Name, m.ID)
+		l.doubt(m, nil, s.line, "message %s: id %d is too large for 11 bits and lacks the flag of 29-bit ids; taken as 29 bits", m.Name, m.ID)
 	}
 	l.add(m)
 }
@@ -94,7 +97,7 @@ func (l *loader) message(s statement) {
 func (l *loader) add(m *Message) {
 	k := key{m.ID, m.Extended}
 	if old, ok := l.db.byKey[k]; ok {
-		l.warn(m.Line, "message %s has the id of %s in line %d, which is left out", m.Name, old.Name, old.Line)
+		l.doubt(m, nil, m.Line, "message %s has the id %d of message %s in line %d, which is left out with its signals", m.Name, m.ID, old.Name, old.Line)
 		l.db.Messages = slices.DeleteFunc(l.db.Messages, func(have *Message) bool { return have == old })
 	}
 	if len(l.db.Messages) >= maxPositions {
@@ -142,7 +145,7 @@ func (l *loader) addSignal(at int, line signalLine) {
 	}
 	m := l.current
 	if old, ok := m.byName[sig.Name]; ok {
-		l.warn(at, "message %s has two signals %s, lines %d and %d; by name the first is found", m.Name, sig.Name, old.Line, at)
+		l.doubt(m, old, at, "message %s has two signals %s, lines %d and %d; by name the first is found", m.Name, sig.Name, old.Line, at)
 	} else {
 		m.byName[sig.Name] = sig
 	}
@@ -176,7 +179,10 @@ func (l *loader) find(s statement, id uint32, name string) *Signal {
 	}
 	sig, err := m.Signal(name)
 	if err != nil {
-		l.warn(s.line, "%s: %v", s.keyword, err)
+		if s.keyword != "SIG_VALTYPE_" && s.keyword != "SG_MUL_VAL_" {
+			m = nil // names and comments
+		}
+		l.doubt(m, nil, s.line, "%s: %v", s.keyword, err)
 		return nil
 	}
 	return sig
@@ -251,8 +257,10 @@ func (l *loader) finish() {
 		l.multiplex(m)
 		for _, s := range m.Signals {
 			s.place()
-			if s.undecodable {
-				l.warn(s.Line, "signal %s: %d bits cannot be read as its type says; it never has a value", s.Name, s.Size)
+			if why := s.Undecodable(); why != "" {
+				l.doubt(m, s, s.Line, "signal %s of message %s never has a value: %s", s.Name, m.Name, why)
+			} else if m.Length > 0 && s.last >= m.Length {
+				l.doubt(m, s, s.Line, "signal %s of message %s has a value in longer frames only: it ends in byte %d, and the message has %d", s.Name, m.Name, s.last+1, m.Length)
 			}
 		}
 	}

@@ -10,9 +10,9 @@ import (
 func (k FrameID) String() string {
 	s := fmt.Sprintf("%#x", k.ID)
 	if k.Extended {
-		s += " (29 bits)"
+		s += " (extended)"
 	}
-	if k.Bus != 0 {
+	if k.BusKnown {
 		s += fmt.Sprintf(" on bus %d", k.Bus)
 	}
 	return s
@@ -69,19 +69,41 @@ func (d *Decoder) Unmatched() []*NoMatch {
 	return all
 }
 
+// Doubts are the warnings of databases about messages that frames had: what is missing or questionable in what these decoders of
+// one recording have given. The decoders must be of the same databases.
+func Doubts(decoders ...*Decoder) (all []error) {
+	seen := map[*Message]bool{}
+	for _, d := range decoders {
+		for _, g := range d.groups {
+			seen[g.Message] = true
+		}
+	}
+	for _, b := range decoders[0].databases {
+		for _, m := range b.Database.Messages {
+			if !seen[m] {
+				continue
+			}
+			for _, doubt := range b.Database.Doubts(m) {
+				all = append(all, doubt)
+			}
+		}
+	}
+	return all
+}
+
 // Closest lists which identifiers come closest to those of messages, at most three, the nearest first: the same id on another
 // bus or of the other length, one of the same J1939 parameter group, then by numerical distance. bus is the bus that the
-// database is for, 0 for any.
-func (d *Database) Closest(bus uint8, seen []FrameID) []CloseID {
+// database is for, nil for any.
+func (d *Database) Closest(bus *uint8, seen []FrameID) []CloseID {
 	return nearest(d.Messages, bus, seen)
 }
 
 // Closest is Database.Closest for one message.
-func (m *Message) Closest(bus uint8, seen []FrameID) []CloseID {
+func (m *Message) Closest(bus *uint8, seen []FrameID) []CloseID {
 	return nearest([]*Message{m}, bus, seen)
 }
 
-func nearest(messages []*Message, bus uint8, seen []FrameID) []CloseID {
+func nearest(messages []*Message, bus *uint8, seen []FrameID) []CloseID {
 	type candidate struct {
 		CloseID
 		rank uint64
@@ -110,15 +132,17 @@ func nearest(messages []*Message, bus uint8, seen []FrameID) []CloseID {
 const maxCompared = 4096
 
 // near says how an identifier differs from that of a message; a smaller rank is nearer.
-func (m *Message) near(bus uint8, k FrameID) (why string, rank uint64) {
+func (m *Message) near(bus *uint8, k FrameID) (why string, rank uint64) {
 	distance := uint64(max(m.ID, k.ID) - min(m.ID, k.ID))
 	switch {
+	case m.ID == k.ID && m.Extended == k.Extended && bus == nil:
+		return "as in the database", 0
 	case m.ID == k.ID && m.Extended == k.Extended:
-		return fmt.Sprintf("the database is for bus %d", bus), 0
+		return fmt.Sprintf("the database is for bus %d", *bus), 0
 	case m.ID == k.ID && k.Extended:
-		return "of 29 bits, not 11", 1
+		return "extended, not of 11 bits", 1
 	case m.ID == k.ID:
-		return "of 11 bits, not 29", 1
+		return "of 11 bits, not extended", 1
 	case m.Extended && k.Extended && PGN(m.ID) == PGN(k.ID):
 		return fmt.Sprintf("the same J1939 group %d, but VFrameFormat does not say J1939PG", PGN(k.ID)), 2
 	case m.Extended != k.Extended:

@@ -2,6 +2,7 @@ package dbc
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 )
 
@@ -68,6 +69,19 @@ func (s *Signal) place() {
 	default:
 		s.undecodable = s.Size < 1 || s.Size > maxDecodableBits
 	}
+}
+
+// Undecodable says why the signal never has a value, whatever the payload; it is empty for one that can have one.
+func (s *Signal) Undecodable() string {
+	switch {
+	case !s.undecodable:
+		return ""
+	case s.Kind == KindFloat32:
+		return fmt.Sprintf("SIG_VALTYPE_ says a float of 32 bits, SG_ says %d bits", s.Size)
+	case s.Kind == KindFloat64:
+		return fmt.Sprintf("SIG_VALTYPE_ says a float of 64 bits, SG_ says %d bits", s.Size)
+	}
+	return fmt.Sprintf("it is of %d bits, and a number has 1 to %d", s.Size, maxDecodableBits)
 }
 
 // Decode returns the physical value, float64(raw·Factor) + Offset, rounded after each operation. ok is false when not all

@@ -68,7 +68,8 @@ type BusFrames struct {
 	First    uint64 // number of the first one in its group
 	N        int
 	Times    []float64 // seconds since File.Start
-	Bus      []uint8   // BusChannel, from 1; 0 if the file does not say
+	Bus      []uint8   // BusChannel; see BusKnown
+	BusKnown bool      // the group has the member BusChannel, 0 is a bus too; false: Bus is all 0
 	ID       []uint32  // of CAN and LIN the identifier, of FlexRay the slot, of Ethernet the EtherType; 0 where there is none
 	Transmit []bool    // sent by the logger (Dir)
 	Offsets  []uint32  // payload of event i: Data[Offsets[i]:Offsets[i+1]]
@@ -135,7 +136,9 @@ func (f *BusFrameReader) Next(ctx context.Context) (*BusFrames, error) {
 		return nil, fmt.Errorf("group %d has bus events without times: %w", b.Group.Index, ErrUnsupported)
 	}
 	fr.Bus, fr.ID, fr.Transmit = grow(fr.Bus, b.N), grow(fr.ID, b.N), grow(fr.Transmit, b.N)
-	fillUint8(fr.Bus, fr.number("BusChannel"))
+	bus := fr.number("BusChannel")
+	fr.BusKnown = bus != nil
+	fillUint8(fr.Bus, bus)
 	fillBool(fr.Transmit, fr.number("Dir"))
 	clear(fr.ID)
 	for i, x := range fr.number(fr.idMember()) {

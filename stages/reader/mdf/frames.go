@@ -11,7 +11,8 @@ type Frames struct {
 	First    uint64 // number of the first frame in its group
 	N        int
 	Times    []float64 // seconds since File.Start
-	Bus      []uint8   // CAN_DataFrame.BusChannel, from 1; 0 if the file does not say
+	Bus      []uint8   // CAN_DataFrame.BusChannel or, without that member, ChannelGroup.BusChannel; see BusKnown
+	BusKnown bool      // the file says the buses, 0 is one of them; false: Bus is all 0
 	ID       []uint32  // 11 or 29 bits
 	Extended []bool    // ID has 29 bits
 	DLC      []uint8   // data length code
@@ -22,11 +23,20 @@ type Frames struct {
 
 	block *Block
 	group *ChannelGroup
+	bus   uint8            // of the group
 	col   [memberCount]int // number of the member's column, -1 if missing
 }
 
 // Payload returns the data bytes of frame i, valid as long as the Frames are.
 func (f *Frames) Payload(i int) []byte { return f.Data[f.Offsets[i]:f.Offsets[i+1]] }
+
+// Buses is Bus, nil where the file does not say it.
+func (f *Frames) Buses() []uint8 {
+	if !f.BusKnown {
+		return nil
+	}
+	return f.Bus
+}
 
 // Position returns the place of frame i, 0 <= i <= N, for FrameReader.Resume.
 func (f *Frames) Position(i int) Position { return f.block.Position(i) }
@@ -89,21 +99,20 @@ func (c *Channel) fits(member int) bool {
 }
 
 // BusChannel is the number at the end of the group's name or source, such as 1 of "CAN1_Rx", for recorders that keep each
-// bus in a group of its own and do not say it in the frames; 0 if there is none.
-func (g *ChannelGroup) BusChannel() uint8 {
+// bus in a group of its own and do not say it in the frames. ok is false if there is none.
+func (g *ChannelGroup) BusChannel() (bus uint8, ok bool) {
 	names := []string{g.AcqName}
 	if g.Source != nil {
 		names = append(names, g.Source.Path, g.Source.Name)
 	}
 	for _, n := range names {
-		var bus uint8
-		if _, after, ok := strings.Cut(strings.ToUpper(n), "CAN"); ok {
+		if _, after, can := strings.Cut(strings.ToUpper(n), "CAN"); can {
 			if k, _ := fmt.Sscanf(strings.TrimLeft(after, " _"), "%d", &bus); k == 1 {
-				return bus
+				return bus, true
 			}
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // A FrameReader reads the CAN data frames of a group, block by block.
@@ -181,13 +190,16 @@ func (fr *Frames) findMembers(b *Block) {
 			next++
 		}
 	}
+	if fr.bus, fr.BusKnown = b.Group.BusChannel(); fr.col[memberBus] >= 0 {
+		fr.BusKnown = true
+	}
 }
 
 func (fr *Frames) fill(b *Block) {
 	n := b.N
 	fr.Bus, fr.ID, fr.Extended = grow(fr.Bus, n), grow(fr.ID, n), grow(fr.Extended, n)
 	fr.DLC, fr.FD, fr.Transmit = grow(fr.DLC, n), grow(fr.FD, n), grow(fr.Transmit, n)
-	fillUint8(fr.Bus, fr.values(b, memberBus))
+	fr.fillBus(b)
 	fillUint8(fr.DLC, fr.values(b, memberDLC))
 	fillBool(fr.FD, fr.values(b, memberFD))
 	fillBool(fr.Transmit, fr.values(b, memberDir))
@@ -198,6 +210,17 @@ func (fr *Frames) fill(b *Block) {
 		fr.ID[i] = id & (1<<29 - 1)
 	}
 	fr.fillData(b)
+}
+
+// fillBus takes the bus of each frame, or that of the group where its frames do not say it.
+func (fr *Frames) fillBus(b *Block) {
+	if fr.col[memberBus] >= 0 {
+		fillUint8(fr.Bus, fr.values(b, memberBus))
+		return
+	}
+	for i := range fr.Bus {
+		fr.Bus[i] = fr.bus
+	}
 }
 
 // values returns the numbers of a member, nil if the group has no such member.

@@ -1,7 +1,6 @@
 package mf4
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"math"
@@ -18,7 +17,6 @@ type frames struct {
 	r      *mdf.FrameReader
 	sorted bool
 	kinds  bool                    // its frames tell 29-bit identifiers from 11-bit ones
-	bus    uint8                   // of the group, where its frames do not say; 0: unknown
 	table  [1 << 11][]*frameOutput // by slot of the id
 	groups [1 << 11][]*frameOutput // J1939, by slot of the parameter group; looked through if j1939 is set
 	j1939  bool
@@ -41,11 +39,9 @@ func slot(id uint32) uint32 { return (id ^ id>>11 ^ id>>22) & (1<<11 - 1) }
 // A frameOutput is an output fed by one message.
 type frameOutput struct {
 	*output
-	id      uint32
-	bus     uint8 // 0: any
-	row     frameRow
-	message *message
-	rows    dbc.Rows // of the block
+	id   uint32
+	row  frameRow
+	rows dbc.Rows // of the block
 }
 
 // wants says whether the message describes frames of an id: its own or, of J1939, those of the parameter group that no other
@@ -87,6 +83,7 @@ func (f *frames) add(o *frameOutput) {
 type others struct {
 	recent [1 << 11]dbc.FrameID // by slot: those noted last, so that few frames need the map
 	seen   map[dbc.FrameID]bool
+	buses  buses // of all frames
 }
 
 // maxOthers bounds them: damaged recordings have any number.
@@ -103,9 +100,7 @@ func (s *others) note(k dbc.FrameID) {
 
 // list is in the order of bus and id.
 func (s *others) list() []dbc.FrameID {
-	return slices.SortedFunc(maps.Keys(s.seen), func(a, b dbc.FrameID) int {
-		return cmp.Or(cmp.Compare(a.Bus, b.Bus), cmp.Compare(a.ID, b.ID))
-	})
+	return slices.SortedFunc(maps.Keys(s.seen), dbc.FrameID.Compare)
 }
 
 func (f *frames) next(ctx context.Context, to *source) error {
@@ -149,7 +144,12 @@ func (f *frames) pick(b *mdf.Frames) {
 			}
 		}
 		if !any {
-			f.others.note(dbc.FrameID{Bus: cmp.Or(b.Bus[i], f.bus), ID: id, Extended: extended})
+			f.others.note(dbc.FrameID{Bus: b.Bus[i], BusKnown: b.BusKnown, ID: id, Extended: extended})
+		}
+	}
+	if b.BusKnown {
+		for _, bus := range b.Bus {
+			f.others.buses.add(bus)
 		}
 	}
 }
@@ -159,9 +159,8 @@ const maxStandardID = 0x7ff
 
 // take hands frame i to an output that wants its id, if it is on its bus.
 func (f *frames) take(o *frameOutput, b *mdf.Frames, i int) {
-	bus := cmp.Or(b.Bus[i], f.bus)
-	if o.bus != 0 && bus != 0 && o.bus != bus {
-		o.message.elsewhere(bus)
+	if bus := b.Bus[i]; b.BusKnown && !o.message.bus.has(bus) {
+		o.message.elsewhere.add(bus)
 		return
 	}
 	f.picked = append(f.picked, pick{o, int32(i), int32(o.rows.Len())})
@@ -179,7 +178,12 @@ func (f *frames) deliver(b *mdf.Frames, to *source) {
 			if !timed {
 				to.lost(o.output)
 			} else if there, ok := o.row.fill(&o.rows.Columns, int(picked[0].k), o.output.row); there {
+				if b.BusKnown && to.wants(t) {
+					o.cameFrom(b.Bus[i])
+				}
 				to.put(o.output, t, ok)
+			} else {
+				o.message.empty = true
 			}
 		}
 	}
@@ -198,7 +202,7 @@ func (f *frames) close() error                 { return f.r.Close() }
 
 // A message is one (bus, id) that a binding names.
 type message struct {
-	bus      uint8
+	bus      busChoice
 	id       uint32
 	name     string // in the DBC
 	signals  []string
@@ -211,26 +215,15 @@ type message struct {
 
 	streams []*stream // that it feeds
 
-	other [4]uint64 // buses on which the id was seen instead
+	on        buses // from which its rows came
+	elsewhere buses // on which the id was seen instead
+	empty     bool  // there were frames without its signals
 }
 
 // seen says whether the recording has it. What counts is delivered rows: frames that were only read ahead must not make a
 // difference between a replay and one that was interrupted.
 func (m *message) seen() bool {
 	return slices.ContainsFunc(m.streams, func(s *stream) bool { return s.any || s.faults.any })
-}
-
-func (m *message) elsewhere(bus uint8) { m.other[bus/64] |= 1 << (bus % 64) }
-
-// otherBuses lists the buses on which the id was seen instead of the one that was asked for.
-func (m *message) otherBuses() []int {
-	var all []int
-	for b := range 256 {
-		if m.other[b/64]&(1<<(b%64)) != 0 {
-			all = append(all, b)
-		}
-	}
-	return all
 }
 
 // meanFrame is one signal: (mean of parts + offset) × factor, where valid is not 0.

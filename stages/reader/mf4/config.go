@@ -115,7 +115,8 @@ func (c Config) durations() (errs []error) {
 }
 
 // Warnings names the recordings that no binding chooses, which are not replayed, the recordings that a bindings file names
-// and Paths does not find, and what is no file. It lists folders and reads no recording.
+// and Paths does not find, and what is no file, and what databases leave questionable in the messages that are used. It lists
+// folders and reads no recording.
 func (c Config) Warnings() []error {
 	var warnings []error
 	warn := func(path, code, format string, args ...any) {
@@ -129,6 +130,9 @@ func (c Config) Warnings() []error {
 		for _, file := range special {
 			warn("paths."+strconv.Itoa(i), "W-paths", "%s is not a regular file; it is not replayed", file)
 		}
+	}
+	if lib, _ := newLibrary(c); lib != nil { // its errors are found by Check
+		warnings = append(warnings, lib.doubts()...)
 	}
 	unbound, absent, err := c.strays()
 	if err != nil {

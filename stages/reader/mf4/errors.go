@@ -107,13 +107,17 @@ func closeChannels(f *mdf.File, names []string) []*mdf.Channel {
 func absentError(recording string, all []*message) error {
 	var lines []string
 	for _, m := range all {
-		line := fmt.Sprintf("%s: no frame with id %d (%#x, %s) on bus %d for signal %s [E-channel]", recording, m.id, m.id, m.name, m.bus,
-			strings.Join(m.signals, ", "))
-		if m.bus == 0 {
-			line = strings.Replace(line, "on bus 0", "on any bus", 1)
+		what := "no frame"
+		if m.empty {
+			what = "no frame that holds its signals"
 		}
-		if others := m.otherBuses(); len(others) > 0 {
-			line += fmt.Sprintf("\n  the id was seen on bus %s", strings.Trim(fmt.Sprint(others), "[]"))
+		line := fmt.Sprintf("%s: %s with id %d (%#x, %s) on %v for signal %s [E-channel]", recording, what, m.id, m.id, m.name, m.bus,
+			strings.Join(m.signals, ", "))
+		if on := &m.others.buses; m.bus.given && on.len() > 0 && !on.has(m.bus.bus) {
+			line += fmt.Sprintf("\n  there is no %v in the recording, it has %v", m.bus, on)
+		}
+		if m.elsewhere.len() > 0 {
+			line += fmt.Sprintf("\n  the id was seen on %v", &m.elsewhere)
 		} else if near := closeIDs(m); near != "" {
 			line += "\n  closest ids in the recording: " + near
 		}
@@ -122,10 +126,20 @@ func absentError(recording string, all []*message) error {
 	return pipeline.Permanent(errors.New(strings.Join(lines, "\n")))
 }
 
+// ambiguousError tells which messages of a binding without a bus occur on several. It is permanent.
+func ambiguousError(recording string, all []*message) error {
+	var lines []string
+	for _, m := range all {
+		lines = append(lines, fmt.Sprintf("%s: frames with id %d (%#x, %s) are on %v, and the binding does not say which of them makes signal %s [E-channel]\n"+
+			"  next: add %s to the signal in the binding", recording, m.id, m.id, m.name, &m.on, strings.Join(m.signals, ", "), m.on.list("`bus: %d`", " or ")))
+	}
+	return pipeline.Permanent(errors.New(strings.Join(lines, "\n")))
+}
+
 // closeIDs are the ids of a recording that come closest to one that is missing.
 func closeIDs(m *message) string {
 	var all []string
-	for _, c := range m.dbc.Closest(m.bus, m.others.list()) {
+	for _, c := range m.dbc.Closest(m.bus.pointer(), m.others.list()) {
 		all = append(all, fmt.Sprintf("%v (%s)", c.Frame, c.Why))
 	}
 	return strings.Join(all, ", ")

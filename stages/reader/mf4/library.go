@@ -182,11 +182,41 @@ func (lib *library) check(w wanted, c Config, bad map[string]bool) (errs []error
 		return errs
 	}
 	for _, s := range w.signals {
-		if _, err := m.Signal(s.name); err != nil {
+		if sig, err := m.Signal(s.name); err != nil {
 			fail(err, s.at...)
+		} else if why := sig.Undecodable(); why != "" {
+			fail(fmt.Errorf("signal %s in %s:%d never has a value: %s", sig.Name, db.Name, sig.Line, why), s.at...)
 		}
 	}
 	return errs
+}
+
+// doubts are what databases leave questionable in the messages and signals that are used, as warnings.
+func (lib *library) doubts() (warnings []error) {
+	told := map[string]bool{}
+	for _, w := range lib.messages() {
+		db := lib.dbs[w.dbc]
+		if db == nil {
+			continue // found by Check
+		}
+		m, err := db.MessageByID(w.id)
+		if err != nil {
+			continue // likewise
+		}
+		for _, d := range db.Doubts(m) {
+			used := d.Signal == nil || d.Signal.Undecodable() == "" && slices.Contains(w.names(), d.Signal.Name)
+			if !used || told[d.Error()] {
+				continue
+			}
+			told[d.Error()] = true
+			at := "bindings"
+			if w.short {
+				at = strings.Join(w.at, ".")
+			}
+			warnings = append(warnings, &pipeline.FieldError{Path: at, Code: "W-dbc", Err: d})
+		}
+	}
+	return warnings
 }
 
 // maxBadLines is how many lines of a database that cannot be read are listed.

@@ -204,6 +204,9 @@ func (r *recordingReader) advance(ctx context.Context, s *source) error {
 		if err := r.checkTimes(); err != nil {
 			return err
 		}
+		if err := r.checkBuses(); err != nil {
+			return err
+		}
 		return r.checkHeld()
 	case errors.Is(err, io.EOF) && s.group.File.Damage != nil && !s.damaged: // groups are missing
 		s.ended = true
@@ -230,6 +233,14 @@ func (r *recordingReader) checkTimes() error {
 		if s.distant != 0 {
 			return distantError(r.name, r.start, s)
 		}
+	}
+	return nil
+}
+
+// checkBuses refuses a recording that has frames of a message on several buses when the binding does not say which it means.
+func (r *recordingReader) checkBuses() error {
+	if found := ambiguous(r.plan.messages); len(found) > 0 {
+		return ambiguousError(r.name, found)
 	}
 	return nil
 }

@@ -147,3 +147,14 @@ func wantText(t *testing.T, err error, parts ...string) {
 		}
 	}
 }
+
+// rename writes another text of the same length where the first stands in a recording.
+func rename(t testing.TB, file, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	must(t, err)
+	if !strings.Contains(string(data), from) || len(from) != len(to) {
+		t.Fatalf("no %q in %s", from, file)
+	}
+	must(t, os.WriteFile(file, []byte(strings.Replace(string(data), from, to, 1)), 0o644))
+}

@@ -271,11 +271,11 @@ func (r *resolver) addFrames(p *plan, g *mdf.ChannelGroup) error {
 	if err != nil {
 		return err
 	}
-	fr := &frames{r: in, sorted: g.Sorted(), bus: g.BusChannel(), kinds: g.HasIDE(), others: r.others}
+	fr := &frames{r: in, sorted: g.Sorted(), kinds: g.HasIDE(), others: r.others}
 	var outputs []*output
 	for _, u := range r.uses {
-		o := &frameOutput{output: newOutput(u.to), id: u.message.id, bus: u.message.bus, row: u.row, message: u.message,
-			rows: dbc.Rows{Signals: u.signals}}
+		o := &frameOutput{output: newOutput(u.to), id: u.message.id, row: u.row, rows: dbc.Rows{Signals: u.signals}}
+		o.message = u.message
 		fr.add(o)
 		outputs = append(outputs, o.output)
 	}

@@ -42,16 +42,16 @@ func orElse(name, other string) string {
 }
 
 // message is the message of a reference, listed once for all its signals so that it can be missed at the end.
-func (r *resolver) message(signal string, bus int, file string, id uint32, optional bool) *message {
+func (r *resolver) message(signal string, bus *int, file string, id uint32, optional bool) *message {
 	described := r.dbcMessage(file, id)
 	id &= idMask
 	for _, m := range r.messages {
-		if m.id == id && m.bus == uint8(bus) && m.dbc.Extended == described.Extended {
+		if m.id == id && m.bus == choose(bus) && m.dbc.Extended == described.Extended {
 			m.signals, m.optional = append(m.signals, signal), m.optional && optional
 			return m
 		}
 	}
-	m := &message{bus: uint8(bus), id: id, name: described.Name, signals: []string{signal}, optional: optional, dbc: described,
+	m := &message{bus: choose(bus), id: id, name: described.Name, signals: []string{signal}, optional: optional, dbc: described,
 		db: r.lib.dbs[file], others: r.others}
 	r.messages = append(r.messages, m)
 	return m
@@ -105,7 +105,7 @@ func (r *resolver) use(to *stream, row frameRow, m *message) {
 // busSignals binds named signals: a table a message.
 func (r *resolver) busSignals(all map[string]binding.Ref) {
 	type frame struct {
-		bus int
+		bus busChoice
 		id  uint32
 		dbc string
 	}
@@ -113,7 +113,7 @@ func (r *resolver) busSignals(all map[string]binding.Ref) {
 	var order []frame
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		ref := all[name]
-		f := frame{ref.Bus, ref.ID & idMask, ref.DBC}
+		f := frame{choose(ref.Bus), ref.ID & idMask, ref.DBC}
 		if byFrame[f] == nil {
 			order = append(order, f)
 		}
@@ -136,7 +136,7 @@ func (r *resolver) busSignals(all map[string]binding.Ref) {
 // absent are the messages that never occurred: those of signals that are not optional. Of an object list a sensor may leave slots out;
 // a bus on which none of its slots occurred is not the sensor's, or the sensor was not there.
 func absent(all []*message) []*message {
-	sensors := map[uint8]bool{} // by bus
+	sensors := map[busChoice]bool{} // by bus
 	for _, m := range all {
 		if m.track && m.seen() {
 			sensors[m.bus] = true

@@ -13,9 +13,24 @@ type output struct {
 	row    []float64 // scratch, a value a column
 	newest int64     // time of its samples so far
 	any    bool      // there was one
+
+	message *message // whose frames it is made of; nil for channels
+	bus     int16    // that of the last frame, where the binding names none; noBus: not known
 }
 
-func newOutput(to *stream) *output { return &output{to: to, row: make([]float64, len(to.cols))} }
+const noBus = -1
+
+func newOutput(to *stream) *output {
+	return &output{to: to, row: make([]float64, len(to.cols)), bus: noBus}
+}
+
+// cameFrom takes note of the bus of a frame that gave a row.
+func (o *output) cameFrom(bus uint8) {
+	if int16(bus) != o.bus && !o.message.bus.given {
+		o.bus = int16(bus)
+		o.message.on.add(bus)
+	}
+}
 
 // blocks reads one channel group block by block and hands the samples of each block to its source.
 type blocks interface {
@@ -59,12 +74,13 @@ type place struct {
 	Position mdf.Position `json:"position"`
 	Started  bool         `json:"started"`
 	Newest   int64        `json:"newest"`
-	Outputs  []*int64     `json:"outputs"` // newest time of each; null before its first sample
+	Outputs  []*int64     `json:"outputs"`         // newest time of each; null before its first sample
+	Buses    []int16      `json:"buses,omitempty"` // of each, noBus where it is not known; none where none is
 }
 
 // here is what is known now, at the place of a record.
 func (s *source) here(at mdf.Position) place {
-	p := place{Position: at, Started: s.started, Newest: s.newest}
+	p, known := place{Position: at, Started: s.started, Newest: s.newest}, false
 	for _, o := range s.outputs {
 		var newest *int64
 		if o.any {
@@ -72,6 +88,12 @@ func (s *source) here(at mdf.Position) place {
 			newest = &t
 		}
 		p.Outputs = append(p.Outputs, newest)
+		known = known || o.bus != noBus
+	}
+	for _, o := range s.outputs {
+		if known {
+			p.Buses = append(p.Buses, o.bus)
+		}
 	}
 	return p
 }
@@ -108,6 +130,11 @@ func (s *source) goTo(p place) error {
 	for i, newest := range p.Outputs {
 		if newest != nil && i < len(s.outputs) {
 			s.outputs[i].newest, s.outputs[i].any = *newest, true
+		}
+	}
+	for i, bus := range p.Buses {
+		if bus != noBus && i < len(s.outputs) && s.outputs[i].message != nil {
+			s.outputs[i].cameFrom(uint8(bus))
 		}
 	}
 	return s.in.resume(p.Position)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 
 	"github.com/milepost-dev/milepost/stages/reader/dbc"
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
@@ -16,7 +15,7 @@ import (
 // Bus writes the digest of the signals that a database finds in the CAN frames of the file at path: a line for each signal
 // of each (bus, identifier) pair, in the order of their first frame. name and dbcName are what the lines call file and
 // database. Value tables are not applied; frames that do not hold a signal are left out of its line. The warnings say that
-// the database describes no frame at all.
+// the database describes no frame at all, or what of its messages cannot be decoded.
 func Bus(ctx context.Context, w io.Writer, path, name string, db *dbc.Database, dbcName string) (warnings []error, err error) {
 	f, err := mdf.Open(path)
 	if err != nil {
@@ -49,7 +48,7 @@ func Bus(ctx context.Context, w io.Writer, path, name string, db *dbc.Database, 
 	for _, u := range d.decoder.Unmatched() {
 		warnings = append(warnings, u)
 	}
-	return warnings, nil
+	return append(warnings, dbc.Doubts(d.decoder)...), nil
 }
 
 type busWriter struct {
@@ -80,11 +79,7 @@ func (d *busWriter) read(ctx context.Context, g *mdf.ChannelGroup) error {
 		if err != nil {
 			return err
 		}
-		bus := b.Bus
-		if n := g.BusChannel(); n != 0 && !slices.ContainsFunc(bus, func(k uint8) bool { return k != 0 }) {
-			bus = slices.Repeat([]uint8{n}, b.N)
-		}
-		frames := &dbc.Frames{Times: b.Times, Bus: bus, ID: b.ID, Extended: b.Extended, Offsets: b.Offsets, Data: b.Data}
+		frames := &dbc.Frames{Times: b.Times, Bus: b.Buses(), ID: b.ID, Extended: b.Extended, Offsets: b.Offsets, Data: b.Data}
 		for _, g := range d.decoder.Decode(frames) {
 			d.add(g)
 		}

@@ -67,7 +67,7 @@ type Ref struct {
 	Channels Names  `yaml:"channels,omitempty" doc:"Channels whose mean is the value, at records where all are valid."`
 	Group    string `yaml:"group,omitempty" doc:"Channel group in which to look; any without it."`
 
-	Bus         int    `yaml:"bus,omitempty" doc:"CAN bus, as in CAN_DataFrame.BusChannel; any without it."`
+	Bus         *int   `yaml:"bus,omitempty" doc:"CAN bus, as in CAN_DataFrame.BusChannel. Without it, the one that has frames of the id."`
 	ID          uint32 `yaml:"id,omitempty" doc:"Identifier of the CAN frame, without the bit for extended frames."`
 	DBC         string `yaml:"dbc,omitempty" doc:"DBC file that describes the frame."`
 	Signal      string `yaml:"signal,omitempty" doc:"Signal of the frame."`
@@ -83,7 +83,7 @@ type Ref struct {
 // A Track is one slot of an object list. With ID, the names are signals of that message and those left empty are the
 // LONG_DIST, LAT_DIST, REL_SPEED, VALID and NEW_TRACK of the usual radar DBC; else they are channels.
 type Track struct {
-	Bus int    `yaml:"bus,omitempty"`
+	Bus *int   `yaml:"bus,omitempty"`
 	ID  uint32 `yaml:"id,omitempty"`
 	DBC string `yaml:"dbc,omitempty"`
 

@@ -105,17 +105,17 @@ func (c *checker) physical(at place, r *Ref) {
 	if slices.Contains(r.Channel, "") || slices.Contains(r.Channels, "") {
 		c.report(at, "has an empty channel name")
 	}
-	if r.ValidSignal != "" || r.Bus != 0 || r.ID != 0 {
+	if r.ValidSignal != "" || r.Bus != nil || r.ID != 0 {
 		c.report(at, "has bus, id or valid_signal, which only bus signals have")
 	}
 }
 
-func (c *checker) frame(at place, bus int, id uint32, dbc string) {
+func (c *checker) frame(at place, bus *int, id uint32, dbc string) {
 	if dbc == "" {
 		c.report(at.in("dbc"), "is missing")
 	}
-	if bus < 0 || bus > 255 {
-		c.report(at.in("bus"), "is %d, must be 1 to 255 (0: any)", bus)
+	if bus != nil && (*bus < 0 || *bus > 255) {
+		c.report(at.in("bus"), "is %d, must be 0 to 255; leave it out for any", *bus)
 	}
 	if id&^(1<<31) > maxID {
 		c.report(at.in("id"), "is %#x, which is no CAN identifier", id)

@@ -28,7 +28,7 @@ func HasTarget(signals map[string]Ref) bool {
 
 // SameFrame says whether two bus signals lie in one message.
 func (r *Ref) SameFrame(other *Ref) bool {
-	return r.Bus == other.Bus && r.ID == other.ID && r.DBC == other.DBC
+	return orAny(r.Bus) == orAny(other.Bus) && r.ID == other.ID && r.DBC == other.DBC
 }
 
 // target checks the signals that bind one track: an object list has one time base, and single values.
@@ -52,4 +52,12 @@ func (c *checker) target(at place, signals map[string]Ref) {
 			c.report(at.in(name), "lies elsewhere than %s; the values of a track come from one channel group, or one message", TargetDist)
 		}
 	}
+}
+
+// orAny is a bus, −1 where any is meant.
+func orAny(bus *int) int {
+	if bus == nil {
+		return -1
+	}
+	return *bus
 }
