@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"path"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/stages/reader/dbc"
@@ -27,8 +27,9 @@ func (a *app) inspectCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "inspect FILE...", Short: "what is in an .mf4: header, groups, channels, blocks, gaps, attachments, events", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := path.Match(o.channels, ""); err != nil {
-				return exit(ExitUsage, fmt.Errorf("--channels %q is no glob: %w\n  next: quote it, as in --channels 'Veh*'; \\[ is the character [", o.channels, err))
+			o.gapGiven = c.Flags().Changed("gap")
+			if err := a.checkInspect(c.Flags(), o); err != nil {
+				return exit(ExitUsage, err)
 			}
 			var errs []error // a bad file keeps none of the others back
 			for _, file := range args {
@@ -44,11 +45,38 @@ func (a *app) inspectCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&o.channels, "channels", "", "list the channels whose name matches a glob")
 	c.Flags().BoolVar(&o.blocks, "blocks", false, "list the data blocks of each group")
-	c.Flags().DurationVar(&o.gap, "gap", 100*time.Millisecond, "report gaps in a group's times longer than this")
+	c.Flags().DurationVar(&o.gap, "gap", 100*time.Millisecond, "report gaps in a group's times longer than this; by default also longer than one and a half of its own periods")
 	c.Flags().BoolVar(&o.digest, "digest", false, "print digests of every channel's values as JSON lines; with --dbc, of the bus signals")
 	c.Flags().BoolVar(&o.decodeAll, "decode-all", false, "decode every sample and print one JSON line of sums; with --dbc, of the bus signals")
 	c.Flags().StringVar(&o.dbc, "dbc", "", "database that describes the CAN frames: list the messages that the recording has")
 	return c
+}
+
+// checkInspect refuses flags that would be ignored.
+func (a *app) checkInspect(flags *pflag.FlagSet, o inspectOptions) error {
+	if err := a.checkOutput(); err != nil {
+		return err
+	}
+	if _, err := path.Match(o.channels, ""); err != nil {
+		return fmt.Errorf("--channels %q is no glob: %w\n  next: quote it, as in --channels 'Veh*'; \\[ is the character [", o.channels, err)
+	}
+	if o.gap <= 0 {
+		return fmt.Errorf("--gap %v: want a duration above 0, such as 250ms", o.gap)
+	}
+	for _, alone := range []string{"digest", "decode-all"} {
+		if !flags.Changed(alone) {
+			continue
+		}
+		for _, other := range []string{"digest", "decode-all", "blocks", "channels", "gap"} {
+			if other != alone && flags.Changed(other) {
+				return fmt.Errorf("--%s and --%s: want one of them, each prints something else", alone, other)
+			}
+		}
+		if flags.Changed("output") && a.output != "json" {
+			return fmt.Errorf("--%s and -o %s: what it prints is JSON", alone, a.output)
+		}
+	}
+	return nil
 }
 
 // fileError is what is wrong with a file that a command was given: that it cannot be opened, or what is in it.
@@ -73,6 +101,7 @@ func named(file string, err error) error {
 type inspectOptions struct {
 	channels string
 	gap      time.Duration
+	gapGiven bool
 	digest   bool
 	dbc      string
 	blocks   bool
@@ -89,7 +118,7 @@ type fileView struct {
 	Bytes     int64       `json:"bytes"`
 	Finalized bool        `json:"finalized"`
 	Comment   string      `json:"comment,omitempty"`
-	Seconds   float64     `json:"seconds"` // from the first to the last time of any group
+	Seconds   *float64    `json:"seconds"` // from the first to the last time of any group; null where that is no number
 	Groups    []groupView `json:"groups"`
 	Bus       []busView   `json:"bus,omitempty"` // with --dbc
 
@@ -98,29 +127,6 @@ type fileView struct {
 	Events      []eventView      `json:"events,omitempty"`
 
 	Error string `json:"error,omitempty"` // what stopped reading, with what lies in front of it above
-}
-
-type groupView struct {
-	Index    int           `json:"index"`
-	Name     string        `json:"name"`
-	Channels int           `json:"channels"`
-	Records  uint64        `json:"records"`
-	First    float64       `json:"first_s"`
-	Last     float64       `json:"last_s"`
-	Rate     float64       `json:"rate_hz"` // mean
-	Master   string        `json:"master,omitempty"`
-	Bus      bool          `json:"bus"`
-	Gaps     []gapView     `json:"gaps,omitempty"`
-	List     []channelView `json:"list,omitempty"`
-	Blocks   []blockView   `json:"blocks,omitempty"`
-	Lost     []lostView    `json:"lost,omitempty"` // to damage
-
-	timed bool // First is known
-}
-
-type gapView struct {
-	From float64 `json:"from_s"`
-	To   float64 `json:"to_s"`
 }
 
 func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error {
@@ -149,15 +155,16 @@ func (a *app) inspect(ctx context.Context, file string, o inspectOptions) error 
 		if err != nil && v.Error == "" {
 			v.Error = err.Error()
 		}
-		if view.Records > 0 {
-			first, last = min(first, view.First), max(last, view.Last)
+		if view.First != nil {
+			first, last = min(first, *view.First), max(last, *view.Last)
 		}
 		v.Groups = append(v.Groups, view)
 	}
-	v.Seconds = max(0, last-first)
+	v.Seconds = finite(max(0, last-first))
 	if f.Damage != nil {
 		v.Error = f.Damage.Error()
 	}
+	a.warn(file, "W-channel", v.unlisted(f, o.channels))
 	if err := v.addMetadata(f); err != nil && v.Error == "" {
 		v.Error = err.Error()
 	}
@@ -205,74 +212,12 @@ func loadDBC(path string) (*dbc.Database, error) {
 	return dbc.Load(filepath.ToSlash(path), text)
 }
 
-// viewGroup reads the times of one group: how many there are, how fast, and where they pause.
-func viewGroup(ctx context.Context, g *mdf.ChannelGroup, o inspectOptions) (groupView, error) {
-	v := groupView{Index: g.Index, Name: g.AcqName, Channels: len(g.Channels), Bus: g.BusEvent}
-	if g.Master != nil {
-		v.Master = g.Master.Name
-	}
-	for _, c := range g.Channels {
-		if ok, _ := path.Match(o.channels, c.Name); o.channels != "" && ok {
-			v.List = append(v.List, viewChannel(c))
-		}
-	}
-	if o.blocks {
-		if err := v.addBlocks(g); err != nil {
-			return v, err
-		}
-	}
-	r, err := g.Read(mdf.ReadOptions{SkipDamage: true})
-	if err != nil {
-		return v, err
-	}
-	defer r.Close()
-	for {
-		b, err := r.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return v, err
-		}
-		v.add(b, o.gap)
-	}
-	for _, l := range r.Losses() {
-		v.Lost = append(v.Lost, viewLoss(l))
-	}
-	if v.Records > 1 && v.Last > v.First {
-		v.Rate = float64(v.Records-1) / (v.Last - v.First)
-	}
-	if len(v.Lost) > 0 {
-		return v, r.Losses()[0].Err
-	}
-	return v, nil
-}
-
-func (v *groupView) add(b *mdf.Block, gap time.Duration) {
-	v.Records += uint64(b.N)
-	for _, t := range b.Times {
-		switch {
-		case math.IsNaN(t) || math.IsInf(t, 0):
-			continue
-		case !v.timed:
-			v.First, v.timed = t, true
-		case isGap(v.Last, t, gap) && !v.Bus:
-			v.Gaps = append(v.Gaps, gapView{From: v.Last, To: t})
-		}
-		v.Last = t
-	}
-}
-
-// isGap says that two times are further apart than gap, and not by what they are rounded.
-func isGap(from, to float64, gap time.Duration) bool { return to-from > gap.Seconds()*(1+1e-6) }
-
 func (a *app) printFile(v fileView) error {
 	state := "finalized"
 	if !v.Finalized {
 		state = "unfinalized (the recorder was cut off; repaired while reading)"
 	}
-	fmt.Fprintf(a.stdout, "MDF %s   started %s   %s min   %s   %s\n", v.Version, v.Start.Format(time.RFC3339),
-		clockText(time.Duration(v.Seconds*float64(time.Second))), bytesText(v.Bytes), state)
+	fmt.Fprintf(a.stdout, "MDF %s   started %s   %s   %s   %s\n", v.Version, v.Start.Format(time.RFC3339), spanText(v.Seconds), bytesText(v.Bytes), state)
 	var rows [][]string
 	for _, g := range v.Groups {
 		rows = append(rows, g.row())
@@ -291,27 +236,4 @@ func (a *app) printFile(v fileView) error {
 	v.printLosses(a.stdout)
 	v.printMetadata(a.stdout)
 	return nil
-}
-
-func (v fileView) printGaps(w io.Writer) {
-	for _, g := range v.Groups {
-		for k, gap := range g.Gaps {
-			if k == 5 {
-				fmt.Fprintf(w, "gaps: %s has %d more\n", g.Name, len(g.Gaps)-k)
-				break
-			}
-			fmt.Fprintf(w, "gap: %s %.3f-%.3f s\n", g.Name, gap.From, gap.To)
-		}
-	}
-}
-
-func (g groupView) row() []string {
-	rate, master := "-", g.Master
-	if g.Rate > 0 && !g.Bus {
-		rate = fmt.Sprintf("%.0f Hz", g.Rate)
-	}
-	if g.Bus {
-		master += "   (raw bus: bind its signals with a DBC)"
-	}
-	return []string{fmt.Sprint(g.Index), g.Name, fmt.Sprint(g.Channels), countText(float64(g.Records)), rate, master}
 }

@@ -177,7 +177,7 @@ func (v fileView) printLosses(w io.Writer) {
 	for _, g := range v.Groups {
 		for k, l := range g.Lost {
 			if k == 5 {
-				fmt.Fprintf(w, "lost: %s lacks %d more parts\n", g.Name, len(g.Lost)-k)
+				fmt.Fprintf(w, "lost: %s lacks %d more parts\n", g.label(), len(g.Lost)-k)
 				break
 			}
 			fmt.Fprintf(w, "lost: %s\n", l.text(g.Name, g.Index))

@@ -2,19 +2,20 @@ package cmd
 
 import (
 	"testing"
-	"time"
 
 	"github.com/milepost-dev/milepost/stages/reader/mdf"
 )
 
 // 0.3-0.2 is more than 0.1 in binary64: a raster of 0.1 s has no gaps of more than that.
 func TestRoundedTimesAreNoGaps(t *testing.T) {
+	c := clock{limit: 0.1, fixed: true}
 	for i := range 100_000 {
-		if from, to := float64(i)*0.1, float64(i+1)*0.1; isGap(from, to, 100*time.Millisecond) {
-			t.Fatalf("%v to %v", from, to)
-		}
+		c.add(float64(i) * 0.1)
 	}
-	if !isGap(0.2, 0.3001, 100*time.Millisecond) {
+	if len(c.gaps) > 0 {
+		t.Fatalf("%v", c.gaps[0])
+	}
+	if c.add(c.last + 0.1001); len(c.gaps) != 1 {
 		t.Error("a gap of 100.1 ms is none")
 	}
 }
