@@ -15,4 +15,7 @@
 //   - Late is what lies more than the reorder window behind the newest record of its own channel group: of the group, not
 //     of the recording, since groups are written one after another by some tools, and not of the stream, since a
 //     stream that is silent for minutes would hold all others back.
+//   - Which bus a frame is on says BusChannel, whose 0 is a bus, or where there is no such member the number in the group's
+//     name; frames without either are taken for those of any bus. A binding that names no bus may be fed by one bus only. What
+//     bus that was stands in snapshots, as frames of another one must be refused after a restart too.
 package mf4
