@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/milepost-dev/milepost/cmd"
+	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/stages"
 )
 
@@ -18,6 +19,7 @@ import (
 type line struct {
 	t      *testing.T
 	dir    string
+	types  []pipeline.StageType // beside the standard ones
 	stdout bytes.Buffer
 	stderr bytes.Buffer
 }
@@ -73,7 +75,11 @@ func (l *line) with(ctx context.Context, code int, args ...string) string {
 	l.t.Helper()
 	l.stdout.Reset()
 	l.stderr.Reset()
-	if got := cmd.Run(ctx, stages.Standard(), args, strings.NewReader(""), &l.stdout, &l.stderr); got != code {
+	types := stages.Standard()
+	for _, t := range l.types {
+		types.Add(t)
+	}
+	if got := cmd.Run(ctx, types, args, strings.NewReader(""), &l.stdout, &l.stderr); got != code {
 		l.t.Fatalf("milepost %v: exit %d, want %d\n%s%s", args, got, code, l.stdout.String(), l.stderr.String())
 	}
 	return l.stdout.String()

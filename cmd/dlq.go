@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func (a *app) dlqCommand() *cobra.Command {
 }
 
 func letterFlags(c *cobra.Command, f *api.LetterFilter) {
-	c.Flags().StringVar(&f.State, "status", "", "open, skipped, resumed, redriven, cancelled, outdated (of another configuration) or all")
+	c.Flags().StringVar(&f.State, "status", "", "open, skipped, resumed, redriven, superseded (its job was done anew), cancelled, outdated (of another configuration) or all")
 	c.Flags().StringVar(&f.Error, "error", "", "part of the error")
 	c.Flags().StringVar(&f.Recording, "recording", "", "part of the recording's name")
 	c.Flags().StringVar(&f.OlderThan, "older-than", "", "by the last attempt: 5m, 12h, 30d")
@@ -60,23 +61,39 @@ func (a *app) redriveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "redrive [pipeline[/stage]] [ID...]", Short: "send dead-lettered events back to their stage",
 		Long: "Redrive lets each job that an event halted take it again (its attempts restart, id and trace are kept). A job that went on behind\n" +
-			"the event (on_error: skip) is made anew from its recording; its results replace the old ones.",
+			"the event (on_error: skip) is made anew from its recording; its results replace the old ones, and what else became of the old job's\n" +
+			"dead letters is superseded.",
 		RunE: func(c *cobra.Command, args []string) error {
-			named := args
-			if len(args) > 0 && !strings.HasPrefix(args[0], "d-") {
-				o.Filter.Pipeline, o.Filter.Stage, _ = strings.Cut(args[0], "/")
-				args = args[1:]
-			}
-			o.Filter.IDs = args
+			choose(&o.Filter, args)
 			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error {
 				op, err := client.Redrive(ctx, o)
-				return a.finish(ctx, client, op, err, "redrive", "event", named)
+				return a.finish(ctx, client, op, err, "redrive", "event", chosen(o.Filter))
 			})
 		},
 	}
 	letterFlags(c, &o.Filter)
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be sent back")
 	return c
+}
+
+// choose reads [pipeline[/stage]] [ID...].
+func choose(f *api.LetterFilter, args []string) {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "d-") {
+		f.Pipeline, f.Stage, _ = strings.Cut(args[0], "/")
+		args = args[1:]
+	}
+	f.IDs = args
+}
+
+// chosen is the pipeline[/stage] that a bulk command over dead letters names. Ids that it names the server answers one by one.
+func chosen(f api.LetterFilter) []string {
+	switch {
+	case f.Pipeline == "" || len(f.IDs) > 0:
+		return nil
+	case f.Stage == "":
+		return []string{f.Pipeline}
+	}
+	return []string{f.Pipeline + "/" + f.Stage}
 }
 
 func (a *app) purgeCommand() *cobra.Command {
@@ -87,13 +104,8 @@ func (a *app) purgeCommand() *cobra.Command {
 		Long: "Purge removes dead letters for good, with the inputs that they hold. Those of jobs that are not over stay: redrive or cancel these\n" +
 			"first. It says what it would remove and asks.",
 		RunE: func(c *cobra.Command, args []string) error {
-			named := args
-			if len(args) > 0 && !strings.HasPrefix(args[0], "d-") {
-				o.Filter.Pipeline, o.Filter.Stage, _ = strings.Cut(args[0], "/")
-				args = args[1:]
-			}
-			o.Filter.IDs = args
-			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.purge(ctx, client, o, yes, named) })
+			choose(&o.Filter, args)
+			return a.ask(c.Context(), func(ctx context.Context, client *api.Client) error { return a.purge(ctx, client, o, yes) })
 		},
 	}
 	letterFlags(c, &o.Filter)
@@ -103,7 +115,7 @@ func (a *app) purgeCommand() *cobra.Command {
 }
 
 // purge asks before it removes anything.
-func (a *app) purge(ctx context.Context, c *api.Client, o api.LetterOrder, yes bool, named []string) error {
+func (a *app) purge(ctx context.Context, c *api.Client, o api.LetterOrder, yes bool) error {
 	if !o.DryRun {
 		plan := o
 		plan.DryRun = true
@@ -116,12 +128,12 @@ func (a *app) purge(ctx context.Context, c *api.Client, o api.LetterOrder, yes b
 				return err
 			}
 		}
-		if open := op.Matching - op.Total; open > 0 {
+		if open := op.Matching - op.Total - len(op.Refused); open > 0 {
 			fmt.Fprintf(a.stderr, "  %s of jobs that are not over stay: redrive them, or cancel the jobs first (milepost jobs cancel JOB)\n", plural(open, "dead letter"))
 		}
 	}
 	op, err := c.Purge(ctx, o)
-	return a.finish(ctx, c, op, err, "purge", "event", named)
+	return a.finish(ctx, c, op, err, "purge", "event", chosen(o.Filter))
 }
 
 // confirm asks for a yes on stdin; anything else is an error that says so.
@@ -142,10 +154,19 @@ func (a *app) listLetters(ctx context.Context, c *api.Client, f api.LetterFilter
 	if err != nil {
 		return err
 	}
-	return a.show(l.Letters, []string{"ID", "STAGE", "RECORDING", "INPUT", "ATTEMPTS", "AGE", "STATE", "ERROR"}, func() (rows [][]string) {
+	heading := []string{"ID", "PIPELINE", "STAGE", "RECORDING", "INPUT", "ATTEMPTS", "AGE", "STATE", "ERROR"}
+	several := f.Pipeline == "" && len(l.Pipelines) > 1 // an id is unique within its pipeline
+	if !several {
+		heading = slices.Delete(heading, 1, 2)
+	}
+	return a.show(l.Letters, heading, func() (rows [][]string) {
 		for _, d := range l.Letters {
-			rows = append(rows, []string{d.ID, d.Stage, d.Recording, fmt.Sprint(d.Input.Sequence), fmt.Sprint(d.Attempts),
-				ageText(time.Since(d.Last)), string(d.State), oneLine(d.Error)})
+			row := []string{d.ID, d.Pipeline, d.Stage, d.Recording, fmt.Sprint(d.Input.Sequence), fmt.Sprint(d.Attempts),
+				ageText(time.Since(d.Last)), string(d.State), oneLine(d.Error)}
+			if !several {
+				row = slices.Delete(row, 1, 2)
+			}
+			rows = append(rows, row)
 		}
 		return rows
 	})
@@ -157,10 +178,14 @@ func (a *app) showLetter(ctx context.Context, c *api.Client, pipeline, id string
 		if err != nil {
 			return err
 		}
-		if len(l.Letters) == 0 {
-			return fmt.Errorf("no dead letter %s\n  milepost dlq ls", id)
+		switch len(l.Letters) {
+		case 0:
+			return fmt.Errorf("no dead letter %s\n  milepost dlq ls --status all", id)
+		case 1:
+			pipeline = l.Letters[0].Pipeline
+		default:
+			return severalLetters(id, l.Letters)
 		}
-		pipeline = l.Letters[0].Pipeline
 	}
 	d, err := c.Letter(ctx, pipeline, id)
 	if err != nil {
@@ -171,4 +196,14 @@ func (a *app) showLetter(ctx context.Context, c *api.Client, pipeline, id string
 		return err
 	}
 	return a.document(d)
+}
+
+// severalLetters refuses an id that a dead letter of each of several pipelines has.
+func severalLetters(id string, letters []api.Letter) error {
+	var in []string
+	for _, l := range letters {
+		in = append(in, l.Pipeline)
+	}
+	slices.Sort(in)
+	return exit(ExitUsage, fmt.Errorf("pipelines %s have a dead letter %s each\n  next: milepost dlq show --pipeline %s %[2]s", strings.Join(in, ", "), id, in[0]))
 }

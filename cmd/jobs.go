@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -249,50 +248,4 @@ func (a *app) retryCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be resumed")
 	return c
-}
-
-// finish waits for a bulk operation and prints what it did.
-func (a *app) finish(ctx context.Context, c *api.Client, op api.Operation, err error, verb, noun string, named []string) error {
-	if err == nil {
-		op, err = c.Wait(ctx, op)
-	}
-	if err == nil {
-		err = a.printOperation(op, verb, noun)
-	}
-	if err != nil {
-		return err
-	}
-	missing := slices.DeleteFunc(slices.Clone(named), func(name string) bool { return touches(op, name) })
-	for _, name := range missing {
-		fmt.Fprintf(a.stderr, "  %s: no %s to %s\n", name, noun, verb)
-	}
-	if op.Failed > 0 || len(missing) > 0 {
-		return exitError{code: ExitFailed}
-	}
-	return nil
-}
-
-// touches says whether an operation has something of a name: an id, the beginning of one, or pipeline[/stage].
-func touches(op api.Operation, name string) bool {
-	begins := func(of string) bool { return strings.HasPrefix(of, name) }
-	under := func(stage string) bool { return stage == name || strings.HasPrefix(stage, name+"/") }
-	return slices.ContainsFunc(op.Names, begins) || slices.ContainsFunc(op.Stages, under)
-}
-
-func (a *app) printOperation(op api.Operation, verb, noun string) error {
-	if a.structured() {
-		return a.document(op)
-	}
-	if op.DryRun {
-		fmt.Fprintf(a.stdout, "would %s %d of %s\n", verb, op.Total, plural(op.Matching, noun))
-		for _, n := range op.Names {
-			fmt.Fprintln(a.stdout, "  "+n)
-		}
-		return nil
-	}
-	fmt.Fprintf(a.stdout, "%s: %d of %s done, %d refused\n", verb, op.Done, plural(op.Total, noun), op.Failed)
-	for _, e := range op.Errors {
-		fmt.Fprintln(a.stderr, "  "+e)
-	}
-	return nil
 }

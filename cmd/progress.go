@@ -116,6 +116,7 @@ func (p *progress) show(x *session) (stop func()) {
 			select {
 			case <-done:
 				p.update(x)
+				p.others(x)
 				return
 			case <-t.C:
 			}
@@ -134,6 +135,15 @@ func (p *progress) update(x *session) {
 	}
 	if p.mode == "block" {
 		p.draw(x)
+	}
+}
+
+// others tells of the jobs that are not on the run's list and that it worked on.
+func (p *progress) others(x *session) {
+	for _, name := range x.engine.Pipelines() {
+		for _, j := range x.others(name) {
+			p.changed(x, name, j)
+		}
 	}
 }
 

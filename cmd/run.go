@@ -2,19 +2,15 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/milepost-dev/milepost/pipeline/job"
 	"github.com/milepost-dev/milepost/schemas"
 	"github.com/milepost-dev/milepost/transport"
 )
@@ -184,124 +180,10 @@ func (a *app) follow(ctx context.Context, x *session, p *progress) error {
 	return x.fleet(ctx)
 }
 
-// summary prints what came out, and what to do next.
-func (a *app) summary(ctx context.Context, x *session, took time.Duration) {
-	for _, name := range x.engine.Pipelines() {
-		jobs := x.jobs(name)
-		n := count(jobs)
-		ended := fmt.Sprintf("%d failed", n[schemas.JobFailed])
-		for _, s := range []schemas.JobState{schemas.JobCancelled, schemas.JobExpired} {
-			if n[s] > 0 {
-				ended += fmt.Sprintf(", %d %s", n[s], s)
-			}
-		}
-		fmt.Fprintf(a.stderr, "done  %s  %s, %s, in %s%s\n", name, plural(len(jobs), "recording"), ended, clockText(took), x.headline(ctx, name))
-		a.reasons(name, jobs)
-	}
-}
-
-// reasons prints why jobs did not finish: each failure, and each reason for cancelled ones with how many it ended.
-func (a *app) reasons(name string, jobs []job.Job) {
-	letters, cancelled, others := 0, map[string]int{}, "; the others went on"
-	if slices.ContainsFunc(jobs, func(j job.Job) bool { return j.Stopped() }) {
-		others = ""
-	}
-	for _, j := range jobs {
-		switch {
-		case j.State == schemas.JobCancelled:
-			cancelled[j.Error]++
-		case j.Bereft():
-			fmt.Fprintf(a.stderr, "  %s: %s\n", j.Item, reasonText(j.Item, j.Error))
-		case j.State == schemas.JobFailed:
-			if !j.NonDeterministic() {
-				letters++
-			}
-			fmt.Fprintf(a.stderr, "  %s: %s\n    the job failed at stage %s%s\n", j.Item, reasonText(j.Item, j.Error), j.Stage, others)
-		}
-	}
-	for _, reason := range slices.Sorted(maps.Keys(cancelled)) {
-		fmt.Fprintf(a.stderr, "  %s cancelled: %s\n", plural(cancelled[reason], "recording"), reason)
-	}
-	if len(cancelled) > 0 {
-		fmt.Fprintf(a.stderr, "    once more: milepost jobs retry JOB; those of a stopped run go again with the next milepost run\n")
-	}
-	if letters > 0 {
-		fmt.Fprintf(a.stderr, "  %s in the DLQ   milepost dlq ls %s\n", plural(letters, "event"), name)
-	}
-}
-
-// maxFaults is how many of the faults of one recording a summary shows.
-const maxFaults = 3
-
-// reasonText is an error of several lines below its recording's name: indented, the name not repeated, advice that several
-// faults have in common once and last, and of many faults the first few.
-func reasonText(item, text string) string {
-	var lines, advice []string
-	faults := 0
-	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		switch trimmed := strings.TrimSpace(line); {
-		case strings.HasPrefix(trimmed, "next: "):
-			if !slices.Contains(advice, trimmed) && faults <= maxFaults {
-				advice = append(advice, trimmed)
-			}
-			continue
-		case i == 0 || !strings.HasPrefix(line, " "):
-			faults++
-		}
-		if faults <= maxFaults {
-			lines = append(lines, strings.TrimPrefix(strings.TrimSpace(line), item+": "))
-		}
-	}
-	if more := faults - maxFaults; more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more: milepost jobs show JOB lists all", more))
-	}
-	return strings.Join(append(lines, advice...), "\n    ")
-}
-
-// headline is what a fleet result of the AEB function says in a few words; empty without one.
-func (x *session) headline(ctx context.Context, name string) string {
-	fleets, err := x.store.Fleets(ctx, x.run)
-	if err != nil {
-		return ""
-	}
-	for _, f := range fleets {
-		var doc struct {
-			Fleet struct {
-				All struct {
-					Warnings int      `json:"events"`
-					Brakings int      `json:"events_partial"`
-					MinTTC   *float64 `json:"min_ttc"`
-					False    *float64 `json:"unconfirmed_per_1000km"`
-				} `json:"all"`
-			} `json:"fleet"`
-		}
-		if f.Type != schemas.AEBFleet || f.Pipeline != name || json.Unmarshal(f.Doc, &doc) != nil {
-			continue
-		}
-		text := fmt.Sprintf("   AEB events %d, %d with braking", doc.Fleet.All.Warnings, doc.Fleet.All.Brakings)
-		if t := doc.Fleet.All.MinTTC; t != nil {
-			text += fmt.Sprintf("   min TTC %.2f s", *t)
-		}
-		if r := doc.Fleet.All.False; r != nil {
-			text += fmt.Sprintf("   false positives %.1f per 1000 km", *r)
-		}
-		return text
-	}
-	return ""
-}
-
-func count(jobs []job.Job) map[schemas.JobState]int {
-	n := map[schemas.JobState]int{}
-	for _, j := range jobs {
-		n[j.State]++
-	}
-	return n
-}
-
-// failures is how many jobs of the run did not finish.
+// failures is how many jobs that the run worked on did not finish.
 func (x *session) failures() (n int) {
 	for _, name := range x.engine.Pipelines() {
-		for _, j := range x.jobs(name) {
+		for _, j := range slices.Concat(x.jobs(name), x.others(name)) {
 			if j.State != schemas.JobFinished {
 				n++
 			}

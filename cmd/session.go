@@ -42,6 +42,7 @@ type session struct {
 	mu        sync.Mutex                  // of submitted, once that is complete
 	submitted map[string][]job.Submission // per pipeline, the jobs of this run
 	before    map[schemas.JobID]bool      // of those, the ones that were finished before this run
+	overThen  map[schemas.JobID]int       // jobs of all recordings that were over before it: how often they had been resumed
 }
 
 // sessionOptions are what run's flags decide.
@@ -57,7 +58,7 @@ type sessionOptions struct {
 // openSession takes the state directory and builds everything; nothing runs yet.
 func (a *app) openSession(ctx context.Context, s *spec.Spec, o sessionOptions, log *slog.Logger) (_ *session, err error) {
 	x := &session{spec: s, log: log, idle: o.idle, again: o.again, retain: o.retain, managers: map[string]*job.Manager{}, submitted: map[string][]job.Submission{},
-		before: map[schemas.JobID]bool{}}
+		before: map[schemas.JobID]bool{}, overThen: map[schemas.JobID]int{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, x.close())
@@ -174,6 +175,7 @@ func (x *session) reportProgress(ctx context.Context) error {
 // submit lists the items of every pipeline and queues a job for each that has none yet, and the jobs that derive from them.
 func (x *session) submit(ctx context.Context) error {
 	ids := []string{}
+	x.noteOver()
 	for _, name := range x.engine.Pipelines() {
 		subs, err := x.submissions(ctx, name)
 		if err != nil {
@@ -209,7 +211,7 @@ func (x *session) submit(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return x.supersede(ctx)
 }
 
 // whole tells of a finished job that the log has forgotten a part of, and where events are kept has that computed again.
@@ -430,20 +432,6 @@ func (x *session) standings() map[string]engine.Standing {
 		all[name] = x.jobs(name)
 	}
 	return x.engine.Standings(all)
-}
-
-// wait returns when every job of the run is over.
-func (x *session) wait(ctx context.Context) error {
-	for _, name := range x.engine.Pipelines() {
-		ids := make([]schemas.JobID, len(x.submitted[name]))
-		for i, s := range x.submitted[name] {
-			ids[i] = s.ID
-		}
-		if err := x.managers[name].Wait(ctx, ids); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // fleet folds what the run's finished jobs gave.

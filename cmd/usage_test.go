@@ -97,13 +97,19 @@ func TestWhatMatchesNothingIsSaid(t *testing.T) {
 		{[]string{"jobs", "cancel", "zzz"}, "zzz: no job to cancel"},
 		{[]string{"jobs", "retry", finished}, finished + ": no job to resume"},
 		{[]string{"jobs", "retry", finished, "zzz"}, "zzz: no job to resume"},
-		{[]string{"dlq", "redrive", "aeb/unknown"}, "aeb/unknown: no event to redrive"},
-		{[]string{"dlq", "redrive", "d-0"}, "d-0: no event to redrive"},
+		{[]string{"dlq", "redrive", "aeb/kpi"}, "aeb/kpi: no event to redrive"},
+		{[]string{"dlq", "redrive", "d-0"}, "d-0: no such dead letter"},
+		{[]string{"dlq", "purge", "d-0"}, "d-0: no such dead letter"},
 		{[]string{"jobs", "show", "zzz"}, `no job "zzz"`},
 	} {
 		l.run(1, c.args...)
 		l.wants(l.stderr.String(), c.says)
 	}
+	for _, verb := range []string{"ls", "redrive", "purge"} { // an empty list would read as if all were well
+		l.run(2, "dlq", verb, "aeb/pki")
+		l.wants(l.stderr.String(), `no stage "pki" in pipeline aeb; there are read, aeb, kpi, results@kpi; did you mean "kpi"?`)
+	}
+	l.run(0, "dlq", "ls", "aeb/results@kpi")
 	l.run(0, "dlq", "redrive")
 	l.run(0, "jobs", "cancel", "--all", "--yes")
 }

@@ -43,22 +43,46 @@ func (e *Engine) Letters(ctx context.Context, pipelineName string) ([]Letter, er
 	return letters, nil
 }
 
+// Skipped is how many inputs of each job the stages of a pipeline gave up and went on behind: of a job that has any, the results
+// are without what these would have given.
+func (e *Engine) Skipped(ctx context.Context, pipelineName string) (map[schemas.JobID]int, error) {
+	skipped := map[schemas.JobID]int{}
+	for _, n := range e.nodes {
+		if n.pipeline != pipelineName {
+			continue
+		}
+		err := n.eachLetter(ctx, false, func(l Letter) {
+			if l.Letter.Decision == schemas.Skip {
+				skipped[l.Job]++
+			}
+		})
+		if err != nil {
+			return skipped, fmt.Errorf("read the dead letters of %s: %w", n.key(), err)
+		}
+	}
+	return skipped, nil
+}
+
 // letters reads the node's dead letters, or only where and how old they are: each holds an input, and there may be thousands.
 func (n *node) letters(ctx context.Context, headers bool) (letters []Letter, err error) {
+	err = n.eachLetter(ctx, headers, func(l Letter) { letters = append(letters, l) })
+	return letters, err
+}
+
+// eachLetter is letters, one after the other.
+func (n *node) eachLetter(ctx context.Context, headers bool, f func(Letter)) error {
 	w := transport.WatchConfig{Kinds: []transport.Kind{transport.DeadLetter}, Headers: headers, Drain: true}
-	err = transport.Each(ctx, n.out, w, func(s *transport.Stored) error {
+	return transport.Each(ctx, n.out, w, func(s *transport.Stored) error {
 		l := Letter{ID: fmt.Sprintf("d-%s-%d", n.name, s.Position), Pipeline: n.pipeline, Stage: n.name, Job: s.Chain.Job,
 			Item: s.Event.Item, Position: s.Position, At: s.At}
-		letters = append(letters, l)
-		if headers {
-			return nil
+		if !headers {
+			if err := json.Unmarshal(s.Event.Data, &l.Letter); err != nil {
+				return fmt.Errorf("dead letter at position %d: %w", s.Position, err)
+			}
 		}
-		if err := json.Unmarshal(s.Event.Data, &letters[len(letters)-1].Letter); err != nil {
-			return fmt.Errorf("dead letter at position %d: %w", s.Position, err)
-		}
+		f(l)
 		return nil
 	})
-	return letters, err
 }
 
 // Purge removes a dead letter of a job that is over, ErrOpen otherwise. It is false when there was nothing to remove: somebody

@@ -158,11 +158,18 @@ func (c *Client) CancelOperation(ctx context.Context, id string) (Operation, err
 
 // Wait returns when the operation has ended, or with ctx's error. It returns a dry run as it is.
 func (c *Client) Wait(ctx context.Context, op Operation) (Operation, error) {
-	for op.Ended == nil && !op.DryRun {
-		var err error
-		if op, err = get[Operation](ctx, c, url.Values{"wait": {maxWait.String()}}, "operations", op.ID); err != nil {
+	return c.Watch(ctx, op, maxWait, func(Operation) {})
+}
+
+// Watch is Wait, and tells once in every, and at last, how far the operation is. With an error it returns what
+// was last told.
+func (c *Client) Watch(ctx context.Context, op Operation, every time.Duration, tell func(Operation)) (Operation, error) {
+	for ; op.Ended == nil && !op.DryRun; tell(op) {
+		next, err := get[Operation](ctx, c, url.Values{"wait": {every.String()}}, "operations", op.ID)
+		if err != nil {
 			return op, err
 		}
+		op = next
 	}
 	return op, nil
 }

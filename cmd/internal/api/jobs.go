@@ -188,7 +188,7 @@ func (s *Server) describe(pipelineName string, j job.Job) Job {
 	if j.LeftBehind() {
 		status = LeftBehind
 	}
-	return Job{ID: j.ID, Pipeline: pipelineName, Home: s.home(pipelineName), Recording: j.Item, Run: j.Run, Version: j.Version, Current: !j.Foreign,
+	return Job{ID: j.ID, Pipeline: pipelineName, Home: s.lineage.Home(pipelineName), Recording: j.Item, Run: j.Run, Version: j.Version, Current: !j.Foreign,
 		State: j.State, Status: status, Priority: j.Priority,
 		Queued: j.Queued.UTC(), Started: instant(j.Started), Ended: instant(j.Ended), Stage: j.Stage, Error: j.Error, Resumed: j.Resumed,
 		Attempts: j.Attempts, Tries: s.tries(pipelineName, j),
@@ -212,10 +212,11 @@ func (s *Server) resumable(pipelineName string, j job.Job) bool {
 	if j.Foreign {
 		return false
 	}
-	if j.State == schemas.JobCancelled {
-		return !(generations{s.c.Engine, s.c.Managers}).redriven(s.home(pipelineName), j.ID)
+	if j.State != schemas.JobCancelled && (j.State != schemas.JobFailed || j.Bereft() || j.NonDeterministic()) {
+		return false
 	}
-	return j.State == schemas.JobFailed && !j.Bereft() && !j.NonDeterministic()
+	_, superseded := s.lineage.Successor(pipelineName, j.ID)
+	return !superseded
 }
 
 func instant(t time.Time) *time.Time {
@@ -224,18 +225,6 @@ func instant(t time.Time) *time.Time {
 	}
 	t = t.UTC()
 	return &t
-}
-
-// home is the pipeline at the head of a chain of `from`: the one that reads recordings.
-func (s *Server) home(pipelineName string) string {
-	for range s.c.Spec.Pipelines {
-		p := s.c.Spec.Pipeline(pipelineName)
-		if p == nil || len(p.From) == 0 {
-			break
-		}
-		pipelineName = p.From[0].Pipeline
-	}
-	return pipelineName
 }
 
 func (s *Server) job(ctx context.Context, q query) (any, error) {
@@ -334,16 +323,18 @@ func (s *Server) resumeJobs(_ context.Context, _ query, body json.RawMessage) (a
 
 // resume lets a failed job go on. A cancelled one has ended for its stages: its next generation is queued.
 func (s *Server) resume(ctx context.Context, j Job) error {
-	if j.State != schemas.JobCancelled {
-		return s.c.Managers[j.Pipeline].Resume(ctx, j.ID)
-	}
+	s.ordering.Lock()
+	defer s.ordering.Unlock()
 	if !j.Current {
 		return fmt.Errorf("%s: %w", j.ID, job.ErrForeign)
 	}
-	if !j.Resumable {
-		return fmt.Errorf("%s was cancelled, and has begun again since: %w", j.ID, job.ErrNotFailed)
+	if by, is := s.lineage.Successor(j.Pipeline, j.ID); is {
+		return fmt.Errorf("%s has begun again since, as %s of %s: %w", j.ID, by, j.Home, job.ErrNotFailed)
 	}
-	return s.again(ctx, j.Home, j.ID)
+	if j.State == schemas.JobCancelled {
+		return s.lineage.Again(ctx, j.Pipeline, j.ID)
+	}
+	return s.c.Managers[j.Pipeline].Resume(ctx, j.ID)
 }
 
 func (s *Server) bulk(kind string, body json.RawMessage, can func(JobFilter, Job) bool, do func(context.Context, Job) error) (any, error) {
@@ -365,7 +356,7 @@ func (s *Server) bulk(kind string, body json.RawMessage, can func(JobFilter, Job
 			steps = append(steps, step{name: string(j.ID), stage: j.Pipeline, do: func(ctx context.Context) error { return do(ctx, j) }})
 		}
 	}
-	return s.operate(kind, order.DryRun, matching, steps), nil
+	return s.operate(Operation{Kind: kind, DryRun: order.DryRun, Matching: matching}, steps), nil
 }
 
 // decodeBody is strict: a misspelt filter must not widen a command to everything.

@@ -74,21 +74,10 @@ func (s *Server) jobsIn(pipelineName, run string) (jobs []job.Job) {
 	return jobs
 }
 
-// tree is a pipeline and those that read its events.
-func (s *Server) tree(name string) []string {
-	names := []string{name}
-	for _, p := range s.c.Engine.Pipelines() {
-		if p != name && s.home(p) == name {
-			names = append(names, p)
-		}
-	}
-	return names
-}
-
 // load takes the figures from the first of the pipelines that has any: the analysis may stand in one that reads this one's
 // events.
 func (k *KPIs) load(ctx context.Context, s *Server, st *view.Store) (err error) {
-	pipelines := s.tree(k.Pipeline)
+	pipelines := s.lineage.Tree(k.Pipeline)
 	fleets, err := st.Fleets(ctx, k.Run)
 	if err != nil {
 		return err

@@ -2,14 +2,16 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
+	"github.com/milepost-dev/milepost/cmd/internal/lineage"
 	"github.com/milepost-dev/milepost/pipeline"
 	"github.com/milepost-dev/milepost/pipeline/engine"
 	"github.com/milepost-dev/milepost/pipeline/job"
@@ -21,13 +23,16 @@ type LetterState string
 
 // The states. An open letter holds its job up; a skipped one left a hole in a job that went on.
 const (
-	LetterOpen      LetterState = "open"
-	LetterResumed   LetterState = "resumed"   // the job was resumed and has taken the input again
-	LetterSkipped   LetterState = "skipped"   // on_error: skip
-	LetterRedriven  LetterState = "redriven"  // skipped, and the job's next generation was queued
-	LetterCancelled LetterState = "cancelled" // the job was cancelled
-	LetterOutdated  LetterState = "outdated"  // the job was made with another configuration: it cannot go on with this one
+	LetterOpen       LetterState = "open"
+	LetterResumed    LetterState = "resumed"    // the job was resumed and has taken the input again
+	LetterSkipped    LetterState = "skipped"    // on_error: skip
+	LetterRedriven   LetterState = "redriven"   // skipped, and the job's next generation was queued
+	LetterSuperseded LetterState = "superseded" // it held its job up, and that job's next generation, which does everything anew, was queued
+	LetterCancelled  LetterState = "cancelled"  // the job was cancelled
+	LetterOutdated   LetterState = "outdated"   // the job, or one that it comes from, was made with another configuration: it cannot go on with this one
 )
+
+var letterStates = []LetterState{LetterOpen, LetterResumed, LetterSkipped, LetterRedriven, LetterSuperseded, LetterCancelled, LetterOutdated}
 
 // A Letter is an input that was given up.
 type Letter struct {
@@ -43,6 +48,7 @@ type Letter struct {
 	Attempts   int              `json:"attempts"`
 	Decision   schemas.Decision `json:"decision"`
 	State      LetterState      `json:"state"`
+	Successor  schemas.JobID    `json:"successor,omitempty"` // of a letter that is redriven or superseded: the next generation, in the home pipeline
 	Redrivable bool             `json:"redrivable"`
 	Purgeable  bool             `json:"purgeable"`         // its job is over
 	Chained    string           `json:"chained,omitempty"` // of chained stages: the one that failed
@@ -89,7 +95,8 @@ type LetterList struct {
 	Purgeable  int      `json:"purgeable"`  // likewise
 	Offset     int      `json:"offset"`
 	Limit      int      `json:"limit"`
-	Stages     []string `json:"stages"` // names of stages that have any
+	Pipelines  []string `json:"pipelines"` // all there are
+	Stages     []string `json:"stages"`    // names of stages that have any
 	Letters    []Letter `json:"letters"`
 }
 
@@ -98,7 +105,8 @@ func (s *Server) dlq(ctx context.Context, q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	match, err := s.letterMatcher(letterFilter(q))
+	f := letterFilter(q)
+	match, err := s.letterMatcher(f)
 	if err != nil {
 		return nil, err
 	}
@@ -106,13 +114,13 @@ func (s *Server) dlq(ctx context.Context, q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := LetterList{Total: len(all), Offset: offset, Limit: limit, Stages: []string{}}
+	l := LetterList{Total: len(all), Offset: offset, Limit: limit, Pipelines: s.c.Engine.Pipelines(), Stages: []string{}}
 	var hits []Letter
 	for _, c := range all {
 		if !slices.Contains(l.Stages, c.Stage) {
 			l.Stages = append(l.Stages, c.Stage)
 		}
-		if !match(c) {
+		if !match(c) || !f.matchesState(c) {
 			continue
 		}
 		hits = append(hits, s.atHome(c))
@@ -129,17 +137,20 @@ func (s *Server) dlq(ctx context.Context, q query) (any, error) {
 }
 
 func (s *Server) atHome(l Letter) Letter {
-	l.Home = s.home(l.Pipeline)
+	l.Home = s.lineage.Home(l.Pipeline)
 	return l
 }
 
-// letterMatcher compiles a filter.
+// letterMatcher compiles a filter, but for the state.
 func (s *Server) letterMatcher(f LetterFilter) (func(Letter) bool, error) {
 	if f.Pipeline != "" && s.c.Managers[f.Pipeline] == nil {
 		return nil, s.noPipeline(f.Pipeline)
 	}
-	if !slices.Contains([]string{"", "all", "open", "resumed", "skipped", "redriven", "cancelled", "outdated"}, f.State) {
-		return nil, badParam("state", f.State, "one of all, open, resumed, skipped, redriven, cancelled, outdated")
+	if f.State != "" && f.State != "all" && !slices.Contains(letterStates, LetterState(f.State)) {
+		return nil, badParam("state", f.State, "one of all, "+commas(letterStates))
+	}
+	if err := s.checkStage(f); err != nil {
+		return nil, err
 	}
 	q := query{f.Query()}
 	older, err := q.duration("older_than")
@@ -153,184 +164,54 @@ func (s *Server) letterMatcher(f LetterFilter) (func(Letter) bool, error) {
 	now := s.c.Now()
 	return func(l Letter) bool {
 		age := now.Sub(l.Last)
-		return f.matches(l) && (older == 0 || age >= older) && (newer == 0 || age <= newer)
+		return f.matchesButState(l) && (older == 0 || age >= older) && (newer == 0 || age <= newer)
 	}, nil
 }
 
-func (f LetterFilter) matches(l Letter) bool {
+// checkStage refuses a stage that no pipeline has, or not the one that is named: an empty list would read as if all were well.
+func (s *Server) checkStage(f LetterFilter) error {
+	within := func(n engine.NodeStatus) bool { return f.Pipeline == "" || f.Pipeline == n.Pipeline }
+	if f.Stage == "" || slices.ContainsFunc(s.c.Engine.Totals(), func(n engine.NodeStatus) bool { return within(n) && (n.Stage == f.Stage || n.Node == f.Stage) }) {
+		return nil
+	}
+	names, of := []string{}, "any pipeline"
+	if f.Pipeline != "" {
+		of = "pipeline " + f.Pipeline
+	}
+	for _, n := range s.c.Engine.Status() {
+		if within(n) && !slices.Contains(names, n.Stage) {
+			names = append(names, n.Stage)
+		}
+	}
+	text := fmt.Sprintf("no stage %q in %s; there are %s", f.Stage, of, strings.Join(names, ", "))
+	if near := pipeline.Nearest(f.Stage, names); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	}
+	return &apiError{http.StatusBadRequest, guard.Refusal{Message: text, Code: CodeParam}}
+}
+
+func (f LetterFilter) matchesState(l Letter) bool {
+	if f.State == "" {
+		return l.State == LetterOpen || l.State == LetterSkipped
+	}
+	return f.State == "all" || string(l.State) == f.State
+}
+
+func (f LetterFilter) matchesButState(l Letter) bool {
 	switch {
-	case f.Pipeline != "" && l.Pipeline != f.Pipeline, f.Stage != "" && l.Stage != f.Stage:
+	case f.Pipeline != "" && l.Pipeline != f.Pipeline, f.Stage != "" && l.Stage != f.Stage && l.Chained != f.Stage:
 		return false
 	case len(f.IDs) > 0 && !slices.Contains(f.IDs, l.ID):
-		return false
-	case f.State == "" && l.State != LetterOpen && l.State != LetterSkipped:
-		return false
-	case f.State != "" && f.State != "all" && string(l.State) != f.State:
 		return false
 	}
 	return contains(l.Error, f.Error) && contains(l.Recording, f.Recording)
 }
 
-// A LetterOrder is the body of a redrive: everything that the filter matches and that can be sent back.
-type LetterOrder struct {
-	Filter LetterFilter `json:"filter"`
-	DryRun bool         `json:"dry_run,omitempty"`
-}
-
-func (s *Server) redrive(ctx context.Context, _ query, body json.RawMessage) (any, error) {
-	var order LetterOrder
-	if err := decodeBody(body, &order); err != nil {
-		return nil, err
-	}
-	return s.overLetters(ctx, "redrive", order, func(l Letter) bool { return l.Redrivable }, s.redriveOne)
-}
-
-// purge removes dead letters of jobs that are over; those of others are refused. Without a state the filter means all.
-func (s *Server) purge(ctx context.Context, _ query, body json.RawMessage) (any, error) {
-	var order LetterOrder
-	if err := decodeBody(body, &order); err != nil {
-		return nil, err
-	}
-	if order.Filter.State == "" {
-		order.Filter.State = "all"
-	}
-	return s.overLetters(ctx, "purge", order, func(l Letter) bool { return l.Purgeable }, s.purgeOne)
-}
-
-// overLetters starts an operation over the letters that an order's filter matches and that may be acted on.
-func (s *Server) overLetters(ctx context.Context, verb string, order LetterOrder, may func(Letter) bool, do func(context.Context, Letter) error) (any, error) {
-	match, err := s.letterMatcher(order.Filter)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.letters.all(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	matching := 0
-	var steps []step
-	for _, l := range all {
-		if !match(l) {
-			continue
-		}
-		matching++
-		if may(l) {
-			steps = append(steps, step{name: l.ID, stage: l.Pipeline + "/" + l.Stage, do: func(ctx context.Context) error { return do(ctx, l) }})
-		}
-	}
-	return s.operate(verb, order.DryRun, matching, steps), nil
-}
-
-func (s *Server) purgeOne(ctx context.Context, l Letter) error {
-	_, err := s.c.Engine.Purge(ctx, engine.Letter{ID: l.ID, Pipeline: l.Pipeline, Stage: l.Stage, Job: l.Job, Position: l.position})
-	s.letters.forget()
-	return err
-}
-
-// redriveOne resumes the halted job; after a skip it queues the job's next generation, whose results replace the old.
-func (s *Server) redriveOne(ctx context.Context, l Letter) error {
-	if l.State == LetterOpen {
-		return s.c.Managers[l.Pipeline].Resume(ctx, l.Job)
-	}
-	return s.again(ctx, s.home(l.Pipeline), l.Job)
-}
-
-// generations finds the job of an item that comes after a given one.
-type generations struct {
-	engine   *engine.Engine
-	managers map[string]*job.Manager
-}
-
-const maxGenerations = 1000
-
-// source is the job, of the pipeline that reads recordings, that job derives from: itself, where that pipeline is its own.
-func (g generations) source(home string, id schemas.JobID) (job.Job, bool) {
-	m := g.managers[home]
-	if m == nil {
-		return job.Job{}, false
-	}
-	for range len(g.managers) {
-		if j, ok := m.Job(id); ok {
-			return j, true
-		}
-		id = g.upstream(id)
-	}
-	return job.Job{}, false
-}
-
-// upstream is the job that a job of any pipeline reads the events of; "" when it reads an item.
-func (g generations) upstream(id schemas.JobID) schemas.JobID {
-	for _, m := range g.managers {
-		if j, ok := m.Job(id); ok {
-			return j.Upstream
-		}
-	}
-	return ""
-}
-
-// after is the submission of the generation behind that of job j.
-func (g generations) after(home string, j job.Job) (job.Submission, error) {
-	var it pipeline.Item
-	if err := json.Unmarshal(j.Source, &it); err != nil {
-		return job.Submission{}, fmt.Errorf("job %s: its item: %w", j.ID, err)
-	}
-	for n := range maxGenerations {
-		if g.engine.JobID(home, it, n) == j.ID {
-			return job.Submission{ID: g.engine.JobID(home, it, n+1), Item: j.Item, Source: j.Source, Run: j.Run, Priority: j.Priority}, nil
-		}
-	}
-	return job.Submission{}, fmt.Errorf("job %s was made of another version of the pipeline: run it again", j.ID)
-}
-
-// again queues the next generation of the job that a job derives from, and the jobs that derive from that one. That one comes
-// last: it says that all are queued (redriven), and whoever is stopped or refused before it can do all of it again.
-func (s *Server) again(ctx context.Context, home string, id schemas.JobID) error {
-	g := generations{s.c.Engine, s.c.Managers}
-	j, ok := g.source(home, id)
-	if !ok {
-		return fmt.Errorf("job %s: its recording's job in %s is not known", id, home)
-	}
-	sub, err := g.after(home, j)
-	if err != nil {
-		return err
-	}
-	names := s.tree(home)
-	subs := map[string]job.Submission{home: sub}
-	for _, name := range names[1:] {
-		sub.Upstream = subs[s.c.Spec.Pipeline(name).From[0].Pipeline].ID
-		sub.ID = s.c.Engine.Derived(name, sub.Upstream)
-		subs[name] = sub
-	}
-	for _, name := range slices.Backward(names) {
-		s.c.Managers[name].Proceed(sub.Run)
-		if _, err := s.c.Managers[name].Submit(ctx, subs[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// redriven says whether the next generation was queued already, and all that derives from it.
-func (g generations) redriven(home string, id schemas.JobID) bool {
-	j, ok := g.source(home, id)
-	if !ok {
-		return false
-	}
-	sub, err := g.after(home, j)
-	if err != nil {
-		return false
-	}
-	_, ok = g.managers[home].Job(sub.ID)
-	return ok
-}
-
 // letterCache keeps the dead letters, without the inputs they hold, until a job changes or a stage gives up an input; at the
 // latest for ten seconds, since a worker elsewhere may have.
 type letterCache struct {
-	engine   *engine.Engine
-	managers map[string]*job.Manager
-	now      func() time.Time
-	home     func(string) string
+	lineage lineage.Lineage
+	now     func() time.Time
 
 	mu      sync.Mutex
 	loaded  time.Time
@@ -344,8 +225,8 @@ const (
 	letterRest = 500 * time.Millisecond // between two reads of the logs for streams, while jobs change all the time
 )
 
-func newLetterCache(e *engine.Engine, managers map[string]*job.Manager, now func() time.Time, home func(string) string) *letterCache {
-	return &letterCache{engine: e, managers: managers, now: now, home: home}
+func newLetterCache(l lineage.Lineage, now func() time.Time) *letterCache {
+	return &letterCache{lineage: l, now: now}
 }
 
 // all lists every dead letter, newest first; rested allows a list half a second old. The list is not to be changed.
@@ -353,15 +234,15 @@ func (c *letterCache) all(ctx context.Context, rested bool) ([]Letter, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	given := int64(0)
-	for _, n := range c.engine.Status() {
+	for _, n := range c.lineage.Engine.Status() {
 		given += n.DeadLetters
 	}
 	age := c.now().Sub(c.loaded)
 	if c.list != nil && age < letterAge && given == c.given && (rested && age < letterRest || !anyClosed(c.changed)) {
 		return c.list, nil
 	}
-	changed := make([]<-chan struct{}, 0, len(c.managers))
-	for _, m := range c.managers {
+	changed := make([]<-chan struct{}, 0, len(c.lineage.Managers))
+	for _, m := range c.lineage.Managers {
 		changed = append(changed, m.Changed())
 	}
 	list, err := c.read(ctx)
@@ -381,8 +262,8 @@ func (c *letterCache) forget() {
 
 func (c *letterCache) read(ctx context.Context) ([]Letter, error) {
 	list := []Letter{}
-	for _, name := range c.engine.Pipelines() {
-		letters, err := c.engine.Letters(ctx, name)
+	for _, name := range c.lineage.Engine.Pipelines() {
+		letters, err := c.lineage.Engine.Letters(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -404,7 +285,10 @@ func (c *letterCache) describe(l engine.Letter, newest bool) Letter {
 		Permanent: l.Letter.Permanent, Attempts: l.Letter.Attempts, Decision: l.Letter.Decision, First: l.Letter.First.UTC(), Last: l.Letter.Last.UTC(),
 		Chained: l.Letter.Stage, position: l.Position}
 	d.State = c.state(l, newest)
-	if m := c.managers[l.Pipeline]; m != nil {
+	if d.State == LetterRedriven || d.State == LetterSuperseded {
+		d.Successor, _ = c.lineage.Successor(l.Pipeline, l.Job)
+	}
+	if m := c.lineage.Managers[l.Pipeline]; m != nil {
 		j, ok := m.Job(l.Job)
 		d.Purgeable = ok && j.State.Over() && j.State != schemas.JobFailed
 	}
@@ -414,20 +298,28 @@ func (c *letterCache) describe(l engine.Letter, newest bool) Letter {
 
 func (c *letterCache) state(l engine.Letter, newest bool) LetterState {
 	var j job.Job
-	if m := c.managers[l.Pipeline]; m != nil {
+	if m := c.lineage.Managers[l.Pipeline]; m != nil {
 		j, _ = m.Job(l.Job)
 	}
-	switch {
-	case j.Foreign:
+	_, foreign, _ := c.lineage.Source(l.Pipeline, l.Job)
+	halted, skipped := newest && j.State == schemas.JobFailed && j.Stage == l.Stage, l.Letter.Decision == schemas.Skip
+	if foreign || j.Foreign {
 		return LetterOutdated
-	case l.Letter.Decision == schemas.Skip:
-		if (generations{c.engine, c.managers}).redriven(c.home(l.Pipeline), l.Job) {
-			return LetterRedriven
+	}
+	if skipped || halted || j.State == schemas.JobCancelled {
+		if _, is := c.lineage.Successor(l.Pipeline, l.Job); is {
+			if skipped {
+				return LetterRedriven
+			}
+			return LetterSuperseded
 		}
+	}
+	switch {
+	case skipped:
 		return LetterSkipped
 	case j.State == schemas.JobCancelled:
 		return LetterCancelled
-	case newest && j.State == schemas.JobFailed && j.Stage == l.Stage:
+	case halted:
 		return LetterOpen
 	}
 	return LetterResumed

@@ -12,19 +12,21 @@ import (
 
 // An Operation is a command over many jobs or dead letters. It runs on the server, whoever ordered it may go away.
 type Operation struct {
-	ID       string     `json:"id"`                // empty for a dry run
-	Kind     string     `json:"kind"`              // redrive, purge, resume, cancel
-	State    string     `json:"state"`             // planned (a dry run), running, done, stopped
-	DryRun   bool       `json:"dry_run,omitempty"` // nothing was touched
-	Matching int        `json:"matching"`          // of the filter
-	Total    int        `json:"total"`             // of those, what can take the command
-	Done     int        `json:"done"`              // what has taken it
-	Failed   int        `json:"failed"`            // what has refused it
-	Names    []string   `json:"names"`             // of what can take it, at most 1000
-	Stages   []string   `json:"stages"`            // where that lies
-	Errors   []string   `json:"errors"`            // of the first ten that refused
-	Started  time.Time  `json:"started"`
-	Ended    *time.Time `json:"ended"`
+	ID         string     `json:"id"`                // empty for a dry run
+	Kind       string     `json:"kind"`              // redrive, purge, resume, cancel
+	State      string     `json:"state"`             // planned (a dry run), running, done, stopped
+	DryRun     bool       `json:"dry_run,omitempty"` // nothing was touched
+	Matching   int        `json:"matching"`          // of the filter
+	Total      int        `json:"total"`             // of those, what can take the command
+	Done       int        `json:"done"`              // what has taken it
+	Failed     int        `json:"failed"`            // what has failed to
+	Superseded int        `json:"superseded"`        // of a redrive: dead letters passed over, since a next generation takes their inputs anew
+	Refused    []string   `json:"refused"`           // dead letters that were named and cannot take it: why
+	Names      []string   `json:"names"`             // of what can take it, at most 1000
+	Stages     []string   `json:"stages"`            // where that lies
+	Errors     []string   `json:"errors"`            // of the first ten that failed
+	Started    time.Time  `json:"started"`
+	Ended      *time.Time `json:"ended"`
 }
 
 // step is one job or dead letter of an operation.
@@ -59,10 +61,12 @@ func newOperations(now func() time.Time) *operations {
 	return &operations{now: now, changed: make(chan struct{})}
 }
 
-// operate starts an operation, or says what it would do.
-func (s *Server) operate(kind string, dryRun bool, matching int, steps []step) Operation {
-	op := Operation{Kind: kind, State: "planned", DryRun: dryRun, Matching: matching, Total: len(steps), Names: []string{}, Stages: []string{},
-		Errors: []string{}, Started: s.c.Now().UTC()}
+// operate starts an operation, or says what it would do if op is a dry run.
+func (s *Server) operate(op Operation, steps []step) Operation {
+	op.State, op.Total, op.Started, op.Names, op.Stages, op.Errors = "planned", len(steps), s.c.Now().UTC(), []string{}, []string{}, []string{}
+	if op.Refused == nil {
+		op.Refused = []string{}
+	}
 	for _, st := range steps {
 		if len(op.Names) < maxNames {
 			op.Names = append(op.Names, st.name)
@@ -71,7 +75,7 @@ func (s *Server) operate(kind string, dryRun bool, matching int, steps []step) O
 			op.Stages = append(op.Stages, st.stage)
 		}
 	}
-	if dryRun {
+	if op.DryRun {
 		return op
 	}
 	ctx, cancel := context.WithCancel(s.closing)

@@ -138,7 +138,7 @@ func labelsOf(jobs []view.Job) map[string][]string {
 func (s *Server) beside(ctx context.Context, pipelineName string) (map[string][]view.Recording, error) {
 	out := map[string][]view.Recording{}
 	for _, name := range s.c.Engine.Pipelines() {
-		if name == pipelineName || s.home(name) != pipelineName {
+		if name == pipelineName || s.lineage.Home(name) != pipelineName {
 			continue
 		}
 		list, _, err := s.c.Store.Recordings(ctx, view.Filter{Pipeline: name, Jobs: ids(s.current(name))}, view.ByQueued, view.Page{})
@@ -306,7 +306,7 @@ func (s *Server) jobsOf(q query) ([]Job, error) {
 	}
 	jobs := []Job{first}
 	for _, p := range s.c.Engine.Pipelines() {
-		if j, ok := newest[p]; ok && p != pipelineName && s.home(p) == s.home(pipelineName) {
+		if j, ok := newest[p]; ok && p != pipelineName && s.lineage.Home(p) == s.lineage.Home(pipelineName) {
 			jobs = append(jobs, j)
 		}
 	}

@@ -111,7 +111,7 @@ func TestAStoppedOperationFinishesItsStep(t *testing.T) {
 	s := &Server{c: Config{Now: time.Now, Managers: map[string]*job.Manager{}}, operations: newOperations(time.Now)}
 	s.closing, s.cancel = context.WithCancel(t.Context())
 	q := query{url.Values{"operation": {"op-1"}}}
-	s.operate("redrive", false, 2, []step{
+	s.operate(Operation{Kind: "redrive", Matching: 2}, []step{
 		{name: "first", do: func(ctx context.Context) error {
 			if _, err := s.cancelOperation(ctx, q, nil); err != nil {
 				t.Error(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/milepost-dev/milepost/cmd/internal/api/guard"
 	"github.com/milepost-dev/milepost/cmd/internal/api/live"
 	"github.com/milepost-dev/milepost/cmd/internal/dashboard"
+	"github.com/milepost-dev/milepost/cmd/internal/lineage"
 	"github.com/milepost-dev/milepost/pipeline/engine"
 	"github.com/milepost-dev/milepost/pipeline/job"
 	"github.com/milepost-dev/milepost/pipeline/spec"
@@ -43,10 +44,12 @@ type Server struct {
 	hub        *live.Hub
 	meters     *meters
 	letters    *letterCache
+	lineage    lineage.Lineage
 	operations *operations
 	closing    context.Context // ends with Close
 	cancel     context.CancelFunc
 	work       sync.WaitGroup // of operations
+	ordering   sync.Mutex     // a job is resumed, or its next generation queued: whoever decides which looks at jobs that stay
 }
 
 // New makes a server that holds no goroutine yet.
@@ -58,7 +61,8 @@ func New(c Config) *Server {
 		c.Log = slog.Default()
 	}
 	s := &Server{c: c, started: c.Now(), hub: live.New(), meters: newMeters(), operations: newOperations(c.Now)}
-	s.letters = newLetterCache(c.Engine, c.Managers, c.Now, s.home)
+	s.lineage = lineage.Lineage{Spec: c.Spec, Engine: c.Engine, Managers: c.Managers}
+	s.letters = newLetterCache(s.lineage, c.Now)
 	s.closing, s.cancel = context.WithCancel(context.Background())
 	s.sample()
 	return s

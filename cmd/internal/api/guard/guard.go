@@ -20,7 +20,13 @@ type Refusal struct {
 }
 
 // Error is the message with its code, as the command line prints errors.
-func (p Refusal) Error() string { return p.Message + " [" + p.Code + "]" }
+func (p Refusal) Error() string {
+	text := p.Message + " [" + p.Code + "]"
+	if p.Next != "" {
+		text += "\n  next: " + p.Next
+	}
+	return text
+}
 
 // Write answers with the refusal as JSON.
 func (p Refusal) Write(w http.ResponseWriter, status int) {

@@ -10,9 +10,9 @@ const ages = [["", "any"], ["5m", "5 minutes"], ["1h", "1 hour"], ["24h", "1 day
 
 function filters(ctx, d) {
   return h("form", { class: "filters", role: "search", "aria-label": "Dead letters", onsubmit: (e) => e.preventDefault(), "data-key": "filters" },
-    choice(ctx, "pipeline", "Pipeline", [["", "any"], ...(ctx.shell?.pipelines ?? []).map((p) => [p.name, p.name])]),
+    choice(ctx, "pipeline", "Pipeline", [["", "any"], ...(ctx.shell?.pipelines ?? []).map((p) => [p.name, p.name])], { stage: null }),
     choice(ctx, "stage", "Stage", [["", "any"], ...d.stages.map((s) => [s, s])]),
-    choice(ctx, "state", "State", [["", "open"], ["all", "all"], ...["resumed", "skipped", "redriven", "cancelled", "outdated"].map((s) => [s, s])]),
+    choice(ctx, "state", "State", [["", "open"], ["all", "all"], ...["resumed", "skipped", "redriven", "superseded", "cancelled", "outdated"].map((s) => [s, s])]),
     search(ctx, "error", "Error contains", "timeout"),
     search(ctx, "recording", "Recording contains", "drive"),
     choice(ctx, "older_than", "Older than", ages),
@@ -29,6 +29,7 @@ async function many(ctx, d) {
     const title = `Redrive ${plural(plan.total, "event")}?`;
     const text = [`${plural(plan.total, "dead letter")} of ${count(d.matching)} matching go back to ${plan.stages.join(", ")}.`,
       "Attempts restart; ids and trace are kept. A halted job goes on where it stopped; a skipped input starts its job anew."];
+    if (plan.superseded) text.push(`${plural(plan.superseded, "dead letter")} more are passed over: a job that is started anew takes their inputs too.`);
     if (!await ctx.ask({ title, text, yes: title.slice(0, -1) })) return;
     await post("/api/v1/dlq/redrive", { filter: filter(ctx) });
   } catch (e) { ctx.alert(e); }

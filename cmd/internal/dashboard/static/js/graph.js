@@ -23,7 +23,7 @@ shapes.finished = shapes.done;
 shapes.expired = shapes.cancelled;
 shapes.open = shapes.full = shapes.attention;
 shapes.resumed = shapes.redriven = shapes.done;
-shapes["left-behind"] = shapes.outdated = shapes.skipped;
+shapes["left-behind"] = shapes.outdated = shapes.superseded = shapes.skipped;
 shapes.interrupted = shapes.waiting;
 
 export const glyph = (state, at) => s("svg", { class: "glyph " + state, viewBox: "0 0 10 10", width: 10, height: 10, "aria-hidden": "true", focusable: "false", ...at }, (shapes[state] ?? shapes.idle)());

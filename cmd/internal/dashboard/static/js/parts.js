@@ -64,11 +64,11 @@ export function table(ui, redraw, name, head, rows) {
 
 export const empty = (title, ...text) => h("div", { class: "empty", "data-key": "empty" }, h("p", { class: "lead" }, title), h("p", {}, text));
 
-// choice is a labelled select whose value lives in the address.
-export function choice(ctx, name, label, options) {
+// choice is a labelled select whose value lives in the address; also is what else changes there with it.
+export function choice(ctx, name, label, options, also = {}) {
   const value = ctx.query.get(name) ?? "";
   return h("label", { class: "field", "data-key": "f-" + name }, h("span", {}, label),
-    h("select", { name, onchange: (e) => ctx.setQuery({ [name]: e.target.value, after: null }), value },
+    h("select", { name, onchange: (e) => ctx.setQuery({ [name]: e.target.value, after: null, ...also }), value },
       options.map(([v, text]) => h("option", { value: v, selected: v === value }, text))));
 }
 
