@@ -255,7 +255,7 @@ func TestAnIDThatSeveralPipelinesHaveIsRefused(t *testing.T) {
 
 // Ctrl-C stops a bulk command between two of its steps, and it says what was done and what was not.
 func TestAnInterruptedBulkRedriveSaysHowFarItCame(t *testing.T) {
-	const total = 120
+	const total = 60
 	l := gatedLine(t)
 	for n := range total {
 		l.write(fmt.Sprintf("drives/sim_%03d.mf4", n), "hello\n")
@@ -269,7 +269,7 @@ func TestAnInterruptedBulkRedriveSaysHowFarItCame(t *testing.T) {
 		cancel() // with the first that is said of it
 		return said.Write(text)
 	}))
-	found := regexp.MustCompile(`(?s)^redrive: \d+ of 120 events\n.*interrupted: (\d+) events? done, (\d+) left; the same command goes on with those\n$`).FindStringSubmatch(said.String())
+	found := regexp.MustCompile(`(?s)^redrive: \d+ of 60 events\n.*interrupted: (\d+) events? done, (\d+) left; the same command goes on with those\n$`).FindStringSubmatch(said.String())
 	if code != cmd.ExitInterrupted || found == nil {
 		t.Fatalf("exit %d: %s", code, said.String())
 	}
