@@ -84,8 +84,8 @@ func (l *line) replay(code int, more ...string) {
 	l.run(code, append([]string{"run", "--exit", "--listen", "127.0.0.1:0", "--progress", "none"}, more...)...)
 }
 
-// files are all result files of a gated line.
-func (l *line) files() map[string]string {
+// gatedFiles are all result files of a gated line.
+func (l *line) gatedFiles() map[string]string {
 	l.t.Helper()
 	files, err := filepath.Glob(l.path("out/*/*.jsonl"))
 	if err != nil {
@@ -105,7 +105,7 @@ func (l *line) files() map[string]string {
 
 func (l *line) isStored(want map[string]string, when string) {
 	l.t.Helper()
-	got := l.files()
+	got := l.gatedFiles()
 	if len(got) != len(want) || len(want) == 0 {
 		l.t.Errorf("%s: %d result files, want %d", when, len(got), len(want))
 	}
@@ -136,7 +136,7 @@ func (l *line) letter(stage string) letterRow {
 func TestARedriveBehindASkipSupersedesTheRestOfItsJob(t *testing.T) {
 	ref := gatedLine(t, "sim_a.mf4", "sim_b.mf4")
 	ref.replay(0)
-	want := ref.files()
+	want := ref.gatedFiles()
 	for _, redrive := range []string{"", "p/b"} {
 		t.Run("redrive "+redrive, func(t *testing.T) {
 			l := gatedLine(t, "sim_a.mf4", "sim_b.mf4")
@@ -216,7 +216,7 @@ func TestARunGoesOnWithOpenJobsOfOtherRecordings(t *testing.T) {
 	l.run(0, "dlq", "redrive")
 	l.replay(0)
 	l.wants(l.stderr.String(), "and 1 job of recordings that are not listed now: 0 failed")
-	l.isStored(ref.files(), "after all")
+	l.isStored(ref.gatedFiles(), "after all")
 	if s := l.run(0, "jobs", "ls", "--status", "queued,started,failed", "-o", "name"); s != "" {
 		t.Errorf("not over: %s", s)
 	}
