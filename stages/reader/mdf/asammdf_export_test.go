@@ -128,7 +128,7 @@ func TestASAMMDFReadsFinalizedCopies(t *testing.T) {
 		n++
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "copy.mf4")
-			if err := f.Finalize(context.Background(), out, time.Unix(1800000000, 0)); err != nil {
+			if err := f.Finalize(context.Background(), out, time.Unix(1800000000, 0), nil); err != nil {
 				t.Fatal(err)
 			}
 			compareDescribed(t, describe(t, path, out))

@@ -26,8 +26,9 @@ var ErrFinalized = errors.New("the file is finalized already")
 // record is cut off, sample reductions whose counts are missing are left out, and the history of the file says so, at the given
 // time. All else is copied as it is. The copy appears at path, complete and synced to disk, when Finalize succeeds; the file itself
 // is not touched. A file that is damaged otherwise gives an error, and one with flags that only its recorder understands an error
-// that wraps ErrUnsupported.
-func (f *File) Finalize(ctx context.Context, path string, at time.Time) error {
+// that wraps ErrUnsupported. Where the file ends within a block whose length is known, or in front of records that it counts, what is
+// there is copied, and lost, which may be nil, is told what is missing; the end of a recording whose last length is open is its end.
+func (f *File) Finalize(ctx context.Context, path string, at time.Time, lost func(*ChannelGroup, Loss)) error {
 	if f.Finalized {
 		return ErrFinalized
 	}
@@ -41,7 +42,7 @@ func (f *File) Finalize(ctx context.Context, path string, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := f.finalizeTo(ctx, out, at); err != nil {
+	if err := f.finalizeTo(ctx, out, at, lost); err != nil {
 		out.Close()
 		os.Remove(out.Name())
 		return fmt.Errorf("finalize: %w", err)
@@ -49,11 +50,14 @@ func (f *File) Finalize(ctx context.Context, path string, at time.Time) error {
 	return commit(out, path)
 }
 
-func (f *File) finalizeTo(ctx context.Context, out *os.File, at time.Time) error {
+func (f *File) finalizeTo(ctx context.Context, out *os.File, at time.Time, lost func(*ChannelGroup, Loss)) error {
 	if _, err := io.Copy(out, &contextReader{ctx, io.NewSectionReader(f.src.r, 0, f.src.size)}); err != nil {
 		return err
 	}
-	z := &finalizer{f: f, b: blockWriter{w: out, end: (f.src.size + 7) &^ 7}}
+	if lost == nil {
+		lost = func(*ChannelGroup, Loss) {}
+	}
+	z := &finalizer{f: f, lost: lost, b: blockWriter{w: out, end: (f.src.size + 7) &^ 7}}
 	done := map[*dataGroup]bool{}
 	for _, g := range f.Groups {
 		if done[g.data] {
@@ -87,8 +91,9 @@ func (c *contextReader) Read(p []byte) (int, error) {
 
 // A finalizer repairs the copy in b of a file.
 type finalizer struct {
-	f *File
-	b blockWriter
+	f    *File
+	b    blockWriter
+	lost func(*ChannelGroup, Loss)
 }
 
 // group repairs one data group.
@@ -107,10 +112,68 @@ func (z *finalizer) group(ctx context.Context, dg *dataGroup) error {
 			z.b.setLink(g.off, 4, 0)
 		}
 	}
-	if t.chain == nil {
-		return nil
+	if err := z.valueBlocks(dg); err != nil || t.chain == nil {
+		return err
+	}
+	if err := z.tell(ctx, dg, t); err != nil {
+		return err
 	}
 	return z.blocks(dg, t)
+}
+
+// cut is why the last block is shorter than it says, nil if it is not. That a block is missing is another matter.
+func (c *chain) cut() error {
+	if n := len(c.frags); n > 0 {
+		return c.frags[n-1].cut
+	}
+	return nil
+}
+
+// tell tells which records the end of the file has cut off.
+func (z *finalizer) tell(ctx context.Context, dg *dataGroup, t *dataTally) error {
+	cut := t.chain.cut()
+	for i, g := range dg.groups {
+		l := g.lossOfAll(cut)
+		l.From = t.records[i]
+		if cut == nil || g.VLSD || g.CyclesKnown && l.From >= g.Cycles {
+			continue
+		}
+		if g.Sorted() && l.From > 0 {
+			r, err := g.Read(ReadOptions{BlockRecords: 1})
+			if err != nil {
+				return err
+			}
+			if err = r.Seek(l.From - 1); err == nil {
+				_, err = r.Next(ctx)
+			}
+			l.Before = r.Progress().Last
+			if r.Close(); err != nil {
+				return err
+			}
+		}
+		z.lost(g, l)
+	}
+	return nil
+}
+
+// valueBlocks looks at the values of variable length that have blocks of their own; the last may have an open length.
+func (z *finalizer) valueBlocks(dg *dataGroup) error {
+	for _, g := range dg.groups {
+		for _, c := range g.Channels {
+			if c.Type != VLSD || c.values != nil || c.dataLink == 0 || c.err != nil {
+				continue
+			}
+			values := z.f.newChain(c.dataLink, "##SD")
+			if _, err := values.total(); err != nil {
+				return fmt.Errorf("values of channel %q: %w", c.Name, err)
+			}
+			if n := len(values.frags); n > 0 && values.repair && values.frags[n-1].zip == zipNone {
+				fr := &values.frags[n-1]
+				z.b.setUint64(fr.off+8, uint64(fr.body-fr.off+fr.size))
+			}
+		}
+	}
+	return nil
 }
 
 func (z *finalizer) links(off int64) int64 {
@@ -158,7 +221,7 @@ func (z *finalizer) count(ctx context.Context, dg *dataGroup) (*dataTally, error
 	}
 	t.chain = z.f.newChain(dg.link, "##DT")
 	n, err := t.chain.total()
-	if err != nil && !IsTruncated(err) {
+	if err != nil && t.chain.cut() == nil && !(g.CyclesKnown && uint64(n/size) >= g.Cycles) {
 		return t, err
 	}
 	if last := len(t.chain.frags) - 1; last >= 0 && t.chain.frags[last].cut != nil && t.chain.frags[last].zip != zipNone {
@@ -189,6 +252,9 @@ func (z *finalizer) walk(ctx context.Context, dg *dataGroup, t *dataTally) error
 		}
 		g, size, err := d.next()
 		if err != nil {
+			if err := t.chain.err; err != nil && !errors.Is(err, io.EOF) && t.chain.cut() == nil {
+				return err // a block is missing, not only its end
+			}
 			if t.end = d.s.pos(); errors.Is(err, io.EOF) || IsTruncated(err) {
 				t.withoutValues(values, index, n)
 				return nil

@@ -19,7 +19,7 @@ import (
 func finalized(t *testing.T, f *File) (*File, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "copy.mf4")
-	if err := f.Finalize(context.Background(), path, time.Unix(1800000000, 0)); err != nil {
+	if err := f.Finalize(context.Background(), path, time.Unix(1800000000, 0), nil); err != nil {
 		if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
 			t.Errorf("%v leaves %v", err, left)
 		}
@@ -88,6 +88,69 @@ func TestFinalizeListsWhatIsThere(t *testing.T) {
 		b.dg(0, g[0], b.dl(9, b.dz("DT", data[:120], 12), last, 0, 0))
 		checkFinalized(t, mustOpen(t, &b.memory))
 		b.lastDG = 0
+	}
+}
+
+// A file that ends within a block gives what is there, and what is missing is told; one that ends in front of a block that is linked
+// to would give none of what stands in the blocks, and no copy is made.
+func TestFinalizeTellsWhatTheEndOfTheFileHasCutOff(t *testing.T) {
+	for _, cols := range []int{-1, 0, 12} {
+		b := newBuilder(unfinCycles)
+		g := b.groups(cg{data: 12, first: sampleChannels(b)})
+		dg := b.dg(0, g[0], 0)
+		first := b.append("DT", nil, samples(20)[:230])
+		var last int64
+		if cols < 0 {
+			last = b.append("DT", nil, samples(100)[230:])
+		} else {
+			last = b.dz("DT", samples(100)[230:], cols)
+		}
+		end := b.end
+		list := b.dl(9, first, last)
+		b.setLink(dg, 2, list)
+		if _, err := finalized(t, mustOpen(t, &memory{b.b[:end]})); !IsTruncated(err) {
+			t.Errorf("a file without the list of its blocks: %v", err)
+		}
+		// The list in front of the blocks.
+		b = newBuilder(unfinCycles)
+		g = b.groups(cg{data: 12, first: sampleChannels(b)})
+		list = b.dl(9, 0, 0)
+		b.dg(0, g[0], list)
+		b.setLink(list, 1, b.append("DT", nil, samples(20)[:230]))
+		if cols < 0 {
+			last = b.append("DT", nil, samples(100)[230:])
+		} else {
+			last = b.dz("DT", samples(100)[230:], cols)
+		}
+		b.setLink(list, 2, last)
+		f := mustOpen(t, &memory{b.b[:last+dzHeader+50]})
+		var lost []Loss
+		path := filepath.Join(t.TempDir(), "copy.mf4")
+		if err := f.Finalize(t.Context(), path, time.Unix(1800000000, 0), func(g *ChannelGroup, l Loss) { lost = append(lost, l) }); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer got.Close()
+		n := got.Groups[0].Cycles
+		if have, err := readAll(got.Groups[0], ReadOptions{}); err != nil || uint64(len(have.times)) != n || n < 19 || n > 28 {
+			t.Errorf("%d of %d records, %v", len(have.times), n, err)
+		}
+		if len(lost) != 1 || lost[0].From != n || lost[0].Before != float64(n-1)/8 || !IsTruncated(lost[0].Err) {
+			t.Errorf("lost %+v behind %d records", lost, n)
+		}
+	}
+}
+
+func TestFinalizeRefusesValuesThatAreCutOff(t *testing.T) {
+	b := newBuilder(unfinCycles)
+	values := b.end + 1<<20
+	list := b.channels(cn{name: "t", typ: Master, sync: SyncTime, dt: FloatLE, bits: 64}, cn{name: "s", typ: VLSD, dt: UTF8, off: 8, bits: 64, data: values})
+	b.dg(0, b.groups(cg{data: 16, first: list[0]})[0], b.append("DT", nil, make([]byte, 160)))
+	if _, err := finalized(t, mustOpen(t, &b.memory)); !IsTruncated(err) {
+		t.Error(err)
 	}
 }
 
