@@ -51,6 +51,7 @@ func seedFiles(t testing.TB) map[string][]byte {
 	files["times of another group"] = remoteFile(5).b
 	files["hierarchy"] = hierarchyFile().b
 	files["conversions"] = conversionFile().b
+	files["values that records share"] = sharedValueFile(6, 100).b
 	files["metadata"] = metadataFile().b
 	b = structFile(structures)
 	elementsWithRecords(b, 1)

@@ -112,7 +112,13 @@ type valueCopy struct {
 	written int64
 	blocks  []int64
 	sizes   []int64
+	known   map[uint64]int64 // where values stand in the copy, by their offset in the file: records may share one
 }
+
+const (
+	copiedValue = 64      // longer values are written once for all records that share them
+	maxKnown    = 1 << 16 // values that are remembered
+)
 
 func (w *Writer) newGroupCopy(g *ChannelGroup, opts ExcerptOptions) (*groupCopy, error) {
 	c := &groupCopy{g: g}
@@ -354,8 +360,7 @@ func (c *groupCopy) record(b *Block, i int, times []float64) error {
 		copy(c.rec[c.out.dataBytes:], b.Inval[i*b.InvalStride:i*b.InvalStride+n])
 	}
 	for _, v := range c.values {
-		off := v.add(c.out.w, b.Columns[v.column].At(i))
-		v.put(c.rec, off)
+		v.put(c.rec, v.place(c.out.w, c.rec, b.Columns[v.column].At(i)))
 	}
 	return c.out.appendRecord(c.rec)
 }
@@ -375,6 +380,28 @@ func (v *valueCopy) put(rec []byte, off int64) {
 	for i := range int(v.c.BitCount / 8) {
 		rec[v.at+i] = byte(off >> (8 * i))
 	}
+}
+
+// place returns the offset of the value of a record, which has the one in the file still, and appends the value unless it is there.
+func (v *valueCopy) place(w *Writer, rec, b []byte) int64 {
+	f := v.c.Group.File
+	byOrder := v.c.values != nil && !f.Finalized && f.UnfinFlags&unfinOffsets != 0 // the offsets are not filled in
+	if len(b) <= copiedValue || byOrder {
+		return v.add(w, b)
+	}
+	from := uint64(0)
+	for i := range int(v.c.BitCount / 8) {
+		from |= uint64(rec[v.at+i]) << (8 * i)
+	}
+	off, ok := v.known[from]
+	if !ok {
+		if v.known == nil || len(v.known) >= maxKnown {
+			v.known = map[uint64]int64{}
+		}
+		off = v.add(w, b)
+		v.known[from] = off
+	}
+	return off
 }
 
 // add appends a value and returns its offset.

@@ -13,6 +13,7 @@ import (
 func FuzzOpen(f *testing.F) {
 	for _, data := range seedFiles(f) {
 		f.Add(data)
+		f.Add(data[:len(data)-len(data)/5]) // cut off
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { exhaust(t, data) })
 }

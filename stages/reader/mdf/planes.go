@@ -17,8 +17,14 @@ type columnSet struct {
 	columns []int   // that are wanted, ascending
 }
 
+// maxColumns bounds the rows that are taken apart: of longer ones all bytes are kept, which takes less than to say which.
+const maxColumns = 1 << 20
+
 // newColumnSet makes the set of the given bytes of rows of size bytes; nil if that is all of them.
 func newColumnSet(size int, wanted func(yield func(from, to int))) *columnSet {
+	if size > maxColumns {
+		return nil
+	}
 	c := &columnSet{slots: make([]int32, size)}
 	wanted(func(from, to int) {
 		for i := from; i < min(to, size); i++ {

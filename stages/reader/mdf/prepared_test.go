@@ -1,13 +1,16 @@
 package mdf
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 )
@@ -430,5 +433,57 @@ func scanHoldsNoMore(t *testing.T, f *File, than uint64) {
 	}, selected...)
 	if err != nil || last > most {
 		t.Errorf("%d MB are held at the end, %d MB would do, %v", last>>20, most>>20, err)
+	}
+}
+
+// sharedValueFile is a file whose records share one value.
+func sharedValueFile(records, size int) *builder {
+	b := newBuilder(0)
+	sd := b.dz("SD", append(binary.LittleEndian.AppendUint32(nil, uint32(size)), bytes.Repeat([]byte{'a'}, size)...), 0)
+	list := b.channels(cn{name: "t", typ: Master, sync: SyncTime, dt: FloatLE, bits: 64}, cn{name: "s", typ: VLSD, dt: UTF8, off: 8, bits: 64, data: sd})
+	data := make([]byte, 16*records)
+	for i := range records {
+		binary.LittleEndian.PutUint64(data[16*i:], math.Float64bits(float64(i)))
+	}
+	b.dg(0, b.groups(cg{cycles: uint64(records), data: 16, first: list[0]})[0], b.append("DT", nil, data))
+	return b
+}
+
+// A value that records share is written once: a file of 100 kB would else become one of 100 GB.
+func TestValuesThatRecordsShareAreCopiedOnce(t *testing.T) {
+	f := mustOpen(t, &sharedValueFile(500, 10000).memory)
+	got := excerpt(t, f, Uncompressed, ExcerptOptions{})
+	if got.Size() > 100_000 {
+		t.Errorf("%d bytes", got.Size())
+	}
+	checkCopy(t, f.Groups[0], got.Groups[0], f.Groups[0].Channels, got.Groups[0].Channels)
+}
+
+func TestValuesThatRecordsShareAreReadWithinABound(t *testing.T) {
+	f := mustOpen(t, &sharedValueFile(1000, 1<<20).memory)
+	got, err := readAll(f.Groups[0], ReadOptions{})
+	if n := len(got.times); !errors.Is(err, ErrLimit) || n < 200 || n > 300 {
+		t.Errorf("%d records of 1 MiB each, %v", n, err)
+	}
+}
+
+// Rows that are as long as a block are in memory once, not once for each worker, nor once more to say which bytes are wanted.
+func TestLongRowsAreScannedInLittleMemory(t *testing.T) {
+	const size = 12 << 20
+	b := newBuilder(0)
+	data := make([]byte, 2*size)
+	blocks := []int64{b.dz("DT", data[:size], size), b.dz("DT", data[:size], size)}
+	b.dg(0, b.groups(cg{cycles: 2, data: size, first: sampleChannels(b)})[0], b.dl(9, blocks...))
+	f := mustOpen(t, &b.memory)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var records atomic.Int64
+	err := f.Scan(t.Context(), ScanOptions{Workers: 4}, func(_ int, b *Block) error {
+		records.Add(int64(b.N))
+		return nil
+	}, Selection{f.Groups[0], f.Groups[0].Channels})
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; err != nil || records.Load() != 2 || took > 6*size {
+		t.Errorf("%d records, %d bytes for records of %d, %v", records.Load(), took, size, err)
 	}
 }

@@ -60,6 +60,8 @@ type scan struct {
 	tasks chan scanTask
 	next  int // number of the next task
 
+	large sync.Mutex // held by a worker that has rows of more than maxScanBlock in memory
+
 	mu    sync.Mutex
 	err   error // of the first task in the order of the data
 	errAt int   // its number
@@ -111,7 +113,7 @@ func (s *scan) prepare(selected []Selection) ([]*scanGroup, error) {
 
 // choose finds out how the group can be read.
 func (g *scanGroup) choose(r *GroupReader) error {
-	g.single = r.other != nil || g.size == 0
+	g.single = r.other != nil || g.size == 0 || g.size > maxScanBlock
 	for _, d := range r.cols {
 		g.single = g.single || d.blobs != nil
 	}

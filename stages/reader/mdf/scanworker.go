@@ -80,6 +80,10 @@ func (w *scanWorker) reader(g *scanGroup) (*GroupReader, error) {
 
 // single reads a group that cannot be cut into tasks.
 func (w *scanWorker) single(g *scanGroup) error {
+	if g.size > maxScanBlock {
+		w.s.large.Lock()
+		defer w.s.large.Unlock()
+	}
 	r, err := w.s.reader(g.ChannelGroup, g.channels)
 	if err != nil {
 		return err
@@ -138,6 +142,10 @@ func (w *scanWorker) block(t *scanTask, r *GroupReader) error {
 
 // stream decodes a block that is too large, or of which something is wrong: what can be had of it is delivered.
 func (w *scanWorker) stream(t *scanTask, r *GroupReader) error {
+	if int64(t.fr.cols) > maxScanBlock {
+		w.s.large.Lock()
+		defer w.s.large.Unlock()
+	}
 	c := w.s.f.newChain(t.g.data.link, t.g.chain.want)
 	s := newStream(c)
 	defer s.close()

@@ -121,14 +121,15 @@ func (b *blobs) value(off uint64) ([]byte, error) {
 }
 
 // account bounds the work to a multiple of the data: values may overlap and be referred to again and again, which
-// in a prepared file of a megabyte would keep us busy for days. A short value is not counted: any number of records may share it.
+// in a prepared file of a megabyte would keep us busy for days. To find values out of order blocks are inflated many times, which
+// counts less than values that records share: those are as many bytes again for whoever reads them. A short value is not counted: any number of records may share it.
 func (b *blobs) account(n int64) error {
 	read, at := b.s.spent()
 	b.top = max(b.top, at)
 	if n > sharedValue {
 		b.work += n
 	}
-	if work := b.work + read - b.before; work > 256<<20+256*b.top {
+	if work := b.work + read - b.before; work > 256<<20+256*b.top || b.work > 256<<20+16*b.top {
 		return fmt.Errorf("channel %q of group %d: values read over and over, %d bytes for %d: %w",
 			b.ch.Name, b.ch.Group.Index, work, b.top, ErrLimit)
 	}
