@@ -131,7 +131,7 @@ func TestWholeFilesOfASourceThatFailsOnce(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "copy.mf4")
 		for what, do := range map[string]func() error{
 			"recount":  func() error { return f.Recount(t.Context()) },
-			"finalize": func() error { return f.Finalize(t.Context(), path, f.Start) },
+			"finalize": func() error { return f.Finalize(t.Context(), path, f.Start, nil) },
 			"scan": func() error {
 				return f.Scan(t.Context(), ScanOptions{}, func(int, *Block) error { return nil }, Selection{Group: f.Groups[0]})
 			},
