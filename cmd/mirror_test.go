@@ -94,7 +94,7 @@ func TestRender(t *testing.T) {
 	l.wants(l.stderr.String(), "inside one process")
 	l.write("prod.yaml", "transport: { nats: { url: \"nats://nats.example:4222\", replicas: 3 } }\n")
 	text := l.with(t.Context(), 0, "render", "k8s", "-f", l.path("pipelines.yaml"), "-f", l.path("prod.yaml"), "--autoscale", "keda", "--mount", "recordings:/drives:ro", "--image", "here/milepost:1")
-	l.wants(text, "kind: ScaledObject", "natsServerMonitoringEndpoint: nats.example:8222", "stream: MP_aeb_job", "consumer: kpi-", "claimName: recordings", "here/milepost:1", "prod.yaml: ")
+	l.wants(text, "kind: ScaledObject", "natsServerMonitoringEndpoint: nats.example:8222", "stream: MP_aeb_job", "-kpi\n", "claimName: recordings", "here/milepost:1", "prod.yaml: ")
 	l.wants(l.with(t.Context(), 0, "render", "compose", "-f", l.path("pipelines.yaml"), "-f", l.path("prod.yaml")), "aeb-kpi:", "- aeb/kpi")
 	l.with(t.Context(), 2, "render", "k8s", "-f", l.path("pipelines.yaml"), "-f", l.path("prod.yaml"), "--mount", "nowhere")
 	l.with(t.Context(), 2, "render", "k8s", "-f", l.path("pipelines.yaml"), "--set", "transport={nats: {url: nats://x}}")
