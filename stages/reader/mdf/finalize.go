@@ -108,7 +108,7 @@ func (z *finalizer) group(ctx context.Context, dg *dataGroup) error {
 		if g.VLSD {
 			z.b.setUint64(data+24, t.bytes[i]) // cg_data_bytes and cg_inval_bytes are one number here
 		}
-		if z.f.UnfinFlags&unfinReduction != 0 && !g.VLSD {
+		if z.f.UnfinFlags&(unfinReduction|unfinRDLength) != 0 && !g.VLSD {
 			z.b.setLink(g.off, 4, 0)
 		}
 	}
@@ -214,6 +214,13 @@ func (z *finalizer) count(ctx context.Context, dg *dataGroup) (*dataTally, error
 			return t, fmt.Errorf("columns of an unfinalized file: %w", ErrUnsupported)
 		}
 		t.records[0] = g.Cycles
+		if !g.CyclesKnown && g.DataBytes > 0 {
+			n, err := z.f.newChain(dg.link, "##DT").total()
+			if err != nil {
+				return t, err
+			}
+			t.records[0] = uint64(n / int64(g.DataBytes))
+		}
 		return t, nil
 	}
 	if size == 0 {

@@ -178,3 +178,13 @@ func TestWhatCannotBeFinalized(t *testing.T) {
 		t.Error("damage goes unseen")
 	}
 }
+
+// Columns whose count of records was never written are counted by their bytes.
+func TestFinalizeCountsColumns(t *testing.T) {
+	b := newBuilder(unfinCycles)
+	g := b.groups(cg{data: 12, inval: 1, first: sampleChannels(b)})
+	data := samples(30)
+	dv := [2]int64{b.dz("DV", data[:12*11], 12), b.append("DV", nil, data[12*11:])}
+	b.dg(0, g[0], b.ld(true, 0, dv[0], b.append("DI", nil, make([]byte, 11)), dv[1], b.append("DI", nil, make([]byte, 19))))
+	checkFinalized(t, mustOpen(t, &b.memory))
+}
