@@ -312,6 +312,12 @@ func (x *session) id(ctx context.Context, name string, it pipeline.Item) (schema
 			continue
 		}
 		lost, err := x.lost(ctx, name, last)
+		if !lost && err == nil && j.State != schemas.JobFinished && j.State != schemas.JobCancelled {
+			if lost, err = x.replaced(ctx, name, j); lost { // it began before those of another configuration, which came and went
+				last = next
+				continue
+			}
+		}
 		if !lost || err != nil {
 			return last, err
 		}

@@ -66,12 +66,15 @@ type Origin struct {
 	schemas.ChainID
 	Pipeline string `json:"pipeline"` // of the stage
 	Item     string `json:"item"`
+
+	After []schemas.JobID `json:"-"` // to Commit: older versions, as far as they are known; they may have stored nothing yet
 }
 
 // A Sink stores the events of chains in a store of its own, which is also its checkpoint. Calls for one chain come from one
 // goroutine; calls for different chains come concurrently. A chain is named by the job and the stage that emitted it.
 //
-// A store has one version of a result. Of two versions the newer one is that whose first Commit came later. As soon as a version
+// A store has one version of a result. Of two versions the newer one is that which names the other
+// in After, or else that whose first Commit came later. As soon as a version
 // is whole (its Commit to a cursor that has Ended), it alone is there, and all older ones are gone, though it be of nothing at
 // all; until then an older one that is whole stays. An older one that is committed to later moves its cursor and stores nothing.
 // Only a store whose readers tell jobs apart keeps all versions, and answers Replaced with false.

@@ -34,12 +34,16 @@ type JobEvent struct {
 	Priority int             `json:"priority,omitempty"` // smaller first; with the first event
 	Version  string          `json:"version,omitempty"`  // of the pipeline's configuration: stages of another one leave the job alone; with the first event
 	Upstream JobID           `json:"upstream,omitempty"` // the job whose events this one reads, of a `from:` pipeline; with the first event
+	After    []JobID         `json:"after,omitempty"`    // jobs of the same item that were submitted before, whose results it replaces: the last MaxAfter; with the first event
 	Resume   *ResumeOrder    `json:"resume,omitempty"`   // with started, after a failure
 	Again    bool            `json:"again,omitempty"`    // with started: it was before, and an owner that opened the jobs says so once more
 	Stage    string          `json:"stage,omitempty"`    // with failed: where, empty when the upstream job failed; with cancelled: what stopped the run
 	Error    string          `json:"error,omitempty"`
 	At       time.Time       `json:"at"` // wall clock, informative
 }
+
+// MaxAfter is how many jobs a JobEvent names that came before it.
+const MaxAfter = 64
 
 // A ResumeOrder tells a halted stage to take an input again.
 type ResumeOrder struct {

@@ -347,3 +347,36 @@ func TestANextGenerationGivesTheSame(t *testing.T) {
 		}
 	})
 }
+
+// A sink is told which jobs of the same item came before: one of the old results that has stored nothing yet does not come in then.
+func TestASinkIsToldWhatAJobComesAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := boot(t, setup{yaml: commanded, broker: memory.New(), store: newMemorySink()})
+		first := p.finish()
+		items, err := p.engine.List(t.Context(), "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, it := range items {
+			p.queue("p", job.Submission{ID: p.engine.JobID("p", it, 1), Item: it.Name, Source: first[i].Source, Run: "again"})
+		}
+		p.mustFinish()
+		for i, it := range items {
+			for _, id := range []schemas.JobID{first[i].ID, p.engine.JobID("p", it, 1)} {
+				chains := 0
+				for chain, after := range p.sink.after {
+					if chain.Job != id {
+						continue
+					}
+					chains++
+					if want := id != first[i].ID; len(after) > 1 || (len(after) == 1) != want || want && after[0] != first[i].ID {
+						t.Errorf("%s of %s comes after %v", chain, it.Name, after)
+					}
+				}
+				if chains == 0 {
+					t.Errorf("nothing of job %s was stored", id)
+				}
+			}
+		}
+	})
+}

@@ -109,6 +109,9 @@ func (h *held) perform(ctx context.Context, id schemas.JobID, of *holding) outco
 	}
 	if n.parts.Sink != nil {
 		i.store = &store{n: n, sink: n.parts.Sink, of: n.origin(i.edges[0].id, w.item.Name)}
+		if i.edges[0].id.Job == w.id {
+			i.store.of.After = w.after
+		}
 	}
 	n.meter.Active.Add(1)
 	defer n.meter.Active.Add(-1)
@@ -152,7 +155,7 @@ func (n *node) look(ctx context.Context, id schemas.JobID) (work, error) {
 	if err := json.Unmarshal(s.Event.Data, &e); err != nil {
 		return w, err
 	}
-	w.version = e.Version
+	w.version, w.after = e.Version, e.After
 	if e.Upstream != "" {
 		w.upstream = e.Upstream
 	}

@@ -57,7 +57,8 @@ type work struct {
 	id       schemas.JobID
 	upstream schemas.JobID // the job whose events it reads; differs from id at the first stage of a `from:` pipeline
 	item     pipeline.Item
-	version  string // of the configuration that the job was made with
+	version  string          // of the configuration that the job was made with
+	after    []schemas.JobID // jobs of the same item that were submitted before
 }
 
 // key names the node in the whole file.

@@ -156,11 +156,12 @@ type stored struct {
 	mu      sync.Mutex
 	docs    map[string]string
 	cursors map[schemas.ChainID]schemas.Cursor
+	after   map[schemas.ChainID][]schemas.JobID         // what the last Commit was told
 	fault   func(call string, id schemas.ChainID) error // asked before each call without the lock, nil for none
 }
 
 func newMemorySink() *memorySink {
-	return (&memorySink{stored: &stored{docs: map[string]string{}, cursors: map[schemas.ChainID]schemas.Cursor{}}}).client()
+	return (&memorySink{stored: &stored{docs: map[string]string{}, cursors: map[schemas.ChainID]schemas.Cursor{}, after: map[schemas.ChainID][]schemas.JobID{}}}).client()
 }
 
 // client is the same store in another process.
@@ -218,7 +219,7 @@ func (s *memorySink) Commit(_ context.Context, of pipeline.Origin, from, to sche
 		s.docs[k] = v
 	}
 	delete(s.pending, id)
-	s.cursors[id] = to.Clone()
+	s.cursors[id], s.after[id] = to.Clone(), of.After
 	return nil
 }
 

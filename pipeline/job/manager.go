@@ -376,7 +376,8 @@ func (m *Manager) queued(s Submission) func(*Job) (schemas.JobEvent, error) {
 			return schemas.JobEvent{}, errNothing
 		}
 		j.Item = s.Item
-		return schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Version: m.c.Version, Upstream: s.Upstream}, nil
+		return schemas.JobEvent{State: schemas.JobQueued, Item: s.Source, Run: s.Run, Priority: s.Priority, Version: m.c.Version, Upstream: s.Upstream,
+			After: m.table.before(s.Item)}, nil
 	}
 }
 

@@ -339,3 +339,33 @@ func TestAFinishedJobWhoseEndIsGoneCanBeStartedAgain(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 }
+
+// A job names those of its item that were submitted before, whoever submitted them, so that stores know which is the newer one.
+func TestAJobNamesThoseThatItComesAfter(t *testing.T) {
+	b := setup(t, 1)
+	b.submit("a", "b")
+	b.stop()
+	b.c.Version = "another"
+	b.start()
+	var want []schemas.JobID
+	for n := range schemas.MaxAfter + 2 {
+		s := job.Submission{ID: id(fmt.Sprint("a again ", n)), Item: "a", Source: json.RawMessage(`{"name":"a"}`), Run: "r"}
+		if want = append(want, id("a")); n > 0 {
+			want[n] = id(fmt.Sprint("a again ", n-1))
+		}
+		if _, err := b.m.Submit(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		var e schemas.JobEvent
+		err := transport.Each(t.Context(), b.c.Jobs, transport.WatchConfig{Kinds: []transport.Kind{transport.Out}, Chain: &schemas.ChainID{Job: s.ID, Stage: transport.JobStage}, Drain: true},
+			func(r *transport.Stored) error {
+				if r.Event.Sequence > 1 {
+					return nil
+				}
+				return json.Unmarshal(r.Event.Data, &e)
+			})
+		if err != nil || !slices.Equal(e.After, want[max(0, len(want)-schemas.MaxAfter):]) {
+			t.Fatalf("job %d comes after %v (%v), want %v", n, e.After, err, want)
+		}
+	}
+}

@@ -125,7 +125,7 @@ func (m *Manager) reread(ctx context.Context) ([]Job, error) {
 	before := m.Jobs()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t.before = m.table.now() + 1 // whoever has seen the old one sees all of this one
+	t.missed = m.table.now() + 1 // whoever has seen the old one sees all of this one
 	for _, j := range before {
 		for _, r := range j.asked {
 			t.job(j.ID).ask(r)

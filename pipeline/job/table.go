@@ -84,16 +84,18 @@ type table struct {
 	queue   queue                  // may hold jobs that are not queued any more
 	heard   uint64
 
+	items map[string][]schemas.JobID // the jobs of each item, in order of submission
+
 	listed []*Job          // those with a state, in order of submission; nil when it has to be made anew
 	folds  []schemas.JobID // whom the last changes were about, in order
-	before uint64          // how many changes came before those
+	missed uint64          // how many changes came before those
 }
 
 // foldsKept is how many changes since can tell apart: who is further behind gets all jobs.
 const foldsKept = 1 << 14
 
 func newTable(version string) *table {
-	return &table{version: version, jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}, bereft: map[schemas.JobID]*Job{}}
+	return &table{version: version, jobs: map[schemas.JobID]*Job{}, started: map[schemas.JobID]*Job{}, bereft: map[schemas.JobID]*Job{}, items: map[string][]schemas.JobID{}}
 }
 
 // A queue is a heap of jobs by priority, then by submission.
@@ -141,6 +143,7 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 		t.heard++
 		j.Item, j.Source, j.Run, j.Priority, j.Order, j.Queued = s.Event.Item, e.Item, e.Run, e.Priority, t.heard, e.At
 		j.Upstream, j.Version, j.Foreign = e.Upstream, e.Version, e.Version != t.version
+		t.items[j.Item] = append(t.items[j.Item], j.ID)
 	}
 	delete(t.started, j.ID)
 	delete(t.bereft, j.ID)
@@ -169,21 +172,27 @@ func (t *table) changed(s transport.Stored) (*Job, error) {
 func (t *table) note(j *Job) {
 	if len(t.folds) == foldsKept {
 		half := foldsKept / 2
-		t.folds, t.before = append(t.folds[:0], t.folds[half:]...), t.before+uint64(half)
+		t.folds, t.missed = append(t.folds[:0], t.folds[half:]...), t.missed+uint64(half)
 	}
 	t.folds = append(t.folds, j.ID)
 }
 
+// before are the jobs of an item that there are, the last ones if there are many.
+func (t *table) before(item string) []schemas.JobID {
+	all := t.items[item]
+	return slices.Clone(all[max(0, len(all)-schemas.MaxAfter):])
+}
+
 // now is the number of changes so far.
-func (t *table) now() uint64 { return t.before + uint64(len(t.folds)) }
+func (t *table) now() uint64 { return t.missed + uint64(len(t.folds)) }
 
 // since is every job that has changed after so many changes, in order of submission, or all of them.
 func (t *table) since(seen uint64) (jobs []*Job) {
-	if seen < t.before {
+	if seen < t.missed {
 		return t.list()
 	}
 	met := map[schemas.JobID]bool{}
-	for _, id := range t.folds[min(seen, t.now())-t.before:] {
+	for _, id := range t.folds[min(seen, t.now())-t.missed:] {
 		if j := t.jobs[id]; !met[id] && j.State != "" {
 			jobs = append(jobs, j)
 		}

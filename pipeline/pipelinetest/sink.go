@@ -50,6 +50,7 @@ var sinkCases = []struct {
 	{"a newer version replaces an older one", testNewerReplaces},
 	{"a newer version of nothing replaces an older one", testEmptyReplaces},
 	{"an older version that ends late does not come back", testOlderEndsLate},
+	{"an older version that begins late does not come in", testOlderBeginsLate},
 	{"an older version that ends first is there until the newer one ends", testOlderEndsFirst},
 	{"a kill between any two calls of a newer version", testKillsOfNewer},
 	{"versions at the same time", testVersionsAtOnce},

@@ -21,7 +21,7 @@ type disk struct {
 	keeps    bool // all versions
 	rows     map[row]string
 	cursors  map[schemas.ChainID]schemas.Cursor
-	versions map[pipeline.Origin][]schemas.JobID // in order of their first commits; the key has no job
+	versions map[string][]schemas.JobID // of each result, in order of their first commits
 	fleet    map[string]string
 }
 
@@ -84,12 +84,19 @@ func (m *memorySink) store(b pipeline.Batch) {
 }
 
 // enter says whether a version is there, and notes it with its first commit.
-func (m *memorySink) enter(of pipeline.Origin, from schemas.Cursor) bool {
+func (m *memorySink) enter(of pipeline.Origin) bool {
 	m.disk.mu.Lock()
 	defer m.disk.mu.Unlock()
 	result := m.result(of)
-	if len(from.Edges) == 0 || m.bug == "an older one comes back" && !slices.Contains(m.disk.versions[result], of.Job) {
+	_, known := m.disk.cursors[of.ChainID]
+	if !known || m.bug == "an older one comes back" && !slices.Contains(m.disk.versions[result], of.Job) {
 		m.disk.versions[result] = append(m.disk.versions[result], of.Job)
+		for _, job := range of.After {
+			id := schemas.ChainID{Job: job, Stage: of.Stage}
+			if _, begun := m.disk.cursors[id]; !begun && m.bug != "an older one begins" {
+				m.disk.cursors[id] = schemas.Cursor{}
+			}
+		}
 	}
 	if m.bug == "replaced by the first commit" {
 		m.supersede(of)
@@ -97,7 +104,7 @@ func (m *memorySink) enter(of pipeline.Origin, from schemas.Cursor) bool {
 	return m.disk.keeps || m.bug == "an older one goes on" || slices.Contains(m.disk.versions[result], of.Job)
 }
 
-func (m *memorySink) result(of pipeline.Origin) pipeline.Origin {
+func (m *memorySink) result(of pipeline.Origin) string {
 	of.Job = ""
 	switch m.bug {
 	case "other items replaced":
@@ -107,7 +114,7 @@ func (m *memorySink) result(of pipeline.Origin) pipeline.Origin {
 	case "other stages replaced":
 		of.Stage = ""
 	}
-	return of
+	return fmt.Sprintf("%q %q %q", of.Pipeline, of.Item, of.Stage)
 }
 
 // supersede removes all versions before one.
@@ -153,7 +160,7 @@ func (m *memorySink) Commit(_ context.Context, of pipeline.Origin, from, to sche
 	if m.bug == "last batch lost" && len(batches) > 0 {
 		batches = batches[:len(batches)-1]
 	}
-	there := m.enter(of, from)
+	there := m.enter(of)
 	if there {
 		for _, b := range batches {
 			m.store(b)
@@ -187,7 +194,7 @@ func (m *memorySink) Close() error { return nil }
 func memoryStore(bug string) func(testing.TB) Store {
 	return func(testing.TB) Store {
 		d := &disk{keeps: bug == "versions are kept" || bug == keeps, rows: map[row]string{}, cursors: map[schemas.ChainID]schemas.Cursor{},
-			versions: map[pipeline.Origin][]schemas.JobID{}, fleet: map[string]string{}}
+			versions: map[string][]schemas.JobID{}, fleet: map[string]string{}}
 		return Store{
 			KeepsVersions: bug == keeps || bug == "versions are not kept",
 			Open: func() (pipeline.Sink, error) {
@@ -213,7 +220,7 @@ func TestSinkTakesAGoodSink(t *testing.T) {
 
 func TestSinkFindsBadOnes(t *testing.T) {
 	for _, bug := range []string{"pending survives Cursor", "cursor forgotten", "stored before Commit", "appends", "keyed without stage", "no comparison",
-		"stale but stored", "last batch lost", "commits others", "first fleet result stays", "versions are kept", "versions are not kept", "an older one goes on", "an older one comes back",
+		"stale but stored", "last batch lost", "commits others", "first fleet result stays", "versions are kept", "versions are not kept", "an older one goes on", "an older one comes back", "an older one begins",
 		"the last to end wins", "replaced by the first commit", "other items replaced", "other pipelines replaced", "other stages replaced", "tables stay",
 		"nothing replaces nothing", "never says that it replaced"} {
 		failed := 0

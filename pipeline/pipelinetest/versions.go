@@ -190,6 +190,23 @@ func testOlderEndsLate(t testing.TB, fresh func(testing.TB) Store) {
 	}
 }
 
+// testOlderBeginsLate has an older version begin behind the first commit of the newer one, which names it, and another behind its end.
+func testOlderBeginsLate(t testing.TB, fresh func(testing.TB) Store) {
+	s := begun(t, fresh)
+	a, b, c := older(t, s), version(t, s, "second", 0, 1, 5, 4), newer(t, s)
+	c.of.After = []schemas.JobID{a.of.Job, b.of.Job}
+	want := only(t, fresh, nil, []chain{c})
+	if s.KeepsVersions {
+		want = only(t, fresh, []chain{a, b}, []chain{c})
+	}
+	apply1(t, s, c, c.calls[:3]) // its first commit
+	apply1(t, s, a, a.calls)
+	apply1(t, s, c, c.calls)
+	apply1(t, s, b, b.calls)
+	holds(t, s, want, "when all have ended")
+	standing(t, s, []chain{a, b}, []chain{c})
+}
+
 func testOlderEndsFirst(t testing.TB, fresh func(testing.TB) Store) {
 	s := begun(t, fresh)
 	a, b := older(t, s), newer(t, s)

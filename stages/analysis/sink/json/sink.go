@@ -215,7 +215,7 @@ func (s *sink) Commit(ctx context.Context, of pipeline.Origin, from, to schemas.
 func (s *sink) Replaced(_ context.Context, of pipeline.Origin) (replaced bool, err error) {
 	err = s.store.locked(func() error {
 		r, err := s.store.load(of.ChainID)
-		if err != nil || len(r.Cursor.Edges) == 0 {
+		if err != nil || len(r.Cursor.Edges) == 0 && !r.ShutOut {
 			return err
 		}
 		v, err := s.store.versions(of)

@@ -38,6 +38,7 @@ type record struct {
 	Versions string `json:"versions,omitempty"` // file of the result's versions
 	Beside   bool   `json:"beside,omitempty"`   // its files are not in place, an older version's are
 	Replaces bool   `json:"replaces,omitempty"` // it has ended; older versions may be there still
+	ShutOut  bool   `json:"shut_out,omitempty"` // a newer version began before it did: it never gets any files
 }
 
 // A change is the new content of a file, or lines behind what it has.
@@ -316,10 +317,9 @@ func (s *store) owner(file string) (o owner, err error) {
 // claim makes a chain the owner of a file. Another item, stage or sink that has it means that the path does not tell them apart.
 // Another job is another version: what it wrote stays as long as the new file is beside it.
 func (s *store) claim(of pipeline.Origin, beside bool, file string) error {
-	mine := owner{of, s.key}
 	o, err := s.owner(file)
 	switch {
-	case err != nil || o == mine:
+	case err != nil || o.ChainID == of.ChainID && o.Pipeline == of.Pipeline && o.Item == of.Item && o.Sink == s.key:
 		return err
 	case o.Job == "":
 	case o.Item != of.Item:
@@ -333,7 +333,7 @@ func (s *store) claim(of pipeline.Origin, beside bool, file string) error {
 	case beside:
 		return nil
 	}
-	return s.write(ownerFile(file), mine, durable)
+	return s.write(ownerFile(file), owner{of, s.key}, durable)
 }
 
 // append writes lines at the committed length of the file and drops what lies behind it.

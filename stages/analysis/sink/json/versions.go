@@ -60,7 +60,7 @@ func (s *store) versions(of pipeline.Origin) (versions, error) {
 // enter says whether a version is there, and was not replaced. One that has no cursor yet begins.
 func (s *store) enter(of pipeline.Origin, r *record) (there bool, err error) {
 	v, err := s.versions(of)
-	if err != nil || len(r.Cursor.Edges) > 0 {
+	if err != nil || r.ShutOut || len(r.Cursor.Edges) > 0 {
 		return slices.Contains(v.Jobs, of.Job), err
 	}
 	return true, s.begin(of, r, v)
@@ -70,8 +70,25 @@ func (s *store) enter(of pipeline.Origin, r *record) (there bool, err error) {
 func (s *store) begin(of pipeline.Origin, r *record, v versions) error {
 	older := slices.DeleteFunc(v.Jobs, func(job schemas.JobID) bool { return job == of.Job })
 	r.Versions, r.Beside = s.versionsFile(of), len(older) > 0
+	for _, job := range of.After {
+		if s.together {
+			break // each has files of its own
+		}
+		if err := s.shutOut(schemas.ChainID{Job: job, Stage: of.Stage}); err != nil {
+			return err
+		}
+	}
 	v = versions{Origin: of, Jobs: append(older, of.Job)}
 	return s.write(r.Versions, v, durable)
+}
+
+// shutOut leaves word for an older version that has not begun.
+func (s *store) shutOut(id schemas.ChainID) error {
+	r, err := s.load(id)
+	if err != nil || len(r.Cursor.Edges) > 0 || r.ShutOut {
+		return err
+	}
+	return s.write(s.recordFile(id), record{ID: id, ShutOut: true}, durable)
 }
 
 // supersede puts a version's files into place and removes those of all older ones.

@@ -158,7 +158,7 @@ func (s *sink) Commit(ctx context.Context, of pipeline.Origin, from, to schemas.
 		if !stored.SameInput(from) {
 			return pipeline.ErrStale
 		}
-		if err := s.store(ctx, tx, of, batches, len(stored.Edges) == 0, to.Ended()); err != nil {
+		if err := s.store(ctx, tx, of, batches, to.Ended()); err != nil {
 			return err
 		}
 		text, err := json.Marshal(to)
@@ -176,11 +176,9 @@ func (s *sink) Commit(ctx context.Context, of pipeline.Origin, from, to schemas.
 }
 
 // store stores batches of a version, unless it was replaced. The first of it make it the newest one, the last the only one.
-func (s *sink) store(ctx context.Context, tx *sql.Tx, of pipeline.Origin, batches map[uint64]pipeline.Batch, first, last bool) error {
-	if first {
-		if err := s.begin(ctx, tx, of); err != nil {
-			return err
-		}
+func (s *sink) store(ctx context.Context, tx *sql.Tx, of pipeline.Origin, batches map[uint64]pipeline.Batch, last bool) error {
+	if err := s.begin(ctx, tx, of); err != nil {
+		return err
 	}
 	older, there, err := s.older(ctx, tx, of)
 	if err != nil || !there {

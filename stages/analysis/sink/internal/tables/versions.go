@@ -13,9 +13,21 @@ import (
 // replaced, whatever it commits later. Whoever commits holds the lock of the result (or that of the whole file), so the order is
 // one for all processes.
 
-// begin makes a version the newest one.
+// begin makes a version that has no cursor yet the newest one. Those that it comes after, and that have none either, get an empty
+// one: they were replaced before they began.
 func (s *sink) begin(ctx context.Context, tx *sql.Tx, of pipeline.Origin) error {
-	query := s.statement("SELECT coalesce(max(began), 0) FROM %s WHERE pipeline = $1 AND item = $2 AND stage = $3", s.Names.Versions)
+	var begun int
+	query := s.statement("SELECT count(*) FROM %s WHERE job = $1 AND stage = $2", s.Names.Cursors)
+	if err := tx.QueryRowContext(ctx, query, string(of.Job), of.Stage).Scan(&begun); err != nil || begun > 0 {
+		return err
+	}
+	for _, job := range of.After {
+		query := s.statement("INSERT INTO %s VALUES ($1, $2, '{}') ON CONFLICT (job, stage) DO NOTHING", s.Names.Cursors)
+		if _, err := tx.ExecContext(ctx, query, string(job), of.Stage); err != nil {
+			return fmt.Errorf("shut out job %s: %w", job, err)
+		}
+	}
+	query = s.statement("SELECT coalesce(max(began), 0) FROM %s WHERE pipeline = $1 AND item = $2 AND stage = $3", s.Names.Versions)
 	var last int64
 	if err := tx.QueryRowContext(ctx, query, of.Pipeline, of.Item, of.Stage).Scan(&last); err != nil {
 		return fmt.Errorf("look for other versions: %w", err)
