@@ -96,3 +96,74 @@ func inUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// Not the number of records, nor what they hold, makes a reader allocate: texts of values, values of variable length, frames and
+// groups in the order of time neither.
+func TestEveryReaderAllocatesNothingOnceWarm(t *testing.T) {
+	const records = 60_000
+	var m memory
+	w, err := NewWriter(&m, WriterOptions{BlockBytes: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	times, gear := make([]float64, records), make([]uint64, records)
+	for i := range times {
+		times[i], gear[i] = float64(i)*0.01, uint64(i%4)
+	}
+	texts := &Conversion{Type: ValueToText, Values: []float64{0, 1, 2}, Refs: []ConversionRef{{Text: "park"}, {Text: "reverse"}, {Text: "drive"}, {Text: "none"}}}
+	for range 2 {
+		g, err := w.AddGroup(GroupSpec{Channels: []ChannelSpec{{Name: "gear", DataType: UintLE, Bits: 8, Conversion: texts}, {Name: "x", DataType: FloatLE, Bits: 64}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Append(times, Samples{Uint: gear}, Samples{Float: times}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fw, err := w.AddFrames(FrameSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range records {
+		if err := fw.Append(Frame{Time: times[i], Bus: 1, ID: uint32(i % 50), Data: []byte{byte(i), 2, 3}[:1+i%3]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f := mustOpen(t, &m)
+	unsorted, _ := unsortedFile(unfinCycles, 2, records, false) // data in one piece
+	values := mustOpen(t, &unsorted.memory).Groups[1]
+	opts := ReadOptions{BlockRecords: 100}
+	check := func(what string, next func() error, err error) {
+		t.Helper()
+		step := func() {
+			if err == nil {
+				err = next()
+			}
+		}
+		for range 100 {
+			step()
+		}
+		n := testing.AllocsPerRun(200, step)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if n > 0.2 { // the list of blocks grows
+			t.Errorf("%s: %v allocations a block", what, n)
+		}
+	}
+	read := func(g *ChannelGroup) (func() error, error) {
+		r, err := g.Read(opts, g.Channels...)
+		return func() error { _, err := r.Next(context.Background()); return err }, err
+	}
+	next, err := read(f.Groups[0])
+	check("texts of values", next, err)
+	next, err = read(values)
+	check("values of variable length", next, err)
+	merger, err := f.Merge(MergeOptions{ReadOptions: opts}, Selection{f.Groups[0], f.Groups[0].Channels}, Selection{f.Groups[1], f.Groups[1].Channels})
+	check("groups in order of time", func() error { _, err := merger.Next(context.Background()); return err }, err)
+	frames, err := f.Groups[2].ReadFrames(opts)
+	check("frames", func() error { _, err := frames.Next(context.Background()); return err }, err)
+}
