@@ -21,11 +21,12 @@ build: ## bin/milepost, one static binary
 test: ## unit tests, simulation, whole pipelines on embedded JetStream
 	$(GO) test ./...
 
-# Packages where goroutines share something: not those that only compute, nor harnesses that start processes.
-SHARING = $(shell $(GO) list ./... | grep -v '/\(e2e\|bench\|samples\|examples\)\(/\|$$\)\|/settle$$\|/mdf$$\|/aeb\(kpi\)\?$$')
+# Packages where goroutines share something: not those that only compute, nor harnesses that start processes; of two large ones the tests that have many at once.
+SHARING = $(shell $(GO) list ./... | grep -v '/\(e2e\|bench\|samples\|examples\)\(/\|$$\)\|/settle$$\|/cmd$$\|/mdf$$\|/aeb\(kpi\)\?$$')
 race: ## the same under the race detector (needs a C compiler), without what shares nothing between goroutines
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(SHARING)
 	CGO_ENABLED=1 $(GO) test -race -short -run 'Scan|Cancel|Merge|Written|Shared' ./stages/reader/mdf
+	CGO_ENABLED=1 $(GO) test -race -short -run 'Interrupt|Dashboard|Holder|StoppedRun|FailsAlone' ./cmd
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w these files"; exit 1; }
