@@ -311,13 +311,15 @@ func (x *session) id(ctx context.Context, name string, it pipeline.Item) (schema
 			last = next
 			continue
 		}
-		lost, err := x.lost(ctx, name, last)
-		if !lost && err == nil && j.State != schemas.JobFinished && j.State != schemas.JobCancelled {
-			if lost, err = x.replaced(ctx, name, j); lost { // it began before those of another configuration, which came and went
-				last = next
-				continue
+		if j.State != schemas.JobFinished && j.State != schemas.JobCancelled {
+			replaced, err := x.replaced(ctx, name, j)
+			if !replaced || err != nil {
+				return last, err
 			}
+			last = next // it began before a job of another configuration, and would store nothing
+			continue
 		}
+		lost, err := x.lost(ctx, name, last)
 		if !lost || err != nil {
 			return last, err
 		}

@@ -326,17 +326,25 @@ func TestCommandsFromManySides(t *testing.T) {
 	})
 }
 
+// next has every item of p done, and queues the next generation of each.
+func (p *process) next() (first []job.Job, again []schemas.JobID) {
+	p.t.Helper()
+	first = p.finish()
+	items, err := p.engine.List(p.t.Context(), "p")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for i, it := range items {
+		again = append(again, p.engine.JobID("p", it, 1))
+		p.queue("p", job.Submission{ID: again[i], Item: it.Name, Source: first[i].Source, Run: "again"})
+	}
+	return first, again
+}
+
 func TestANextGenerationGivesTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := boot(t, setup{yaml: commanded, broker: memory.New(), store: newMemorySink()})
-		first := p.finish()
-		items, err := p.engine.List(t.Context(), "p")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, it := range items {
-			p.queue("p", job.Submission{ID: p.engine.JobID("p", it, 1), Item: it.Name, Source: first[i].Source, Run: "again"})
-		}
+		p.next()
 		p.mustFinish()
 		if n := len(p.manager.Jobs()); n != 6 {
 			t.Errorf("%d jobs", n)
@@ -352,25 +360,17 @@ func TestANextGenerationGivesTheSame(t *testing.T) {
 func TestASinkIsToldWhatAJobComesAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := boot(t, setup{yaml: commanded, broker: memory.New(), store: newMemorySink()})
-		first := p.finish()
-		items, err := p.engine.List(t.Context(), "p")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, it := range items {
-			p.queue("p", job.Submission{ID: p.engine.JobID("p", it, 1), Item: it.Name, Source: first[i].Source, Run: "again"})
-		}
+		first, again := p.next()
 		p.mustFinish()
-		for i, it := range items {
-			for _, id := range []schemas.JobID{first[i].ID, p.engine.JobID("p", it, 1)} {
+		for i := range first {
+			for id, want := range map[schemas.JobID][]schemas.JobID{first[i].ID: nil, again[i]: {first[i].ID}} {
 				chains := 0
 				for chain, after := range p.sink.after {
-					if chain.Job != id {
-						continue
-					}
-					chains++
-					if want := id != first[i].ID; len(after) > 1 || (len(after) == 1) != want || want && after[0] != first[i].ID {
-						t.Errorf("%s of %s comes after %v", chain, it.Name, after)
+					if chain.Job == id {
+						chains++
+						if !slices.Equal(after, want) {
+							t.Errorf("%s of %s comes after %v, want %v", chain, first[i].Item, after, want)
+						}
 					}
 				}
 				if chains == 0 {
