@@ -78,7 +78,9 @@ func (a *app) export(ctx context.Context, file string, o exportOptions) error {
 		return exit(ExitUsage, fmt.Errorf("%s: no channel matches %s [E-channel]\n  next: %s lists them",
 			file, o.wanted(), o.listing(file)))
 	}
-	if strings.EqualFold(filepath.Ext(o.out), ".csv") {
+	csv := strings.EqualFold(filepath.Ext(o.out), ".csv")
+	o.unreadable(f, csv, lost)
+	if csv {
 		err = o.writeCSV(ctx, f)
 	} else {
 		err = o.writeMF4(ctx, f, lost)
@@ -90,6 +92,28 @@ func (a *app) export(ctx context.Context, file string, o exportOptions) error {
 		lost.warn("lost: the groups behind this damage, if there are any: %v", f.Damage)
 	}
 	return nil
+}
+
+// unreadable warns of chosen channels that cannot be read, or whose values cannot be converted: a table lacks them, a recording
+// has at most their raw values.
+func (o *exportOptions) unreadable(f *mdf.File, csv bool, lost *lossReport) {
+	told := 0
+	for _, g := range f.Groups {
+		for _, c := range g.Channels {
+			if c.Err() == nil || !o.takes(c) {
+				continue
+			}
+			if told++; told > maxTold {
+				lost.warn("more channels cannot be read; milepost inspect --channels '*' lists them")
+				return
+			}
+			what := "left out: "
+			if !csv && c.Conversion != nil && c.Conversion.Err() != nil {
+				what = "copied as it is, with a conversion that no program can apply: "
+			}
+			lost.warn("%schannel %s of group %d: %v", what, c.Name, g.Index, c.Err())
+		}
+	}
 }
 
 // keep says whether damage is passed.

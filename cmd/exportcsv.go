@@ -62,7 +62,7 @@ func (o *exportOptions) table(f *mdf.File) (*mdf.ChannelGroup, []*mdf.Channel, e
 		}
 	}
 	if group == nil {
-		return nil, nil, errors.New("no channel but the times is chosen")
+		return nil, nil, errors.New("no channel but the times is chosen that can be read")
 	}
 	return group, channels, nil
 }

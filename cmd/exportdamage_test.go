@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -166,5 +167,23 @@ func TestExportGoesOnWithoutADamagedAttachment(t *testing.T) {
 	}
 	if got := records(t, l.path("x.mf4")); len(got) != 2 || got[0] != 100 || got[1] != 100 {
 		t.Errorf("%v records", got)
+	}
+}
+
+// A channel that cannot be read is not left out in silence.
+func TestExportTellsOfChannelsThatItLeavesOut(t *testing.T) {
+	l := setup(t)
+	in := l.path("bad.mf4")
+	record(t, in, 0)
+	spoil(t, in, func(b []byte) []byte { // one more bit than its record has
+		at := bytes.LastIndex(b[:bytes.LastIndex(b, []byte("##CN"))], []byte("##CN")) // the last one is that of the times
+		body := at + 24 + 8*int(binary.LittleEndian.Uint64(b[at+16:]))
+		binary.LittleEndian.PutUint32(b[body+8:], 33)
+		return b
+	})
+	for _, out := range []string{"x.mf4", "x.csv"} {
+		l.with(t.Context(), 0, "export", in, "-o", l.path(out), "--group", "one")
+		l.with(t.Context(), map[string]int{"x.mf4": 0, "x.csv": 1}[out], "export", in, "-o", l.path(out), "--group", "two") // no table of times alone
+		l.wants(l.stderr.String(), "left out: channel two of group 1: ", "[W-mf4]")
 	}
 }

@@ -278,9 +278,7 @@ func (c *groupCopy) run(ctx context.Context, opts ExcerptOptions) error {
 		return err
 	}
 	defer r.Close()
-	if err := c.seek(ctx, r, opts); err != nil {
-		return err
-	}
+	// What lies in front of From is read too: SeekTime takes it that times ascend, and one clock that was set may hide half of a group.
 	times := c.converted()
 	for {
 		b, err := r.Next(ctx)
@@ -312,14 +310,6 @@ func (c *groupCopy) tell(losses []Loss, opts ExcerptOptions) {
 			opts.Lost(c.g, l)
 		}
 	}
-}
-
-// seek goes to the first record that is chosen, where that takes less than to read all in front of it.
-func (c *groupCopy) seek(ctx context.Context, r *GroupReader, opts ExcerptOptions) error {
-	if !c.timed || !c.g.Sorted() || opts.From == nil || c.timeMaster().Conversion != nil { // SeekTime compares what r delivers, which is raw
-		return nil
-	}
-	return r.SeekTime(ctx, *opts.From)
 }
 
 func (c *groupCopy) timeMaster() *Channel {

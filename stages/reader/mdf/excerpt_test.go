@@ -331,3 +331,40 @@ func TestConversionsOfAllTypesAreWritten(t *testing.T) {
 		}
 	}
 }
+
+// A clock that was set back, once or for good, hides no record of the range from an excerpt.
+func TestExcerptOfTimesThatStepBack(t *testing.T) {
+	const n = 1000
+	times := map[string]func(i int) float64{
+		"one record":       func(i int) float64 { return float64(i) * float64(min(1, abs(i-n/2))) },
+		"the second half":  func(i int) float64 { return float64(i % (n / 2)) },
+		"a few at the end": func(i int) float64 { return float64(i) - 900*float64(max(0, i-n+11)/10) },
+	}
+	for name, at := range times {
+		var m memory
+		w, err := NewWriter(&m, WriterOptions{BlockBytes: 400})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := w.AddGroup(GroupSpec{Channels: []ChannelSpec{{Name: "x", DataType: UintLE, Bits: 32}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, x := make([]float64, n), make([]uint64, n)
+		from, to, want := 30.0, 60.0, 0
+		for i := range all {
+			if all[i], x[i] = at(i), uint64(i); all[i] >= from && all[i] < to {
+				want++
+			}
+		}
+		if err := errors.Join(g.Append(all, Samples{Uint: x}), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readAll(excerpt(t, mustOpen(t, &m), Uncompressed, ExcerptOptions{From: &from, To: &to}).Groups[0], ReadOptions{})
+		if err != nil || len(got.times) != want || want < 30 {
+			t.Errorf("%s: %d records, %v, want %d", name, len(got.times), err, want)
+		}
+	}
+}
+
+func abs(n int) int { return max(n, -n) }
